@@ -1,0 +1,38 @@
+# `make demo` and `make test` do all their own set-up in .venv on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+NAME ?= all
+
+.PHONY: demo test bench lint format clean
+
+demo: .venv/.base
+	$(BIN)/cutpoint demo
+
+test: .venv/.dev lint
+	$(BIN)/python -W error -m pytest
+
+bench: .venv/.dev
+	$(BIN)/python -m tests.bench $(NAME)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.base: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[calibrate,tflite,dev]'
+	touch $@ .venv/.base
+
+clean:
+	rm -rf .venv build dist bench .mypy_cache .ruff_cache .pytest_cache
