@@ -1,0 +1,33 @@
+"""Tensors ↔ symbols ↔ bytes: what happens between a boundary and the wire."""
+
+from cutpoint.codecs.codec import Codec, CodecParts, Transform, codec_ids, create_codec, register
+from cutpoint.codecs.entropy import EntropyModel
+from cutpoint.codecs.errors import BitstreamError, CodecError, CutpointError
+from cutpoint.codecs.image import JpegCodec, WebpCodec
+from cutpoint.codecs.raw import RawCodec
+from cutpoint.codecs.symbols import SYMBOL_CODECS, SymbolCodec, pack_tables, unpack_tables
+from cutpoint.codecs.tensors import DTYPES, Array, TensorSpec, check_tensors
+
+__all__ = [
+    "DTYPES",
+    "SYMBOL_CODECS",
+    "Array",
+    "BitstreamError",
+    "Codec",
+    "CodecError",
+    "CodecParts",
+    "CutpointError",
+    "EntropyModel",
+    "JpegCodec",
+    "RawCodec",
+    "SymbolCodec",
+    "TensorSpec",
+    "Transform",
+    "WebpCodec",
+    "check_tensors",
+    "codec_ids",
+    "create_codec",
+    "pack_tables",
+    "register",
+    "unpack_tables",
+]

@@ -1,0 +1,130 @@
+"""Codecs whose graph ends in symbols: a transform in a graph file, then the entropy coder.
+
+`affine`, `klt`, `bottleneck` … are one class at run time. What tells them apart was decided in calibration and lies in
+their graph files and tables, so a client that can run graphs and the entropy coder has every one of them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from cutpoint.codecs.codec import Codec, CodecParts, register
+from cutpoint.codecs.entropy import EntropyModel
+from cutpoint.codecs.errors import BitstreamError, CodecError
+from cutpoint.codecs.tensors import Array, TensorSpec, check_tensors
+
+__all__ = ["SYMBOL_CODECS", "SymbolCodec", "pack_tables", "unpack_tables"]
+
+#: Codec ids that run as `SymbolCodec`.
+SYMBOL_CODECS = ("affine",)
+
+_COUNTS = struct.Struct("<BB")
+_LENGTH = struct.Struct("<I")
+
+
+def pack_tables(models: Sequence[Sequence[EntropyModel]]) -> bytes:
+    """The tables file of a codec: `models[level][symbol tensor]`. Byte layout in docs/bitstream.md."""
+    tensors = len(models[0])
+    parts = [_COUNTS.pack(len(models), tensors)]
+    for row in models:
+        if len(row) != tensors:
+            raise CodecError("every level needs one entropy model per symbol tensor")
+        for model in row:
+            blob = model.to_bytes()
+            parts += [_LENGTH.pack(len(blob)), blob]
+    return b"".join(parts)
+
+
+def unpack_tables(data: bytes, levels: int, tensors: int) -> tuple[tuple[EntropyModel, ...], ...]:
+    """The inverse of `pack_tables`.
+
+    Raises:
+        CodecError: if the file is damaged or made for another number of levels or tensors.
+    """
+    try:
+        if _COUNTS.unpack_from(data) != (levels, tensors):
+            raise CodecError(f"entropy tables are not for {levels} levels of {tensors} tensors")
+        offset = _COUNTS.size
+        models = []
+        for _ in range(levels * tensors):
+            (length,) = _LENGTH.unpack_from(data, offset)
+            offset += _LENGTH.size
+            models.append(EntropyModel.from_bytes(data[offset : offset + length]))
+            offset += length
+    except struct.error as error:
+        raise CodecError(f"entropy tables are cut short: {error}") from error
+    if offset != len(data):
+        raise CodecError("entropy tables have bytes too many")
+    return tuple(tuple(models[i * tensors : (i + 1) * tensors]) for i in range(levels))
+
+
+def _rows(spec: TensorSpec) -> tuple[int, int]:
+    """A symbol tensor (1, channels, …) as the entropy coder sees it: (channels, positions)."""
+    channels = spec.shape[1] if len(spec.shape) > 1 else 1
+    return channels, spec.size // channels
+
+
+class SymbolCodec(Codec):
+    """Encoder graph → symbols → entropy coder; entropy decoder → symbols → decoder graph.
+
+    Payload: the streams of the symbol tensors one after the other, each but the last behind its length (u32, little
+    endian). A symbol tensor has shape (1, channels, …); the entropy model of a level sees it as (channels, positions).
+    """
+
+    def __init__(self, parts: CodecParts) -> None:
+        super().__init__(parts)
+        if not parts.symbols:
+            raise CodecError("a symbol codec needs at least one symbol tensor")
+        self._models = unpack_tables(parts.tables, len(parts.levels), len(parts.symbols))
+
+    def symbols(self, tensors: Sequence[Array], level: int) -> tuple[Array, ...]:
+        """The symbols that `encode` would code, as `parts.symbols` describes."""
+        if self.parts.analysis is None:
+            raise CodecError("this machine has no encoder graph of the codec: it can only decode")
+        symbols = self.parts.analysis(tensors, level)
+        check_tensors(self.parts.symbols, symbols, "encoder graph")
+        return symbols
+
+    def _encode(self, tensors: Sequence[Array], level: int) -> bytes:
+        streams = [
+            model.encode(values.reshape(_rows(spec)))
+            for spec, model, values in zip(
+                self.parts.symbols, self._models[level], self.symbols(tensors, level), strict=True
+            )
+        ]
+        head = b"".join(_LENGTH.pack(len(stream)) + stream for stream in streams[:-1])
+        return head + streams[-1]
+
+    def decode_symbols(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
+        """The symbols in `data`, as `parts.symbols` describes, before the decoder graph."""
+        view = memoryview(data)
+        symbols = []
+        for i, (spec, model) in enumerate(zip(self.parts.symbols, self._models[level], strict=True)):
+            length = len(view)
+            if i < len(self.parts.symbols) - 1:
+                if len(view) < _LENGTH.size:
+                    raise BitstreamError(f"payload ends before symbol tensor {i}")
+                (length,) = _LENGTH.unpack_from(view)
+                view = view[_LENGTH.size :]
+                if length > len(view):
+                    raise BitstreamError(f"symbol tensor {i}: {length} bytes announced, {len(view)} there")
+            values = model.decode(bytes(view[:length]), _rows(spec))
+            symbols.append(np.asarray(values, dtype=spec.dtype).reshape(spec.shape))
+            view = view[length:]
+        return tuple(symbols)
+
+    def _decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
+        if self.parts.synthesis is None:
+            raise CodecError("this machine has no decoder graph of the codec: it can only encode")
+        return self.parts.synthesis(self.decode_symbols(data, level), level)
+
+
+def _variant(codec_id: str) -> type[SymbolCodec]:
+    return type(f"{codec_id.title()}Codec", (SymbolCodec,), {"codec_id": codec_id, "__doc__": SymbolCodec.__doc__})
+
+
+for _codec_id in SYMBOL_CODECS:
+    register(_codec_id, _variant(_codec_id))

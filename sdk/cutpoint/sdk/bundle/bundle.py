@@ -1,0 +1,341 @@
+"""A bundle: the manifest and the files it lists, in a folder, a `.cutpoint` zip, or memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from cutpoint.sdk.bundle.manifest import (
+    MANIFEST_LIMIT,
+    MANIFEST_NAME,
+    CodecEntry,
+    FileEntry,
+    Manifest,
+    Part,
+    Point,
+    Span,
+    decode_manifest,
+    encode_manifest,
+)
+from cutpoint.sdk.errors import BundleError
+
+__all__ = ["Bundle"]
+
+#: A fixed time in the zip makes equal bundles equal files.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class _Source(Protocol):
+    """Where the bytes of a bundle lie. Paths were checked before they get here."""
+
+    def names(self) -> set[str]: ...
+
+    def size(self, name: str) -> int: ...
+
+    def read(self, name: str) -> bytes: ...
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def names(self) -> set[str]:
+        return {p.relative_to(self._root).as_posix() for p in self._root.rglob("*") if p.is_file()}
+
+    def _locate(self, name: str) -> Path:
+        path = self._root / name
+        if not path.resolve().is_relative_to(self._root.resolve()):
+            raise BundleError(f"{name}: a link that leads out of the bundle")
+        return path
+
+    def size(self, name: str) -> int:
+        return self._locate(name).stat().st_size
+
+    def read(self, name: str) -> bytes:
+        return self._locate(name).read_bytes()
+
+
+class _Zip:
+    def __init__(self, data: bytes | Path) -> None:
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else io.BytesIO(data.read_bytes()))
+            names = self._zip.namelist()
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise BundleError(f"not a readable .cutpoint file: {error}") from error
+        if len(set(names)) != len(names):
+            raise BundleError("the .cutpoint file holds a name twice")
+
+    def names(self) -> set[str]:
+        return set(self._zip.namelist())
+
+    def size(self, name: str) -> int:
+        return self._zip.getinfo(name).file_size
+
+    def read(self, name: str) -> bytes:
+        # A fresh handle per read: ZipExtFile of one ZipFile shares a position, and bundles are read from threads.
+        try:
+            return self._zip.read(name)
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+            raise BundleError(f"{name}: cannot be read from the .cutpoint file: {error}") from error
+        except Exception as error:  # zlib.error has no public base class of its own.
+            raise BundleError(f"{name}: damaged in the .cutpoint file: {error}") from error
+
+
+class _Memory:
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = dict(files)
+
+    def names(self) -> set[str]:
+        return set(self._files)
+
+    def size(self, name: str) -> int:
+        return len(self._files[name])
+
+    def read(self, name: str) -> bytes:
+        return self._files[name]
+
+
+class Bundle:
+    """What calibration writes and both ends load: a manifest, and files whose hashes it lists.
+
+    A bundle may hold its device part, its server part, or both; `parts` says which. `hash` is the same for all of
+    them, because it is the SHA-256 of `manifest.json`, and that names every file's SHA-256.
+
+    Bytes are verified each time they are read, so what reaches a runtime is what calibration wrote.
+    """
+
+    def __init__(self, source: _Source, origin: str) -> None:
+        self._source = source
+        self.origin = origin
+        names = source.names()
+        if MANIFEST_NAME not in names:
+            raise BundleError(f"{origin}: {MANIFEST_NAME} is missing: not a bundle")
+        if source.size(MANIFEST_NAME) > MANIFEST_LIMIT:
+            raise BundleError(f"{origin}: {MANIFEST_NAME} is over the limit of {MANIFEST_LIMIT} bytes")
+        self._manifest_bytes = source.read(MANIFEST_NAME)
+        self.hash = hashlib.sha256(self._manifest_bytes).hexdigest()
+        self.manifest: Manifest = decode_manifest(self._manifest_bytes)
+        self._files: dict[str, FileEntry] = {entry.path: entry for entry in self.manifest.files}
+        self.parts = self._find_parts(names)
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
+        """Opens a bundle folder or a `.cutpoint` file.
+
+        Args:
+            path: folder or file.
+            verify: check the hash of every file now; without it each is checked when it is read.
+
+        Raises:
+            BundleError: names the file and what is wrong with it.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise BundleError(f"{path}: no such bundle; `cutpoint calibrate` makes one")
+        bundle = cls(_Folder(path) if path.is_dir() else _Zip(path), str(path))
+        if verify:
+            bundle.verify()
+        return bundle
+
+    @classmethod
+    def from_bytes(cls, data: bytes, origin: str = "memory") -> Bundle:
+        """Opens a `.cutpoint` file held in memory, and verifies it. Raises `BundleError`."""
+        bundle = cls(_Zip(data), origin)
+        bundle.verify()
+        return bundle
+
+    @classmethod
+    def create(cls, manifest: Manifest, files: Mapping[str, tuple[Part, bytes]]) -> Bundle:
+        """A new bundle in memory.
+
+        Args:
+            manifest: its `files` are filled in here.
+            files: path → (which machine needs it, content).
+
+        Raises:
+            BundleError: if the manifest does not hold together.
+        """
+        entries = tuple(
+            FileEntry(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest(), part=part)
+            for path, (part, data) in sorted(files.items())
+        )
+        contents = {path: data for path, (_, data) in files.items()}
+        contents[MANIFEST_NAME] = encode_manifest(msgspec.structs.replace(manifest, files=entries))
+        return cls(_Memory(contents), "memory")
+
+    def _find_parts(self, names: set[str]) -> frozenset[str]:
+        """Which parts are complete. A part may be absent as a whole; one missing file of a part is damage."""
+        parts = set()
+        for part in ("device", "server", "report"):
+            paths = {path for path, entry in self._files.items() if entry.part == part}
+            missing = sorted(paths - names)
+            if missing and len(missing) < len(paths):
+                raise BundleError(f"{self.origin}: {missing[0]} is missing")
+            if not missing:
+                parts.add(part)
+        common = sorted(path for path, entry in self._files.items() if entry.part == "both" and path not in names)
+        if common:
+            raise BundleError(f"{self.origin}: {common[0]} is missing")
+        if not parts & {"device", "server"}:
+            raise BundleError(f"{self.origin}: neither the device part nor the server part is there")
+        return frozenset(parts)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def __contains__(self, path: str) -> bool:
+        entry = self._files.get(path)
+        return entry is not None and (entry.part == "both" or entry.part in self.parts)
+
+    def read(self, path: str) -> bytes:
+        """The content of one file, verified.
+
+        Raises:
+            BundleError: if the manifest does not list it, it is not there, or its size or hash is wrong.
+        """
+        entry = self._files.get(path)
+        if entry is None:
+            raise BundleError(f"{self.origin}: {path} is not part of the bundle")
+        if path not in self:
+            raise BundleError(f"{self.origin}: {path} belongs to the {entry.part} part, which is not in this bundle")
+        try:
+            size = self._source.size(path)
+            if size != entry.size:
+                raise BundleError(f"{self.origin}: {path} has {size} bytes, the manifest says {entry.size}")
+            data = self._source.read(path)
+        except (OSError, KeyError) as error:
+            raise BundleError(f"{self.origin}: {path} cannot be read: {error}") from error
+        if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise BundleError(f"{self.origin}: {path} is damaged: its hash is not the one in the manifest")
+        return data
+
+    def verify(self) -> None:
+        """Checks size and hash of every file that is there. Raises `BundleError` for the first that is wrong."""
+        for path in self._files:
+            if path in self:
+                self.read(path)
+
+    # -- looking up ----------------------------------------------------------------------------------------------
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The operating points, in the order of their numbers on the wire."""
+        return self.manifest.points
+
+    @cached_property
+    def _spans(self) -> dict[tuple[int, int, str], Span]:
+        return {span.key: span for span in self.manifest.spans}
+
+    @cached_property
+    def _codecs(self) -> dict[str, CodecEntry]:
+        return {codec.id: codec for codec in self.manifest.codecs}
+
+    @cached_property
+    def _points(self) -> dict[str, int]:
+        return {point.id: number for number, point in enumerate(self.points)}
+
+    def span(self, start: int, end: int, precision: str) -> Span:
+        """The span between two boundaries. Raises `BundleError` if the bundle has none."""
+        try:
+            return self._spans[start, end, precision]
+        except KeyError:
+            raise BundleError(f"{self.origin}: no span {start}-{end} at precision {precision!r}") from None
+
+    def codec(self, codec_id: str) -> CodecEntry:
+        """The codec entry called `codec_id`. Raises `BundleError` if the bundle has none."""
+        try:
+            return self._codecs[codec_id]
+        except KeyError:
+            raise BundleError(f"{self.origin}: no codec {codec_id!r}") from None
+
+    def point_number(self, point_id: str) -> int:
+        """A point's number on the wire. Raises `BundleError` if the bundle has no such point."""
+        try:
+            return self._points[point_id]
+        except KeyError:
+            known = ", ".join(self._points)
+            raise BundleError(f"{self.origin}: no point {point_id!r}; there are {known}") from None
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def part(self, part: Part) -> Bundle:
+        """The bundle with nothing but what one machine needs. Its hash is the same.
+
+        Raises:
+            BundleError: if that part is not in this bundle.
+        """
+        if part not in self.parts:
+            raise BundleError(f"{self.origin}: the {part} part is not in this bundle")
+        files = {path: self.read(path) for path, entry in self._files.items() if entry.part in (part, "both")}
+        return Bundle(_Memory({MANIFEST_NAME: self._manifest_bytes, **files}), f"{self.origin} ({part} part)")
+
+    def _contents(self) -> dict[str, bytes]:
+        return {MANIFEST_NAME: self._manifest_bytes} | {path: self.read(path) for path in self._files if path in self}
+
+    def to_bytes(self) -> bytes:
+        """The bundle as one `.cutpoint` file. Equal bundles give equal bytes."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for path, data in sorted(self._contents().items()):
+                info = zipfile.ZipInfo(path, _ZIP_TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = 0o644 << 16
+                archive.writestr(info, data)
+        return buffer.getvalue()
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the bundle: one file if `path` ends in `.cutpoint`, a folder otherwise.
+
+        It is written under a temporary name beside `path` and renamed, so that `path` is whole or not there.
+
+        Raises:
+            BundleError: if `path` exists and `overwrite` is false, or is something that is not a bundle.
+        """
+        path = Path(path)
+        if path.exists():
+            if not overwrite:
+                raise BundleError(f"{path} exists; remove it or ask to overwrite it")
+            if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST_NAME).is_file():
+                raise BundleError(f"{path} is a folder, but not a bundle: it is left alone")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".cutpoint":
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(self.to_bytes())
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(temporary, 0o644)
+                os.replace(temporary, path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+            return
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            for name, data in self._contents().items():
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+            folder.chmod(0o755)
+            if path.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+                os.rename(path, old / "bundle")
+                os.rename(folder, path)
+                shutil.rmtree(old)
+            else:
+                os.rename(folder, path)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise

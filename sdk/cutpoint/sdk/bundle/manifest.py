@@ -1,0 +1,403 @@
+"""`manifest.json`, field by field. docs/bundle.md is the prose to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from cutpoint.codecs import TensorSpec
+from cutpoint.sdk.errors import BundleError
+
+__all__ = [
+    "MANIFEST_LIMIT",
+    "MANIFEST_NAME",
+    "SCHEMA",
+    "Boundary",
+    "CodecEntry",
+    "FileEntry",
+    "GraphFile",
+    "Manifest",
+    "Measurement",
+    "Part",
+    "Point",
+    "Preprocessing",
+    "Span",
+    "Task",
+    "check_path",
+    "decode_manifest",
+    "encode_manifest",
+]
+
+#: Version of the schema this code writes. A reader refuses a newer one.
+SCHEMA = 1
+MANIFEST_NAME = "manifest.json"
+#: No manifest comes near this; a longer file is refused before it is parsed.
+MANIFEST_LIMIT = 16 * 2**20
+
+#: Which machine needs a file: the device, the server, both, or neither (the report).
+Part = Literal["device", "server", "both", "report"]
+
+_PATH = re.compile(r"[A-Za-z0-9_+@=-][A-Za-z0-9_.+@=-]*(/[A-Za-z0-9_+@=-][A-Za-z0-9_.+@=-]*)*")
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Immutable; unknown fields are errors, because a typo in a manifest must not pass silently."""
+
+
+class Preprocessing(_Struct):
+    """How a picture becomes the input tensor: geometry first, then normalisation.
+
+    Geometry (resize, crop or letterbox) is done by whoever holds the picture and gives uint8 RGB of shape
+    (height, width, 3), which is boundary 0. Normalisation (channel order, scale, mean, std, layout) is the first thing in
+    every span that starts at boundary 0; it is recorded here so that one can read what the graphs do.
+
+    Attributes:
+        height: pixels, of boundary 0.
+        width: pixels, of boundary 0.
+        resize: the short side is scaled to this many pixels before the centre crop; None: straight to height × width.
+        letterbox: scale to fit, keep the aspect ratio, put the picture top left and fill the rest with `pad`.
+        pad: grey value 0–255 of the letterbox.
+        interpolation: of the resize.
+        channels: channel order that the model wants.
+        scale: pixel values are multiplied by this …
+        mean: … then this is subtracted per channel (in the model's channel order) …
+        std: … and the difference divided by this.
+    """
+
+    height: int
+    width: int
+    resize: int | None = None
+    letterbox: bool = False
+    pad: int = 114
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    channels: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1.0 / 255.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"preprocessing: a picture of {self.width}×{self.height} has no pixels")
+        if self.resize is not None and self.resize < max(1, min(self.height, self.width)):
+            raise ValueError(f"preprocessing: resize {self.resize} is smaller than the crop")
+        if self.resize is not None and self.letterbox:
+            raise ValueError("preprocessing: 'resize' and 'letterbox' exclude each other")
+        if any(value == 0 for value in self.std):
+            raise ValueError("preprocessing: 'std' must not be 0")
+        if not 0 <= self.pad <= 255:
+            raise ValueError("preprocessing: 'pad' is a grey value from 0 to 255")
+
+
+class Task(_Struct):
+    """What the outputs mean and how they are judged.
+
+    Attributes:
+        kind: ``classification`` (first output is scores, last axis = classes) or ``agreement`` (any tensors).
+        metric: what `Measurement.metric` is: ``top1`` against labels, or ``agreement`` with the uncut model; both 0 … 1.
+        labels: class names in the order of the scores; may be empty.
+        uncut: the metric of the uncut fp32 model on the same data.
+        samples: how many inputs the metric was measured on.
+    """
+
+    kind: Literal["classification", "agreement"]
+    metric: Literal["top1", "agreement"]
+    uncut: float
+    samples: int
+    labels: tuple[str, ...] = ()
+
+
+class Boundary(_Struct):
+    """A place where the model can be cut.
+
+    Attributes:
+        index: 0 is the input, the last is the output.
+        tensors: what crosses it, in the order in which spans take and give them.
+        label: the graph's own name of the place, for people.
+        macs: multiply-accumulates from the input up to here; 0 where not counted.
+    """
+
+    index: int
+    tensors: tuple[TensorSpec, ...]
+    label: str = ""
+    macs: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the tensors in bytes, uncompressed."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+
+class GraphFile(_Struct):
+    """A graph in the format of one runtime.
+
+    Attributes:
+        format: ``onnx`` or ``tflite``.
+        file: path in the bundle.
+        weights: files with the graph's external data (ONNX), shared between spans; same folder as `file`.
+    """
+
+    format: Literal["onnx", "tflite"]
+    file: str
+    weights: tuple[str, ...] = ()
+
+    def paths(self) -> Iterator[str]:
+        """All files the graph needs."""
+        yield self.file
+        yield from self.weights
+
+
+class Span(_Struct):
+    """The part of the model between two boundaries at one precision, a graph file per runtime.
+
+    Attributes:
+        start: boundary whose tensors it takes.
+        end: boundary whose tensors it gives.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        graphs: one per file format.
+    """
+
+    start: int
+    end: int
+    precision: str
+    graphs: tuple[GraphFile, ...]
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """What identifies a span in its bundle."""
+        return self.start, self.end, self.precision
+
+
+class CodecEntry(_Struct):
+    """A codec at a boundary: see `cutpoint.codecs.CodecParts`.
+
+    Attributes:
+        id: unique in the bundle, for example ``5-affine``.
+        codec: the codec id in the registry.
+        start: boundary whose tensors the encoder takes.
+        end: boundary whose tensors the decoder gives; another one than `start` where the codec replaces layers.
+        levels: name of each level, smallest first.
+        symbols: tensors between encoder graph and entropy coder.
+        encoder: encoder graph files (inputs: the start boundary's tensors, then optionally ``level``, int64 scalar).
+        decoder: decoder graph files (inputs: symbols, then optionally ``level``).
+        tables: entropy tables file.
+        config: the codec's own settings.
+    """
+
+    id: str
+    codec: str
+    start: int
+    end: int
+    levels: tuple[str, ...]
+    symbols: tuple[TensorSpec, ...] = ()
+    encoder: tuple[GraphFile, ...] = ()
+    decoder: tuple[GraphFile, ...] = ()
+    tables: str | None = None
+    config: dict[str, Any] = {}
+
+
+class Measurement(_Struct):
+    """What calibration measured of a point. Times in milliseconds on the calibrating machine, one sample at a time.
+
+    Attributes:
+        metric: the task metric, 0 … 1.
+        bytes_mean: payload size; 0 for a point that sends nothing.
+        bytes_p95: 95th percentile of the payload size.
+        device_ms: head (or the whole model, for a local point).
+        encode_ms: encoder graph and entropy coder.
+        decode_ms: entropy decoder and decoder graph.
+        tail_ms: tail.
+        energy_mj: device energy without radio, millijoule; None where it was not measured (the energy model estimates it).
+    """
+
+    metric: float
+    bytes_mean: float
+    bytes_p95: float
+    device_ms: float
+    encode_ms: float = 0.0
+    decode_ms: float = 0.0
+    tail_ms: float = 0.0
+    energy_mj: float | None = None
+
+
+class Point(_Struct):
+    """An operating point: boundary × span precision × codec × level, with what was measured of it.
+
+    Attributes:
+        id: ``cut5-int8-affine-8bit``; for a point without codec ``cut12-int8``.
+        start: boundary up to which the device computes; 0: nothing, the last: everything.
+        end: boundary at which the tail begins (the codec's `end`; for a local point the last boundary).
+        precision: of the head; None where the device computes nothing.
+        codec: `CodecEntry.id`; None for a local point.
+        level: the codec's level.
+        tail_precision: of the tail; None for a local point.
+        measured: on the machine that calibrated.
+    """
+
+    id: str
+    start: int
+    end: int
+    measured: Measurement
+    precision: str | None = None
+    codec: str | None = None
+    level: int = 0
+    tail_precision: str | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether the device answers alone."""
+        return self.codec is None
+
+
+class FileEntry(_Struct):
+    """One file of the bundle.
+
+    Attributes:
+        path: relative, forward slashes, no dot at the start of a component.
+        size: bytes.
+        sha256: lower-case hex.
+        part: which machine needs it.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    part: Part
+
+
+class Manifest(_Struct):
+    """The whole of `manifest.json`.
+
+    Attributes:
+        schema: version of this schema.
+        name: of the model, for people.
+        created_by: program and version.
+        task: what the outputs mean.
+        boundaries: 0 … n.
+        spans: heads, tails, and the whole model.
+        codecs: at the boundaries.
+        points: the operating points; their order is their number on the wire.
+        files: every other file, sorted by path.
+        preprocessing: None where boundary 0 is not a picture.
+        measured_on: the machine behind the figures, for people.
+    """
+
+    schema: int
+    name: str
+    created_by: str
+    task: Task
+    boundaries: tuple[Boundary, ...]
+    spans: tuple[Span, ...]
+    codecs: tuple[CodecEntry, ...]
+    points: tuple[Point, ...]
+    files: tuple[FileEntry, ...] = ()
+    preprocessing: Preprocessing | None = None
+    measured_on: str = ""
+
+    @property
+    def last(self) -> int:
+        """Index of the output boundary."""
+        return len(self.boundaries) - 1
+
+
+def check_path(path: str) -> None:
+    """Raises `BundleError` unless `path` is relative, plain and stays inside the bundle."""
+    if not _PATH.fullmatch(path) or len(path) > 200:
+        raise BundleError(f"{path!r}: not a path that a bundle may hold (relative, letters, digits and -_.+@= only)")
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The bytes of `manifest.json`; their SHA-256 is the bundle's hash."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Parses `manifest.json` and checks that everything it refers to is there.
+
+    Raises:
+        BundleError: names the field and what is wrong with it.
+    """
+    if len(data) > MANIFEST_LIMIT:
+        raise BundleError(f"{MANIFEST_NAME}: {len(data)} bytes, over the limit of {MANIFEST_LIMIT}")
+    try:
+        schema = msgspec.json.decode(data, type=_SchemaOnly).schema
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{MANIFEST_NAME}: {error}") from error
+    if schema != SCHEMA:
+        raise BundleError(
+            f"{MANIFEST_NAME}: schema {schema}, but this cutpoint reads schema {SCHEMA}: "
+            + ("install a newer cutpoint" if schema > SCHEMA else "calibrate the model again")
+        )
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{MANIFEST_NAME}: {error}") from error
+    _check_references(manifest)
+    return manifest
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int
+
+
+def _check_references(manifest: Manifest) -> None:
+    def need(condition: bool, message: str) -> None:
+        if not condition:
+            raise BundleError(f"{MANIFEST_NAME}: {message}")
+
+    def unique(what: str, keys: list[Any]) -> None:
+        need(len(set(keys)) == len(keys), f"two {what} have the same name")
+
+    last = manifest.last
+    need(last >= 1, "at least two boundaries are needed, the input and the output")
+    need([b.index for b in manifest.boundaries] == list(range(last + 1)), "boundaries are not numbered 0, 1, …")
+    need(all(b.tensors for b in manifest.boundaries), "a boundary without tensors")
+    need(0 < len(manifest.points) <= 65535, "between 1 and 65535 points are needed")
+
+    files = {entry.path for entry in manifest.files}
+    for entry in manifest.files:
+        check_path(entry.path)
+        need(entry.path != MANIFEST_NAME, "the manifest lists itself")
+        need(
+            entry.size >= 0 and re.fullmatch("[0-9a-f]{64}", entry.sha256) is not None,
+            f"{entry.path}: bad size or hash",
+        )
+    unique("files", [entry.path for entry in manifest.files])
+    unique("files", [entry.path.casefold() for entry in manifest.files])
+    unique("spans", [span.key for span in manifest.spans])
+    unique("codecs", [codec.id for codec in manifest.codecs])
+    unique("points", [point.id for point in manifest.points])
+
+    def need_graphs(graphs: tuple[GraphFile, ...], what: str) -> None:
+        for path in (path for graph in graphs for path in graph.paths()):
+            need(path in files, f"{what} refers to {path!r}, which is not among the files")
+
+    for span in manifest.spans:
+        need(0 <= span.start < span.end <= last, f"span {span.start}-{span.end} is not between two boundaries")
+        need(bool(span.graphs), f"span {span.start}-{span.end} has no graph file")
+        need_graphs(span.graphs, f"span {span.start}-{span.end}.{span.precision}")
+    for codec in manifest.codecs:
+        need(0 <= codec.start <= codec.end < last, f"codec {codec.id!r} is at boundaries that are not there")
+        need(bool(codec.levels), f"codec {codec.id!r} has no level")
+        need_graphs(codec.encoder + codec.decoder, f"codec {codec.id!r}")
+        need(
+            codec.tables is None or codec.tables in files, f"codec {codec.id!r}: tables {codec.tables!r} are not there"
+        )
+
+    spans = {span.key for span in manifest.spans}
+    codecs = {codec.id: codec for codec in manifest.codecs}
+    for point in manifest.points:
+        if point.start > 0:
+            need((0, point.start, point.precision) in spans, f"point {point.id!r} has no head span")
+        if point.codec is None:
+            need(point.start == point.end == last, f"point {point.id!r} has no codec, but is not local")
+            continue
+        need(point.codec in codecs, f"point {point.id!r} names codec {point.codec!r}, which is not there")
+        codec = codecs[point.codec]
+        need(
+            (point.start, point.end) == (codec.start, codec.end), f"point {point.id!r} and its codec differ in boundary"
+        )
+        need(0 <= point.level < len(codec.levels), f"point {point.id!r}: codec {codec.id!r} has no level {point.level}")
+        need((point.end, last, point.tail_precision) in spans, f"point {point.id!r} has no tail span")

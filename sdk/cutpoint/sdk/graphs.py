@@ -1,0 +1,94 @@
+"""The graphs and codecs of a bundle, loaded when first used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from cutpoint.codecs import Array, Codec, CodecParts, Transform, create_codec
+from cutpoint.sdk.bundle import Bundle, GraphFile
+from cutpoint.sdk.errors import BundleError
+from cutpoint.sdk.runtimes import Graph, Runtime
+
+__all__ = ["BundleGraphs"]
+
+
+class BundleGraphs:
+    """Spans and codecs of a bundle on the runtimes of this machine. Safe from several threads.
+
+    Args:
+        bundle: the bundle, or the part of it for this machine.
+        runtimes: best first; each graph runs on the first that can read one of its files.
+    """
+
+    def __init__(self, bundle: Bundle, runtimes: Sequence[Runtime]) -> None:
+        self.bundle = bundle
+        self._runtimes = tuple(runtimes)
+        self._spans: dict[tuple[int, int, str], Graph] = {}
+        self._codecs: dict[str, Codec] = {}
+        self._lock = threading.RLock()
+
+    def span(self, start: int, end: int, precision: str) -> Graph:
+        """The graph of a span.
+
+        Raises:
+            BundleError: if the bundle does not hold it in a format that a runtime here reads.
+            GraphError: if the runtime refuses it.
+        """
+        key = start, end, precision
+        with self._lock:
+            graph = self._spans.get(key)
+            if graph is None:
+                files = self.bundle.span(*key).graphs
+                graph = self._spans[key] = self._load(files, f"span {start}-{end}.{precision}")
+            return graph
+
+    def codec(self, codec_id: str) -> Codec:
+        """A codec of the bundle, with as many of its halves as this machine has the files for.
+
+        Raises:
+            BundleError, GraphError: as `span`.
+            CodecError: if it cannot be built.
+        """
+        with self._lock:
+            codec = self._codecs.get(codec_id)
+            if codec is None:
+                entry = self.bundle.codec(codec_id)
+                boundaries = self.bundle.manifest.boundaries
+                parts = CodecParts(
+                    source=boundaries[entry.start].tensors,
+                    target=boundaries[entry.end].tensors,
+                    levels=entry.levels,
+                    symbols=entry.symbols,
+                    config=entry.config,
+                    tables=self.bundle.read(entry.tables) if entry.tables else b"",
+                    analysis=self._transform(entry.encoder, f"encoder of codec {codec_id}"),
+                    synthesis=self._transform(entry.decoder, f"decoder of codec {codec_id}"),
+                )
+                codec = self._codecs[codec_id] = create_codec(entry.codec, parts)
+            return codec
+
+    def _transform(self, files: Sequence[GraphFile], what: str) -> Transform | None:
+        here = [file for file in files if file.file in self.bundle]
+        if not here:
+            return None
+        graph = self._load(here, what)
+        takes_level = "level" in graph.input_names
+
+        def transform(tensors: Sequence[Array], level: int) -> tuple[Array, ...]:
+            return graph.run([*tensors, np.array(level, dtype=np.int64)] if takes_level else tensors)
+
+        return transform
+
+    def _load(self, files: Sequence[GraphFile], what: str) -> Graph:
+        for runtime in self._runtimes:
+            for file in files:
+                if file.format == runtime.format and file.file in self.bundle:
+                    # A graph names its external data relative to its own folder.
+                    weights = {path.rsplit("/", 1)[-1]: self.bundle.read(path) for path in file.weights}
+                    return runtime.load(self.bundle.read(file.file), weights)
+        have = ", ".join(sorted({file.format for file in files}))
+        want = ", ".join(runtime.name for runtime in self._runtimes)
+        raise BundleError(f"{self.bundle.origin}: {what} is there for {have}, which {want} cannot read")

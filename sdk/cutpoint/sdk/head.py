@@ -1,0 +1,109 @@
+"""What the device computes: the head and the encoder, or the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from cutpoint.codecs import Array
+from cutpoint.sdk.bundle import Point
+from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.pictures import Picture, to_boundary0
+
+__all__ = ["DeviceOutput", "Head"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOutput:
+    """What came of a request on the device.
+
+    Attributes:
+        payload: the bytes to send; None for a local point.
+        outputs: the model's outputs; None unless the point is local.
+        head_ms: time in the head, or the whole model.
+        encode_ms: time in the codec.
+    """
+
+    payload: bytes | None
+    outputs: tuple[Array, ...] | None
+    head_ms: float
+    encode_ms: float
+
+
+class Head:
+    """Runs the device's share of any point of a bundle. Blocking: call it from a worker thread.
+
+    Args:
+        graphs: of the device part.
+        stretch: called with the seconds that a computation took, before its result is used. The emulation of a slower
+            device waits here; None: nothing.
+    """
+
+    def __init__(self, graphs: BundleGraphs, stretch: Callable[[float], None] | None = None) -> None:
+        self._graphs = graphs
+        self._manifest = graphs.bundle.manifest
+        self._stretch = stretch
+
+    def prepare(self, data: Picture | tuple[Array, ...]) -> tuple[Array, ...]:
+        """The tensors of boundary 0.
+
+        Args:
+            data: a picture where the bundle takes pictures; otherwise the input tensor, or a tuple of them.
+
+        Raises:
+            InputError: if it is not what the bundle takes.
+        """
+        specs = self._manifest.boundaries[0].tensors
+        if self._manifest.preprocessing is not None and not isinstance(data, tuple):
+            return (to_boundary0(data, self._manifest.preprocessing),)
+        if isinstance(data, np.ndarray):
+            data = (data,)
+        if not isinstance(data, tuple) or not all(isinstance(tensor, np.ndarray) for tensor in data):
+            raise InputError(f"{type(data).__name__} given, but the bundle takes arrays: {_describe(specs)}")
+        if len(data) != len(specs) or not all(s.accepts(t) for s, t in zip(specs, data, strict=True)):
+            given = ", ".join(f"{t.dtype}{list(t.shape)}" for t in data)
+            raise InputError(f"{given} given, but the bundle takes {_describe(specs)}")
+        return data
+
+    def run(self, point: Point, tensors: tuple[Array, ...]) -> DeviceOutput:
+        """The device's share of `point`.
+
+        Args:
+            point: any point of the bundle.
+            tensors: of boundary 0, as `prepare` gives them.
+
+        Raises:
+            GraphError, CodecError, BundleError: if the bundle's files do not work here.
+        """
+        started = perf_counter()
+        if point.start > 0:
+            assert point.precision is not None, "the manifest was checked"
+            tensors = self._graphs.span(0, point.start, point.precision).run(tensors)
+            started, head_ms = self._lap(started)
+        else:
+            head_ms = 0.0
+        if point.codec is None:
+            return DeviceOutput(None, tensors, head_ms, 0.0)
+        payload = self._graphs.codec(point.codec).encode(tensors, point.level)
+        _, encode_ms = self._lap(started)
+        return DeviceOutput(payload, None, head_ms, encode_ms)
+
+    def warm_up(self, points: tuple[Point, ...]) -> None:
+        """Loads and runs each point's device share once, on zeros."""
+        zeros = tuple(np.zeros(spec.shape, spec.dtype) for spec in self._manifest.boundaries[0].tensors)
+        for point in points:
+            self.run(point, zeros)
+
+    def _lap(self, started: float) -> tuple[float, float]:
+        if self._stretch is not None:
+            self._stretch(perf_counter() - started)
+        now = perf_counter()
+        return now, (now - started) * 1e3
+
+
+def _describe(specs: tuple[object, ...]) -> str:
+    return ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in specs)  # type: ignore[attr-defined]

@@ -1,0 +1,64 @@
+"""What the server computes: the decoder and the tail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from cutpoint.codecs import Array, CodecError
+from cutpoint.sdk.bundle import Point
+from cutpoint.sdk.graphs import BundleGraphs
+
+__all__ = ["Tail", "TailOutput"]
+
+
+@dataclass(frozen=True, slots=True)
+class TailOutput:
+    """The model's outputs, and the times of decoder and tail in milliseconds."""
+
+    outputs: tuple[Array, ...]
+    decode_ms: float
+    tail_ms: float
+
+
+class Tail:
+    """Runs the server's share of any point of a bundle. Blocking: call it from a worker thread.
+
+    Args:
+        graphs: of the server part.
+    """
+
+    def __init__(self, graphs: BundleGraphs) -> None:
+        self._graphs = graphs
+        self._manifest = graphs.bundle.manifest
+
+    def run(self, point: Point, payload: bytes | memoryview) -> TailOutput:
+        """The server's share of `point`.
+
+        Raises:
+            BitstreamError: if the payload is not an encoder's.
+            CodecError: if the point is local.
+            GraphError, BundleError: if the bundle's files do not work here.
+        """
+        if point.codec is None or point.tail_precision is None:
+            raise CodecError(f"point {point.id!r} is computed on the device alone")
+        started = perf_counter()
+        tensors = self._graphs.codec(point.codec).decode(payload, point.level)
+        decoded = perf_counter()
+        outputs = self._graphs.span(point.end, self._manifest.last, point.tail_precision).run(tensors)
+        done = perf_counter()
+        return TailOutput(outputs, (decoded - started) * 1e3, (done - decoded) * 1e3)
+
+    def warm_up(self, points: tuple[Point, ...]) -> None:
+        """Loads every tail and codec that `points` need, and runs each tail once on zeros."""
+        for end, precision in sorted({(p.end, p.tail_precision) for p in points if p.tail_precision is not None}):
+            zeros = tuple(np.zeros(spec.shape, spec.dtype) for spec in self._manifest.boundaries[end].tensors)
+            self._graphs.span(end, self._manifest.last, precision).run(zeros)
+        for codec in {p.codec for p in points if p.codec is not None}:
+            self._graphs.codec(codec)
+
+    def max_payload(self, point: Point) -> int:
+        """The most bytes that a payload of `point` can have."""
+        return self._graphs.codec(point.codec).max_bytes() if point.codec is not None else 0
