@@ -49,8 +49,8 @@ class Codec(ABC):
 
     The contract, which one test suite checks for every codec:
 
-    * `encode` takes exactly the tensors `parts.source` describes (anything else is a `CodecError`) and returns bytes that
-      need nothing but the same codec, built from the same parts, and the level to be decoded.
+    * `encode` takes exactly the tensors `parts.source` describes (anything else is a `CodecError`) and returns bytes
+      that need nothing but the same codec, built from the same parts, and the level to be decoded.
     * `decode` returns tensors as `parts.target` describes. Any other byte string than an encoder's gives either such
       tensors or a `BitstreamError`; it never crashes, hangs, or takes memory beyond what the shapes ask for.
     * `encode` is deterministic, and neither call changes the codec: both may be called from several threads at once.

@@ -15,7 +15,7 @@ from cutpoint.sdk.errors import InputError
 
 __all__ = ["Picture", "open_picture", "to_boundary0"]
 
-#: What the client takes as a picture: decoded, as an array (height, width, 3) uint8, encoded (JPEG, PNG, WebP …), or a path.
+#: What the client takes as a picture: PIL, an array uint8 (height, width, 3), encoded (JPEG, PNG, WebP …), or a path.
 Picture = Image.Image | Array | bytes | bytearray | memoryview | str | os.PathLike[str]
 
 #: A picture of more pixels is refused before it is decoded: it could not come from a camera.
@@ -42,7 +42,7 @@ def open_picture(picture: Picture) -> Image.Image:
             or (picture.ndim == 3 and picture.shape[2] not in (3, 4))
         ):
             raise InputError(
-                f"an array {picture.dtype}{list(picture.shape)} is not a picture: give uint8 (height, width, 3) in RGB order"
+                f"an array {picture.dtype}{list(picture.shape)} is not a picture: give uint8 (height, width, 3)"
             )
         return Image.fromarray(picture).convert("RGB")
     if isinstance(picture, str | os.PathLike):

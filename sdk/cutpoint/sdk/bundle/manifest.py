@@ -43,16 +43,12 @@ Part = Literal["device", "server", "both", "report"]
 _PATH = re.compile(r"[A-Za-z0-9_+@=-][A-Za-z0-9_.+@=-]*(/[A-Za-z0-9_+@=-][A-Za-z0-9_.+@=-]*)*")
 
 
-class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Immutable; unknown fields are errors, because a typo in a manifest must not pass silently."""
-
-
-class Preprocessing(_Struct):
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How a picture becomes the input tensor: geometry first, then normalisation.
 
     Geometry (resize, crop or letterbox) is done by whoever holds the picture and gives uint8 RGB of shape
-    (height, width, 3), which is boundary 0. Normalisation (channel order, scale, mean, std, layout) is the first thing in
-    every span that starts at boundary 0; it is recorded here so that one can read what the graphs do.
+    (height, width, 3), which is boundary 0. Normalisation (channel order, scale, mean, std, layout) is the first thing
+    in every span that starts at boundary 0; it is recorded here so that one can read what the graphs do.
 
     Attributes:
         height: pixels, of boundary 0.
@@ -91,12 +87,12 @@ class Preprocessing(_Struct):
             raise ValueError("preprocessing: 'pad' is a grey value from 0 to 255")
 
 
-class Task(_Struct):
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the outputs mean and how they are judged.
 
     Attributes:
         kind: ``classification`` (first output is scores, last axis = classes) or ``agreement`` (any tensors).
-        metric: what `Measurement.metric` is: ``top1`` against labels, or ``agreement`` with the uncut model; both 0 … 1.
+        metric: what `Measurement.metric` is, 0 … 1: ``top1`` against labels, or ``agreement`` with the uncut model.
         labels: class names in the order of the scores; may be empty.
         uncut: the metric of the uncut fp32 model on the same data.
         samples: how many inputs the metric was measured on.
@@ -109,7 +105,7 @@ class Task(_Struct):
     labels: tuple[str, ...] = ()
 
 
-class Boundary(_Struct):
+class Boundary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A place where the model can be cut.
 
     Attributes:
@@ -130,7 +126,7 @@ class Boundary(_Struct):
         return sum(tensor.nbytes for tensor in self.tensors)
 
 
-class GraphFile(_Struct):
+class GraphFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A graph in the format of one runtime.
 
     Attributes:
@@ -149,7 +145,7 @@ class GraphFile(_Struct):
         yield from self.weights
 
 
-class Span(_Struct):
+class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The part of the model between two boundaries at one precision, a graph file per runtime.
 
     Attributes:
@@ -170,7 +166,7 @@ class Span(_Struct):
         return self.start, self.end, self.precision
 
 
-class CodecEntry(_Struct):
+class CodecEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A codec at a boundary: see `cutpoint.codecs.CodecParts`.
 
     Attributes:
@@ -198,7 +194,7 @@ class CodecEntry(_Struct):
     config: dict[str, Any] = {}
 
 
-class Measurement(_Struct):
+class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What calibration measured of a point. Times in milliseconds on the calibrating machine, one sample at a time.
 
     Attributes:
@@ -209,7 +205,8 @@ class Measurement(_Struct):
         encode_ms: encoder graph and entropy coder.
         decode_ms: entropy decoder and decoder graph.
         tail_ms: tail.
-        energy_mj: device energy without radio, millijoule; None where it was not measured (the energy model estimates it).
+        energy_mj: device energy without radio, millijoule; None where it was not measured (the energy model then
+            estimates it).
     """
 
     metric: float
@@ -222,7 +219,7 @@ class Measurement(_Struct):
     energy_mj: float | None = None
 
 
-class Point(_Struct):
+class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An operating point: boundary × span precision × codec × level, with what was measured of it.
 
     Attributes:
@@ -251,7 +248,7 @@ class Point(_Struct):
         return self.codec is None
 
 
-class FileEntry(_Struct):
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One file of the bundle.
 
     Attributes:
@@ -267,7 +264,7 @@ class FileEntry(_Struct):
     part: Part
 
 
-class Manifest(_Struct):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The whole of `manifest.json`.
 
     Attributes:

@@ -26,8 +26,8 @@ def _natural(name: str) -> tuple[int, str]:
 class LiteRtGraph:
     """One interpreter. It is not safe from several threads, so calls take turns.
 
-    Tensors are ordered by their names in the signature (``args_0``, ``args_1``, … and ``output_0``, …), because the order
-    within the file is the converter's own.
+    Tensors are ordered by their names in the signature (``args_0``, ``args_1``, … and ``output_0``, …), because the
+    order within the file is the converter's own.
     """
 
     def __init__(self, interpreter: Any) -> None:
