@@ -94,9 +94,12 @@ class Head:
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
         """Loads and runs each point's device share once, on zeros."""
-        zeros = tuple(np.zeros(spec.shape, spec.dtype) for spec in self._manifest.boundaries[0].tensors)
         for point in points:
-            self.run(point, zeros)
+            self.run(point, self.zeros())
+
+    def zeros(self) -> tuple[Array, ...]:
+        """Tensors of boundary 0 full of zeros: something to run when any input will do."""
+        return tuple(np.zeros(spec.shape, spec.dtype) for spec in self._manifest.boundaries[0].tensors)
 
     def _lap(self, started: float) -> tuple[float, float]:
         if self._stretch is not None:
