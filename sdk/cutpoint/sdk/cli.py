@@ -1,4 +1,4 @@
-"""The `cutpoint` command. Its sub-commands come from the entry points `cutpoint.commands`, so each layer brings its own."""
+"""The `cutpoint` command. Each layer brings its own sub-commands, through the entry points `cutpoint.commands`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _cutpoint() -> None:
 
 
 def main() -> None:
-    """Entry point. What went wrong is said in one line; exit status 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    """Entry point. Says in one line what went wrong; exit status 1: an error, 2: wrong usage, 130: Ctrl-C."""
     try:
         _cutpoint.main(standalone_mode=False)
     except click.ClickException as error:

@@ -408,8 +408,9 @@ class Client:
     async def _on_device(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _stretch(self, seconds: float) -> None:
-        time.sleep(seconds * (self._slowdown - 1))
+    def _stretch(self, processor_seconds: float, wall_seconds: float) -> None:
+        # From processor time: what other processes take from this machine is not the emulated device's affair.
+        time.sleep(max(0.0, processor_seconds * self._slowdown - wall_seconds))
 
 
 async def _in_thread(iterator: Iterator[T]) -> AsyncIterator[T]:

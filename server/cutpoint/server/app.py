@@ -90,8 +90,7 @@ class EdgeServer:
         await asyncio.gather(*(connection.go_away(self.settings.grace) for connection in self._connections))
         try:
             async with asyncio.timeout(self.settings.grace):
-                while any(connection.in_flight for connection in self._connections):
-                    await asyncio.sleep(0.01)
+                await asyncio.gather(*(connection.idle() for connection in self._connections))
         except TimeoutError:
             log.warning("requests are still in flight after %.1f s; closing all the same", self.settings.grace)
         await asyncio.gather(*(connection.close() for connection in self._connections), return_exceptions=True)

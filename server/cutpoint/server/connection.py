@@ -89,10 +89,10 @@ class ClientConnection:
         self._connection = Connection(Role.SERVER, settings.limits.frame, max_payload)
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    @property
-    def in_flight(self) -> int:
-        """Requests that are being answered."""
-        return len(self._tasks)
+    async def idle(self) -> None:
+        """Returns when every request is answered."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
 
     async def serve(self) -> None:
         """Returns when the connection has ended."""

@@ -12,6 +12,9 @@ from cutpoint.sdk.protocol import Limits
 __all__ = ["Settings"]
 
 
+DEFAULT_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What an operator can set.
@@ -37,7 +40,7 @@ class Settings:
     tls_key: Path | None = None
     threads: int = 1
     max_connections: int = 1000
-    limits: Limits = Limits()
+    limits: Limits = DEFAULT_LIMITS
     max_queue: int = 256
     hello_timeout: float = 10.0
     grace: float = 10.0
