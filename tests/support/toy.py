@@ -140,7 +140,7 @@ def toy_bundle(name: str = "toy", tail_repeats: int = 0) -> Bundle:
 
     Args:
         name: of the model; another name makes another hash.
-        tail_repeats: makes the tail slow, by this many convolutions that change nothing and cost a millisecond or so each.
+        tail_repeats: makes the tail slow, by this many convolutions that change nothing and cost milliseconds each.
     """
     both = {"mixing": _mixing(), "unmixing": _unmixing()}
     tail_nodes, tail_constants = _tail_nodes(), {"unmixing": both["unmixing"]}

@@ -82,6 +82,13 @@ class LinkEmulator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
+    def rewind(self) -> None:
+        """Lets the traces begin anew, now. Call it while nothing is on the way."""
+        assert self._clock is not None
+        self._began = self._clock()
+        self._up.rewind()
+        self._down.rewind()
+
     def cut(self) -> None:
         """Breaks every connection, as a lost link does in the end."""
         for task in self._tasks:

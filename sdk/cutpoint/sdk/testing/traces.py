@@ -84,6 +84,10 @@ class Shaper:
         self._free_at = 0.0
         self._last_arrival = 0.0
 
+    def rewind(self) -> None:
+        """Time begins anew at 0."""
+        self._free_at = self._last_arrival = 0.0
+
     def backlog(self, now: float) -> float:
         """Seconds until what was sent before `now` has left."""
         return max(0.0, self._free_at - now)
