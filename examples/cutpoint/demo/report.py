@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -39,8 +40,6 @@ def _plot(run: ChannelRun) -> str:
         return _LEFT + (_WIDTH - _LEFT) * at / run.seconds
 
     def y(latency: float) -> float:
-        import math
-
         share = math.log(max(latency, low) / low) / math.log(high / low)
         return (_HEIGHT - _BOTTOM) * (1 - share)
 
@@ -53,7 +52,7 @@ def _plot(run: ChannelRun) -> str:
         outline += [f"{x(i * trace.step):.1f},{top:.1f}", f"{x((i + 1) * trace.step):.1f},{top:.1f}"]
     outline.append(f"{x(run.seconds):.1f},{floor}")
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="latency over time on {escape(run.channel.name)}">',
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="latency on {escape(run.channel.name)}">',
         f'<polygon points="{" ".join(outline)}" fill="#dfe7ef"/>',
     ]
     for tick in (10, 30, 100, 300, 1000, 3000, 10000):
@@ -116,9 +115,9 @@ def write_report(
     page = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>cutpoint demo</title>'
         f"<style>{_STYLE}</style><h1>cutpoint demo</h1>"
-        f"<p>cutpoint {escape(version)}. The device is emulated, {slowdown:g}× slower than one core of the machine that ran "
-        "this, and so are the links; server, client, sockets and pictures are real. Each dot is a request, plotted when "
-        "it was due; a hollow one was not answered. Energy is an estimate from published constants.</p>"
+        f"<p>cutpoint {escape(version)}. The device is emulated, {slowdown:g}× slower than a core of the machine that "
+        "ran this, and so are the links; server, client, sockets and pictures are real. Each dot is a request, plotted "
+        "when it was due; a hollow one was not answered. Energy is an estimate from published constants.</p>"
         f"{sections}<h2>Pictures</h2>{''.join(_picture(scene) for scene in scenes[:12])}</html>"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
