@@ -31,14 +31,15 @@ def stages(count: int, final_log2: int) -> list[tuple[int, int, int]]:
 def lanes_log2(count: int, rate: int) -> int:
     """The encoder's choice of lanes.
 
-    A lane costs about 0.7 bytes, so eight lanes are free, further ones cost 0.3 % of the expected size, and no lane
-    codes fewer than 32 symbols.
+    A lane costs about 0.7 bytes. Up to eight lanes have 32 bytes each to code, further ones 256, which makes them cost
+    0.3 % of the expected size; and no lane codes fewer than 32 symbols.
 
     Args:
         count: symbols that are not silent.
         rate: their expected cost, in 1/1024 bit per symbol.
     """
-    lanes = min(8 + (count * rate >> 13) // 256, count // 32, 1 << MAX_LANES_LOG2)
+    size = count * rate >> 13
+    lanes = min(1 + size // 32, 8 + size // 256, count // 32, 1 << MAX_LANES_LOG2)
     return max(lanes.bit_length() - 1, 0)
 
 

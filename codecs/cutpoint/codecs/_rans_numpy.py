@@ -108,11 +108,12 @@ def _encode_entries(
             last = min(first + lanes, stage_start + symbols)
             y = x[: last - first]
             f = freq[first:last]
-            full = y >= limit[first:last]
+            full = (y >= limit[first:last]).nonzero()[0]
             emitted = y[full]
-            words[p - len(emitted) : p] = emitted  # the low halves
-            p -= len(emitted)
-            np.right_shift(y, sixteen, out=y, where=full)
+            words[p - len(full) : p] = emitted  # the low halves
+            p -= len(full)
+            emitted >>= sixteen
+            y[full] = emitted
             y += y // f * complement[first:last]
             y += start[first:last]
     return x, words[p:top]
