@@ -82,6 +82,6 @@ class Layout:
         return len(self.tables)
 
 
-def slots_of(table_of: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+def slots_of(table_of: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Where each symbol's table begins in the flattened decoding tables."""
-    return table_of.astype(np.uint32) << np.uint32(PROB_BITS)
+    return table_of.astype(np.int64) << PROB_BITS
