@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.toy import toy_bundle
+from tests.support.toy import toy_bundle
 
 from cutpoint.sdk.bundle import MANIFEST_NAME, Bundle
 from cutpoint.sdk.errors import BundleError

@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.toy import toy_bundle
+from tests.support.toy import toy_bundle
 
 from cutpoint.sdk import Backoff, Bundle, LinkTimes
 from cutpoint.sdk.testing import ServerProcess

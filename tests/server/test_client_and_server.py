@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from support.toy import picture
+from tests.support.toy import picture
 
 from cutpoint.sdk import (
     Bundle,

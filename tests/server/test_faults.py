@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from support.toy import picture, toy_bundle
+from tests.support.toy import picture, toy_bundle
 
 from cutpoint.sdk import (
     AuthenticationFailed,
