@@ -2,13 +2,16 @@
 
 CutpointError
  ├── CodecError                a codec cannot do what was asked (unknown codec, level, tensor of another shape)
- │    └── BitstreamError       bytes that no encoder wrote
+ │    ├── BitstreamError       bytes that no encoder wrote
+ │    ├── TableError           entropy tables that are malformed, or symbols no tables can be fitted to
+ │    ├── SymbolError          an array of symbols whose shape or type is not its model's
+ │    └── CoderUnavailable     the entropy coder that was asked for by name is not on this machine
  └── …                         the tree goes on in cutpoint.sdk.errors
 """
 
 from __future__ import annotations
 
-__all__ = ["BitstreamError", "CodecError", "CutpointError"]
+__all__ = ["BitstreamError", "CodecError", "CoderUnavailable", "CutpointError", "SymbolError", "TableError"]
 
 
 class CutpointError(Exception):
@@ -21,3 +24,15 @@ class CodecError(CutpointError):
 
 class BitstreamError(CodecError):
     """Bytes that no encoder wrote: truncated, damaged, or made with other tables."""
+
+
+class TableError(CodecError):
+    """Entropy tables that are malformed, or symbols that no tables can be fitted to."""
+
+
+class SymbolError(CodecError):
+    """An array of symbols whose shape or type does not belong to its entropy model."""
+
+
+class CoderUnavailable(CodecError):
+    """The entropy coder that was asked for by name is not on this machine."""

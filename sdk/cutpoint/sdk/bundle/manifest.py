@@ -398,3 +398,4 @@ def _check_references(manifest: Manifest) -> None:
         )
         need(0 <= point.level < len(codec.levels), f"point {point.id!r}: codec {codec.id!r} has no level {point.level}")
         need((point.end, last, point.tail_precision) in spans, f"point {point.id!r} has no tail span")
+    need(any(point.local for point in manifest.points), "no local point: a device must be able to answer alone")

@@ -1,0 +1,88 @@
+"""What the client believes of the link, from what it saw. No clock and no socket in here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Channel", "ChannelEstimator"]
+
+#: Rates are kept within 1 kbit/s … 1 Gbit/s: beyond that the link is down, or never the bottleneck.
+MIN_RATE, MAX_RATE = 1e3, 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The link as the client believes it to be.
+
+    Attributes:
+        uplink: bit/s.
+        rtt: seconds, for something small and back.
+    """
+
+    uplink: float
+    rtt: float
+
+    def transfer(self, nbytes: float) -> float:
+        """Seconds until `nbytes` have arrived and something small has come back."""
+        return self.rtt + nbytes * 8 / self.uplink
+
+
+class ChannelEstimator:
+    """Rate and round-trip time as moving averages; the rate's is geometric, because rates spread over decades.
+
+    Args:
+        uplink: bit/s to begin with.
+        rtt: seconds to begin with.
+        weight: of a new sample of a full-sized upload, 0 … 1. Small uploads weigh less: their times are mostly jitter.
+    """
+
+    #: Bytes of an upload that counts in full.
+    FULL_SAMPLE = 4096
+
+    def __init__(self, uplink: float = 5e6, rtt: float = 0.05, weight: float = 0.5) -> None:
+        self._log_uplink = math.log(uplink)
+        self._rtt = rtt
+        self._weight = weight
+        self._rate_seen = False
+        self._rtt_seen = False
+
+    @property
+    def channel(self) -> Channel:
+        """The present belief."""
+        return Channel(math.exp(self._log_uplink), self._rtt)
+
+    def observe_upload(self, nbytes: int, seconds: float) -> None:
+        """`nbytes` took `seconds` to arrive, apart from the way there."""
+        rate = nbytes * 8 / max(seconds, 1e-9)
+        sample = math.log(min(MAX_RATE, max(MIN_RATE, rate)))
+        weight = self._weight * min(1.0, nbytes / self.FULL_SAMPLE) if self._rate_seen else 1.0
+        self._log_uplink += weight * (sample - self._log_uplink)
+        self._rate_seen = True
+
+    def observe_rtt(self, seconds: float) -> None:
+        """Something small went there and back in `seconds`."""
+        seconds = max(seconds, 1e-5)
+        # A shorter time is news of the path; a longer one may only be a queue, and counts less.
+        weight = 1.0 if not self._rtt_seen else 0.5 if seconds < self._rtt else 0.2
+        self._rtt += weight * (seconds - self._rtt)
+        self._rtt_seen = True
+
+    def observe_answer(self, sizes: Sequence[int], arrivals: Sequence[float], network: float) -> None:
+        """An upload was answered.
+
+        Args:
+            sizes: bytes of each frame.
+            arrivals: seconds from the arrival of the first frame to that of each, as the server saw it.
+            network: seconds from sending to the answer, without the server's own time.
+        """
+        if len(sizes) > 1 and len(sizes) == len(arrivals) and arrivals[-1] > 0:
+            self.observe_upload(sum(sizes[1:]), arrivals[-1])
+        self.observe_rtt(network - sum(sizes) * 8 / self.channel.uplink)
+
+    def observe_late(self, nbytes: int, seconds: float) -> None:
+        """`nbytes` were not answered within `seconds`: the rate is at most that, whatever was believed."""
+        bound = max(MIN_RATE, nbytes * 8 / max(seconds, 1e-9))
+        self._log_uplink = min(self._log_uplink, math.log(bound))
+        self._rate_seen = True

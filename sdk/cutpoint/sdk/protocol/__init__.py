@@ -1,0 +1,46 @@
+"""The protocol, without I/O. docs/protocol.md is its specification."""
+
+from cutpoint.sdk.protocol.connection import MAX_FRAMES, SUBPROTOCOL, VERSION, Connection
+from cutpoint.sdk.protocol.events import (
+    Cancel,
+    Error,
+    Event,
+    Goaway,
+    Hello,
+    Limits,
+    Ping,
+    Pong,
+    Rejected,
+    Request,
+    Result,
+    ServerState,
+    Timings,
+    Welcome,
+)
+from cutpoint.sdk.protocol.frames import decode_frame, encode_frame
+from cutpoint.sdk.protocol.state import ConnectionState, Role
+
+__all__ = [
+    "MAX_FRAMES",
+    "SUBPROTOCOL",
+    "VERSION",
+    "Cancel",
+    "Connection",
+    "ConnectionState",
+    "Error",
+    "Event",
+    "Goaway",
+    "Hello",
+    "Limits",
+    "Ping",
+    "Pong",
+    "Rejected",
+    "Request",
+    "Result",
+    "Role",
+    "ServerState",
+    "Timings",
+    "Welcome",
+    "decode_frame",
+    "encode_frame",
+]

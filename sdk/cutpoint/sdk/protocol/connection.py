@@ -1,0 +1,261 @@
+"""One end of a connection, without the socket: events in, bytes out; bytes in, events out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
+from cutpoint.sdk.protocol.events import (
+    Cancel,
+    Error,
+    Event,
+    Limits,
+    Rejected,
+    Request,
+    Result,
+    Welcome,
+)
+from cutpoint.sdk.protocol.frames import (
+    HEADER_SIZE,
+    OPENING_SIZE,
+    Chunk,
+    Frame,
+    Opening,
+    decode_frame,
+    encode_frame,
+)
+from cutpoint.sdk.protocol.state import CONNECTION, REQUEST, ConnectionState, RequestState, Role
+
+__all__ = ["MAX_FRAMES", "SUBPROTOCOL", "VERSION", "Connection"]
+
+VERSION = 1
+SUBPROTOCOL = f"cutpoint.v{VERSION}"
+#: Frames of one request. Eight arrival times pin down a rate; more only add headers.
+MAX_FRAMES = 8
+#: A payload is split into pieces no smaller than about one packet, which is what the link serialises anyway.
+MIN_CHUNK = 1200
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """A request that is not done."""
+
+    state: RequestState
+    opening: Opening
+    pieces: list[bytes] = field(default_factory=list)
+    received: int = 0
+    first_arrival: float = 0.0
+    arrivals: list[float] = field(default_factory=list)
+
+
+class Connection:
+    """The protocol's state on one side.
+
+    Args:
+        role: which side this is.
+        frame_limit: longest frame accepted from the other side, in bytes. A client sets it to what a result may take, a
+            server to what it announces in its welcome.
+        max_payload: server only: the most payload bytes of a point by its number, None if there is no such point. The
+            announced size is checked with it before memory is taken.
+    """
+
+    def __init__(
+        self, role: Role, frame_limit: int, max_payload: Callable[[int], int | None] = lambda point: None
+    ) -> None:
+        self.role = role
+        self.peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
+        self.state = ConnectionState.START
+        self.limits = Limits()
+        self._frame_limit = frame_limit
+        self._max_payload = max_payload
+        self._exchanges: dict[int, _Exchange] = {}
+        self._last_id = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Number of requests that are not done."""
+        return len(self._exchanges)
+
+    def next_id(self) -> int:
+        """The id for the next request of a client."""
+        return self._last_id + 1
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    def send(self, event: Event) -> list[bytes]:
+        """The frames to send for `event`, in order. A long request becomes several; others may go between them.
+
+        Raises:
+            LocalProtocolError: if the protocol does not allow it now. Nothing changes then.
+        """
+        match event:
+            case Rejected():
+                raise LocalProtocolError("Rejected is not sent; send an Error")
+            case Request():
+                frames: list[Frame] = self._split(event)
+            case _:
+                frames = [event]
+        encoded = [encode_frame(frame) for frame in frames]
+        if self.role is Role.CLIENT and any(len(data) > self.limits.frame for data in encoded):
+            raise LocalProtocolError(f"a frame is longer than the server's limit of {self.limits.frame} bytes")
+        for frame in frames:
+            if not self._follow(frame, self.role):
+                raise LocalProtocolError(f"{type(frame).__name__} is not allowed in state {self.state.name}")
+        if isinstance(event, Welcome):
+            self.limits = event.limits
+        return encoded
+
+    def _split(self, request: Request) -> list[Frame]:
+        if request.request_id <= self._last_id:
+            raise LocalProtocolError(f"request id {request.request_id} was used: the next is {self.next_id()}")
+        if len(self._exchanges) >= self.limits.in_flight:
+            raise LocalProtocolError(f"{len(self._exchanges)} requests are in flight, which is the server's limit")
+        size = len(request.payload)
+        room = self.limits.frame - HEADER_SIZE - OPENING_SIZE
+        piece = min(room, max(MIN_CHUNK, -(-size // MAX_FRAMES)))
+        offsets = list(range(0, size, piece)) or [0]
+        parts = [request.payload[offset : offset + piece] for offset in offsets]
+        opening = Opening(request.request_id, request.point, request.budget, size, parts[0])
+        chunks = (Chunk(request.request_id, o, p) for o, p in zip(offsets[1:], parts[1:], strict=True))
+        return [opening, *chunks]
+
+    # -- receiving -----------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes | str, now: float) -> Event | None:
+        """Takes one WebSocket message.
+
+        Args:
+            data: the message; text messages are not part of the protocol.
+            now: monotonic time in seconds, for arrival times.
+
+        Returns:
+            What the other side said; None while a request is incomplete, or for frames of requests that are done.
+
+        Raises:
+            RemoteProtocolError: if the other side broke the protocol. A server sends `Error` with the exception's
+                `code` and request id 0, and closes.
+        """
+        if isinstance(data, str):
+            raise RemoteProtocolError("a text message arrived; frames are binary")
+        if len(data) > self._frame_limit:
+            raise RemoteProtocolError(
+                f"a frame of {len(data)} bytes arrived, over the limit of {self._frame_limit}", code="too_large"
+            )
+        frame = decode_frame(data)
+        match frame:
+            case Opening():
+                return self._receive_opening(frame, now)
+            case Chunk():
+                return self._receive_chunk(frame, now)
+            case Cancel() if frame.request_id not in self._exchanges and frame.request_id <= self._last_id:
+                self._require(frame)
+                return None  # its answer crossed the cancellation
+            case Result() | Error() if frame.request_id and frame.request_id not in self._exchanges:
+                raise RemoteProtocolError(f"an answer to request {frame.request_id}, which is not waiting for one")
+            case _:
+                self._require(frame)
+                if isinstance(frame, Welcome):
+                    self.limits = frame.limits
+                return frame
+
+    def _require(self, frame: Frame) -> None:
+        if not self._follow(frame, self.peer):
+            raise RemoteProtocolError(f"{type(frame).__name__} is not allowed in state {self.state.name}")
+
+    def _receive_opening(self, frame: Opening, now: float) -> Event | None:
+        if frame.request_id <= self._last_id:
+            raise RemoteProtocolError(f"request id {frame.request_id} does not rise")
+        self._require(frame)
+        rejected = self._judge(frame)
+        if rejected is not None:
+            return rejected
+        return self._collect(frame.request_id, frame.data, now)
+
+    def _judge(self, frame: Opening) -> Rejected | None:
+        limit = self._max_payload(frame.point)
+        if limit is None:
+            return Rejected(frame.request_id, "unknown_point", f"point {frame.point} is not one this server computes")
+        if frame.size > limit:
+            return Rejected(
+                frame.request_id,
+                "too_large",
+                f"a payload of {frame.size} bytes; point {frame.point} has at most {limit}",
+            )
+        if len(self._exchanges) > self.limits.in_flight:
+            return Rejected(frame.request_id, "overloaded", f"more than {self.limits.in_flight} requests in flight")
+        if len(frame.data) > frame.size:
+            return Rejected(frame.request_id, "bad_payload", "more payload than the request announces")
+        return None
+
+    def _receive_chunk(self, frame: Chunk, now: float) -> Event | None:
+        exchange = self._exchanges.get(frame.request_id)
+        if exchange is None:
+            if frame.request_id > self._last_id:
+                raise RemoteProtocolError(f"a chunk of request {frame.request_id}, which was not opened")
+            return None  # the request was refused or cancelled while its chunks were on the way
+        if exchange.state is RequestState.CANCELLED:
+            return None
+        end = frame.offset + len(frame.data)
+        if frame.offset != exchange.received or not exchange.received < end <= exchange.opening.size:
+            # What is left of the upload is of no use; only the refusal is still to be sent.
+            exchange.pieces.clear()
+            exchange.state = RequestState.WAITING
+            return Rejected(
+                frame.request_id, "bad_payload", f"a chunk at {frame.offset} does not follow the one before"
+            )
+        self._require(frame)
+        return self._collect(frame.request_id, frame.data, now)
+
+    def _collect(self, request_id: int, data: bytes, now: float) -> Request | None:
+        exchange = self._exchanges[request_id]
+        if not exchange.arrivals:
+            exchange.first_arrival = now
+        exchange.pieces.append(data)
+        exchange.received += len(data)
+        exchange.arrivals.append(now - exchange.first_arrival)
+        opening = exchange.opening
+        if exchange.received < opening.size:
+            return None
+        payload = b"".join(exchange.pieces)
+        exchange.pieces.clear()
+        return Request(request_id, opening.point, payload, opening.budget, tuple(exchange.arrivals))
+
+    # -- the tables ----------------------------------------------------------------------------------------------
+
+    def _follow(self, frame: Frame, who: Role) -> bool:
+        """Moves both state machines; False, and nothing moved, if a table does not have it."""
+        request_id = getattr(frame, "request_id", 0)
+        about_request = request_id != 0
+        if about_request and isinstance(frame, Error):
+            allowed = self.state in (ConnectionState.OPEN, ConnectionState.DRAINING)
+            next_state = self.state if allowed else None
+        else:
+            next_state = CONNECTION[self.state].get((who, type(frame)))
+        if next_state is None or (isinstance(frame, Opening | Chunk | Cancel | Result) and not about_request):
+            return False
+        if about_request and not self._follow_request(frame, request_id, who):
+            return False
+        self.state = next_state
+        return True
+
+    def _follow_request(self, frame: Frame, request_id: int, who: Role) -> bool:
+        exchange = self._exchanges.get(request_id)
+        if exchange is None:
+            if not isinstance(frame, Opening):
+                return False
+            exchange = _Exchange(RequestState.NEW, frame)
+        sent = len(frame.data) if isinstance(frame, Opening) else 0
+        if isinstance(frame, Chunk):
+            sent = frame.offset + len(frame.data)
+        complete = sent >= exchange.opening.size if isinstance(frame, Opening | Chunk) else True
+        state = REQUEST[exchange.state].get((who, type(frame), complete))
+        if state is None:
+            return False
+        exchange.state = state
+        if isinstance(frame, Opening):
+            self._last_id = request_id
+            self._exchanges[request_id] = exchange
+        if state is RequestState.DONE:
+            del self._exchanges[request_id]
+        return True

@@ -1,0 +1,203 @@
+"""What the two sides say to each other. docs/protocol.md has the bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from cutpoint.codecs import Array
+
+__all__ = [
+    "Cancel",
+    "Error",
+    "Event",
+    "Goaway",
+    "Hello",
+    "Limits",
+    "Ping",
+    "Pong",
+    "Rejected",
+    "Request",
+    "Result",
+    "ServerState",
+    "Timings",
+    "Welcome",
+]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the server accepts on one connection.
+
+    Attributes:
+        frame: bytes of the longest frame.
+        in_flight: requests that may wait for an answer at a time.
+    """
+
+    frame: int = 1 << 20
+    in_flight: int = 32
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """Client → server, first.
+
+    Attributes:
+        versions: protocol versions the client speaks.
+        bundle: hash of the bundle it holds; empty for none.
+        token: bearer token; empty for none.
+        client: program and version, for the server's log.
+        device: name of the device, for the server's log.
+    """
+
+    versions: tuple[int, ...]
+    bundle: str
+    token: str = ""
+    client: str = ""
+    device: str = ""
+
+
+class ServerState(msgspec.Struct, frozen=True):
+    """How the server is doing; rides on welcome, results and pongs.
+
+    Attributes:
+        queue_ms: how long a request that arrives now would wait for a worker.
+        price: of a millisecond of tail time, in the policy's cost units.
+        draining: the server is going away and takes no new requests.
+    """
+
+    queue_ms: float = 0.0
+    price: float = 0.0
+    draining: bool = False
+
+
+_IDLE = ServerState()
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """Server → client, the answer to `Hello`.
+
+    Attributes:
+        version: of the protocol, chosen among the client's.
+        server: program and version.
+        bundle: hash of the bundle that requests on this connection are for.
+        limits: what the server accepts.
+        state: how it is doing.
+    """
+
+    version: int
+    server: str
+    bundle: str
+    limits: Limits = Limits()
+    state: ServerState = _IDLE
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Client → server.
+
+    Attributes:
+        request_id: 1, 2, …, rising within a connection.
+        point: number of the operating point in the manifest.
+        payload: what the codec wrote.
+        budget: seconds that are left for the answer; 0 for no limit. Not a clock time: clocks differ.
+        arrivals: receiver only: seconds from the arrival of the first frame to that of each frame.
+    """
+
+    request_id: int
+    point: int
+    payload: bytes
+    budget: float = 0.0
+    arrivals: tuple[float, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Client → server: the answer is no longer wanted.
+
+    Answered by `Error` "cancelled", or by a result that crossed it.
+    """
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's time on the server went, in milliseconds."""
+
+    queue_ms: float = 0.0
+    decode_ms: float = 0.0
+    tail_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Server → client.
+
+    Attributes:
+        request_id: the request it answers.
+        outputs: the model's outputs.
+        timings: on the server.
+        state: how the server is doing.
+        arrivals: seconds from the arrival of the request's first frame to that of each of its frames: the client's
+            measurement of the uplink.
+    """
+
+    request_id: int
+    outputs: tuple[Array, ...]
+    timings: Timings = Timings()
+    state: ServerState = _IDLE
+    arrivals: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Server → client.
+
+    Attributes:
+        request_id: the request it answers; 0: the connection, which ends here.
+        code: see the tree in `cutpoint.sdk.errors`, or ``cancelled``.
+        message: for people.
+        retry_after: seconds after which trying again makes sense; None where it does not.
+    """
+
+    request_id: int
+    code: str
+    message: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Either way. `sent` is the sender's clock in seconds; `padding` bytes make it a probe of the link's rate."""
+
+    sent: float
+    padding: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a ping: its `sent`, the receiver's clock in seconds, and the server's state."""
+
+    sent: float
+    received: float
+    state: ServerState = _IDLE
+
+
+@dataclass(frozen=True, slots=True)
+class Goaway:
+    """Server → client: no new requests, please. Those in flight are answered within `grace` seconds."""
+
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Never on the wire: a request that arrived but breaks a rule. The server answers it with an `Error`."""
+
+    request_id: int
+    code: str
+    message: str
+
+
+Event: TypeAlias = Hello | Welcome | Request | Cancel | Result | Error | Ping | Pong | Goaway | Rejected

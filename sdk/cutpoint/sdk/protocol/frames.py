@@ -1,0 +1,261 @@
+"""Frames ↔ bytes, little endian throughout. docs/protocol.md has the byte tables.
+
+A frame is a 16-byte header and a body. Long requests are split: the first frame opens the request, chunk frames follow.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from cutpoint.codecs import DTYPES, Array
+from cutpoint.sdk.errors import RemoteProtocolError
+from cutpoint.sdk.protocol.events import (
+    Cancel,
+    Error,
+    Goaway,
+    Hello,
+    Ping,
+    Pong,
+    Result,
+    ServerState,
+    Timings,
+    Welcome,
+)
+
+__all__ = ["HEADER_SIZE", "OPENING_SIZE", "Chunk", "Frame", "Kind", "Opening", "decode_frame", "encode_frame"]
+
+#: kind, flags, reserved, request id, body length, CRC-32 of the twelve bytes before it and the body.
+_HEADER = struct.Struct("<BBHIII")
+_HEADER_CHECKED = struct.Struct("<BBHII")
+HEADER_SIZE = _HEADER.size
+#: point, 0, budget in microseconds, payload size.
+_OPENING = struct.Struct("<HHII")
+OPENING_SIZE = _OPENING.size
+_CHUNK = struct.Struct("<I")
+#: queue delay in microseconds, price, flags (bit 0: draining).
+_STATE = struct.Struct("<IfI")
+#: queue, decode, tail in microseconds; number of arrivals; number of tensors; 0.
+_RESULT = struct.Struct("<IIIHBB")
+#: element type (place in DTYPES), number of dimensions, 0.
+_TENSOR = struct.Struct("<BBH")
+_PING = struct.Struct("<Q")
+_PONG = struct.Struct("<QQ")
+_GOAWAY = struct.Struct("<I")
+_U32 = 2**32 - 1
+
+
+class Kind(IntEnum):
+    """First byte of a frame."""
+
+    HELLO = 1
+    WELCOME = 2
+    REQUEST = 3
+    CHUNK = 4
+    CANCEL = 5
+    RESULT = 6
+    ERROR = 7
+    PING = 8
+    PONG = 9
+    GOAWAY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """First frame of a request: what is to come, and the first bytes of the payload."""
+
+    request_id: int
+    point: int
+    budget: float
+    size: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A further frame of a request: bytes of the payload from `offset` on."""
+
+    request_id: int
+    offset: int
+    data: bytes
+
+
+Frame = Hello | Welcome | Opening | Chunk | Cancel | Result | Error | Ping | Pong | Goaway
+
+
+class _ErrorBody(msgspec.Struct):
+    code: str
+    message: str
+    retry_after_ms: int | None = None
+
+
+def _micros(seconds: float) -> int:
+    return min(_U32, max(0, round(seconds * 1e6)))
+
+
+def _pack(kind: Kind, request_id: int, *body: bytes) -> bytes:
+    data = b"".join(body)
+    checked = _HEADER_CHECKED.pack(kind, 0, 0, request_id, len(data))
+    return b"".join((checked, zlib.crc32(data, zlib.crc32(checked)).to_bytes(4, "little"), data))
+
+
+def _pack_state(state: ServerState) -> bytes:
+    return _STATE.pack(_micros(state.queue_ms / 1e3), state.price, int(state.draining))
+
+
+def _pack_result(result: Result) -> bytes:
+    timings = result.timings
+    parts = [
+        _pack_state(result.state),
+        _RESULT.pack(
+            _micros(timings.queue_ms / 1e3),
+            _micros(timings.decode_ms / 1e3),
+            _micros(timings.tail_ms / 1e3),
+            len(result.arrivals),
+            len(result.outputs),
+            0,
+        ),
+        np.array([_micros(arrival) for arrival in result.arrivals], dtype="<u4").tobytes(),
+    ]
+    for tensor in result.outputs:
+        parts.append(_TENSOR.pack(DTYPES.index(tensor.dtype.name), tensor.ndim, 0))
+        parts.append(np.array(tensor.shape, dtype="<u4").tobytes())
+    # All values behind all shapes: a receiver checks every size before it takes memory.
+    parts += [np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<")).tobytes() for tensor in result.outputs]
+    return _pack(Kind.RESULT, result.request_id, *parts)
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The bytes of one frame."""
+    match frame:
+        case Chunk():
+            return _pack(Kind.CHUNK, frame.request_id, _CHUNK.pack(frame.offset), frame.data)
+        case Opening():
+            head = _OPENING.pack(frame.point, 0, _micros(frame.budget), frame.size)
+            return _pack(Kind.REQUEST, frame.request_id, head, frame.data)
+        case Result():
+            return _pack_result(frame)
+        case Cancel():
+            return _pack(Kind.CANCEL, frame.request_id)
+        case Ping():
+            return _pack(Kind.PING, 0, _PING.pack(round(frame.sent * 1e6)), bytes(frame.padding))
+        case Pong():
+            times = _PONG.pack(round(frame.sent * 1e6), round(frame.received * 1e6))
+            return _pack(Kind.PONG, 0, times, _pack_state(frame.state))
+        case Error():
+            retry_after = None if frame.retry_after is None else round(frame.retry_after * 1e3)
+            return _pack(
+                Kind.ERROR, frame.request_id, msgspec.json.encode(_ErrorBody(frame.code, frame.message, retry_after))
+            )
+        case Goaway():
+            return _pack(Kind.GOAWAY, 0, _GOAWAY.pack(round(frame.grace * 1e3)))
+        case Hello():
+            return _pack(Kind.HELLO, 0, msgspec.json.encode(frame))
+        case Welcome():
+            return _pack(Kind.WELCOME, 0, msgspec.json.encode(frame))
+
+
+def decode_frame(data: bytes) -> Frame:
+    """The frame that `data` is, all of it.
+
+    Raises:
+        RemoteProtocolError: if it is not a frame. `code` is ``bad_payload`` where only the checksum is wrong.
+    """
+    if len(data) < HEADER_SIZE:
+        raise RemoteProtocolError(f"a frame of {len(data)} bytes is shorter than its header")
+    kind, flags, reserved, request_id, length, crc = _HEADER.unpack_from(data)
+    if length != len(data) - HEADER_SIZE:
+        raise RemoteProtocolError(f"frame body has {len(data) - HEADER_SIZE} bytes, the header says {length}")
+    body = memoryview(data)[HEADER_SIZE:]
+    if zlib.crc32(body, zlib.crc32(data[: _HEADER_CHECKED.size])) != crc:
+        raise RemoteProtocolError("frame checksum is wrong: the bytes were damaged on the way", code="bad_payload")
+    if flags or reserved:
+        raise RemoteProtocolError("frame uses header bits that this version does not know")
+    try:
+        return _decode_body(Kind(kind), request_id, body)
+    except (struct.error, ValueError, msgspec.DecodeError) as error:
+        raise RemoteProtocolError(f"frame of kind {kind} is malformed: {error}") from error
+
+
+def _decode_body(kind: Kind, request_id: int, body: memoryview) -> Frame:
+    match kind:
+        case Kind.CHUNK:
+            (offset,) = _CHUNK.unpack_from(body)
+            return Chunk(request_id, offset, bytes(body[_CHUNK.size :]))
+        case Kind.REQUEST:
+            point, _, budget, size = _OPENING.unpack_from(body)
+            return Opening(request_id, point, budget / 1e6, size, bytes(body[OPENING_SIZE:]))
+        case Kind.RESULT:
+            return _unpack_result(request_id, body)
+        case Kind.CANCEL:
+            _expect_length(body, 0)
+            return Cancel(request_id)
+        case Kind.PING:
+            (sent,) = _PING.unpack_from(body)
+            return Ping(sent / 1e6, len(body) - _PING.size)
+        case Kind.PONG:
+            _expect_length(body, _PONG.size + _STATE.size)
+            sent, received = _PONG.unpack_from(body)
+            return Pong(sent / 1e6, received / 1e6, _unpack_state(body[_PONG.size :]))
+        case Kind.ERROR:
+            error = msgspec.json.decode(body, type=_ErrorBody)
+            retry_after = None if error.retry_after_ms is None else error.retry_after_ms / 1e3
+            return Error(request_id, error.code, error.message, retry_after)
+        case Kind.GOAWAY:
+            (grace,) = _GOAWAY.unpack(body)
+            return Goaway(grace / 1e3)
+        case Kind.HELLO:
+            return msgspec.json.decode(body, type=Hello)
+        case Kind.WELCOME:
+            return msgspec.json.decode(body, type=Welcome)
+
+
+def _expect_length(body: memoryview, length: int) -> None:
+    if len(body) != length:
+        raise ValueError(f"{len(body)} bytes, expected {length}")
+
+
+def _unpack_state(body: memoryview) -> ServerState:
+    queue, price, flags = _STATE.unpack_from(body)
+    return ServerState(queue / 1e3, price, bool(flags & 1))
+
+
+def _unpack_result(request_id: int, body: memoryview) -> Result:
+    state = _unpack_state(body)
+    offset = _STATE.size
+    queue, decode, tail, arrivals, tensors, _ = _RESULT.unpack_from(body, offset)
+    offset += _RESULT.size
+    times = np.frombuffer(body, "<u4", arrivals, offset)
+    offset += times.nbytes
+    shapes: list[tuple[np.dtype[Any], tuple[int, ...], int]] = []
+    for _ in range(tensors):
+        code, dimensions, _ = _TENSOR.unpack_from(body, offset)
+        offset += _TENSOR.size
+        if code >= len(DTYPES):
+            raise ValueError(f"unknown element type {code}")
+        sides = np.frombuffer(body, "<u4", dimensions, offset)
+        offset += sides.nbytes
+        shape = tuple(int(side) for side in sides)
+        count = 1
+        for side in shape:  # Python integers: a product over 2**64 must not wrap around.
+            count *= side
+        shapes.append((np.dtype(DTYPES[code]), shape, count))
+    _expect_length(body[offset:], sum(dtype.itemsize * count for dtype, _, count in shapes))
+    outputs: list[Array] = []
+    for dtype, shape, count in shapes:
+        values = np.frombuffer(body, dtype.newbyteorder("<"), count, offset)
+        offset += values.nbytes
+        outputs.append(values.astype(dtype).reshape(shape))
+    return Result(
+        request_id,
+        tuple(outputs),
+        Timings(queue / 1e3, decode / 1e3, tail / 1e3),
+        state,
+        tuple(int(time) / 1e6 for time in times),
+    )
