@@ -38,7 +38,7 @@ def picture_size(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def prepend_normalisation(
     model: onnx.ModelProto, shape: tuple[int, ...], how: Preprocessing, batch: bool
-) -> onnx.ModelProto:
+) -> tuple[onnx.ModelProto, str]:
     """`model` with a uint8 input of shape (batch, height, width, 3), RGB, instead of its own.
 
     Computes ``(pixel * scale - mean) / std`` as one multiplication and one addition per channel.
@@ -48,6 +48,9 @@ def prepend_normalisation(
         shape: of that tensor, batch 1.
         how: the normalisation.
         batch: whether the batch axis is free.
+
+    Returns:
+        The model, and the name of the tensor that takes the place of its former input.
 
     Raises:
         CalibrationError: if the input is no picture of the size that `how` says.
@@ -101,4 +104,4 @@ def prepend_normalisation(
     result.graph.input.append(
         helper.make_tensor_value_info(PICTURE, TensorProto.UINT8, [front, how.height, how.width, 3])
     )
-    return result
+    return result, name

@@ -1,0 +1,156 @@
+"""What each operating point costs and gives, measured with the code that runs it later."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from cutpoint.calibration.tasks import Judge
+from cutpoint.codecs import Array, Codec
+from cutpoint.sdk.bundle import Measurement, Point
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.tail import Tail
+
+__all__ = ["answers", "measure_points", "uncut_answers"]
+
+#: Timed runs of each step, after the warm-up; the median of so many moves by a few per cent.
+_TIMED = 15
+_WARM_UP = 3
+
+Tensors = tuple[Array, ...]
+
+
+def _parallel(work: Callable[[int], Any], count: int) -> Iterator[Any]:
+    """Results of `work` for 0 … count - 1, in order; the runtimes release the interpreter while they compute."""
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        yield from pool.map(work, range(count))
+
+
+def uncut_answers(graphs: BundleGraphs, samples: Sequence[Tensors], advance: Callable[[], None]) -> list[Tensors]:
+    """The fp32 model's outputs for every sample."""
+    span = graphs.span(0, graphs.bundle.manifest.last, "fp32")
+    outputs = []
+    for output in _parallel(lambda number: span.run(samples[number]), len(samples)):
+        outputs.append(output)
+        advance()
+    return outputs
+
+
+def answers(graphs: BundleGraphs, points: Sequence[Point], sample: Tensors) -> Iterator[tuple[Point, Tensors, int]]:
+    """What each of several points answers to one sample, and the size of its payload in bytes.
+
+    Args:
+        graphs: of the whole bundle.
+        points: with one head in common, which is run once.
+        sample: tensors of boundary 0.
+    """
+    tail = Tail(graphs)
+    first = points[0]
+    crossing = sample
+    if first.start > 0:
+        assert first.precision is not None, "a point with a head has its precision"
+        crossing = graphs.span(0, first.start, first.precision).run(sample)
+    for point in points:
+        if point.codec is None:
+            yield point, crossing, 0
+        else:
+            payload = graphs.codec(point.codec).encode(crossing, point.level)
+            yield point, tail.run(point, payload).outputs, len(payload)
+
+
+def measure_points(
+    graphs: BundleGraphs,
+    points: Sequence[Point],
+    samples: Sequence[Tensors],
+    judge: Judge,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, Measurement]:
+    """Metric and bytes over all samples, and median times of single runs one after the other.
+
+    Args:
+        graphs: of the whole bundle, on runtimes with the number of threads that is to be measured.
+        points: with one head in common.
+        samples: tensors of boundary 0.
+        judge: scores the answers.
+        advance: called for each sample.
+
+    Returns:
+        Point id → measurement.
+    """
+
+    def run(number: int) -> list[tuple[str, float, int]]:
+        return [
+            (point.id, judge.score(number, answer), size)
+            for point, answer, size in answers(graphs, points, samples[number])
+        ]
+
+    scores: dict[str, list[float]] = {point.id: [] for point in points}
+    sizes: dict[str, list[int]] = {point.id: [] for point in points}
+    for results in _parallel(run, len(samples)):
+        for key, score, size in results:
+            scores[key].append(score)
+            sizes[key].append(size)
+        advance()
+    times = _times(graphs, points, samples)
+    return {
+        point.id: msgspec.structs.replace(
+            times[point.id],
+            metric=float(np.mean(scores[point.id])),
+            bytes_mean=float(np.mean(sizes[point.id])),
+            bytes_p95=float(np.percentile(sizes[point.id], 95)),
+        )
+        for point in points
+    }
+
+
+def _times(graphs: BundleGraphs, points: Sequence[Point], samples: Sequence[Tensors]) -> dict[str, Measurement]:
+    first = points[0]
+    inputs = [samples[number % len(samples)] for number in range(_TIMED)]
+    crossings: list[Tensors] = inputs
+    device_ms = 0.0
+    if first.start > 0:
+        assert first.precision is not None, "a point with a head has its precision"
+        head = graphs.span(0, first.start, first.precision)
+        device_ms, crossings = _timed(head.run, inputs)
+    tail = Tail(graphs)
+    found = {}
+    for point in points:
+        if point.codec is None:
+            found[point.id] = Measurement(0.0, 0.0, 0.0, _rounded(device_ms))
+            continue
+        encode_ms, payloads = _timed(partial(_encode, graphs.codec(point.codec), point.level), crossings)
+        runs = [tail.run(point, payload) for payload in [*payloads[:_WARM_UP], *payloads]][_WARM_UP:]
+        decode_ms = median(run.decode_ms for run in runs)
+        tail_ms = median(run.tail_ms for run in runs)
+        found[point.id] = Measurement(
+            0.0, 0.0, 0.0, _rounded(device_ms), _rounded(encode_ms), _rounded(decode_ms), _rounded(tail_ms)
+        )
+    return found
+
+
+def _encode(codec: Codec, level: int, tensors: Tensors) -> bytes:
+    return codec.encode(tensors, level)
+
+
+def _rounded(value: float) -> float:
+    return round(value, 4)
+
+
+def _timed(run: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[float, list[Any]]:
+    """Median milliseconds of a call, and what the calls returned."""
+    for value in inputs[:_WARM_UP]:
+        run(value)
+    times, results = [], []
+    for value in inputs:
+        started = perf_counter()
+        results.append(run(value))
+        times.append((perf_counter() - started) * 1e3)
+    return median(times), results
