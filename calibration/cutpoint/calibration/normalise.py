@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.sdk.bundle import Preprocessing
 
-__all__ = ["PICTURE", "is_channels_last", "picture_size", "prepend_normalisation"]
+__all__ = ["PICTURE", "is_channels_last", "is_normalisation", "picture_size", "prepend_normalisation"]
 
 #: Name of the input tensor of a model that takes pictures.
 PICTURE = "picture"
@@ -18,6 +18,11 @@ PICTURE = "picture"
 def is_channels_last(shape: tuple[int, ...]) -> bool:
     """Whether an input of this shape is (1, height, width, 3) rather than (1, 3, height, width)."""
     return len(shape) == 4 and shape[3] == 3 and shape[1] != 3
+
+
+def is_normalisation(node: onnx.NodeProto) -> bool:
+    """Whether `node` is one of those that `prepend_normalisation` adds."""
+    return node.name.startswith(f"{PICTURE}/")
 
 
 def picture_size(shape: tuple[int, ...]) -> tuple[int, int]:

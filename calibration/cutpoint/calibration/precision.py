@@ -13,6 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graph import ModelGraph
+from cutpoint.calibration.normalise import is_normalisation
 from cutpoint.codecs import Array
 
 __all__ = ["quantise"]
@@ -54,7 +55,11 @@ def quantise(
     """
     operators = {node.op_type for node in graph.model.graph.node}
     attention = bool(operators & _ATTENTION)
-    excluded = [node.name for node in graph.model.graph.node if attention and _without_weights(graph, node)]
+    excluded = [
+        node.name
+        for node in graph.model.graph.node
+        if is_normalisation(node) or (attention and _without_weights(graph, node))
+    ]
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     with tempfile.TemporaryDirectory(prefix="cutpoint-") as folder, warnings.catch_warnings():
