@@ -90,7 +90,7 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 @click.option("--cuts", default="8", show_default=True, help="How many cuts to keep, or tensor names with commas between.")
 @click.option("--codecs", default=",".join(CODECS), show_default=True)
 @click.option("--precisions", default=",".join(PRECISIONS), show_default=True, help="Of the device's spans.")
-@click.option("--runtimes", default="onnx", show_default=True, help="Of the heads: onnx, or onnx,tflite.")
+@click.option("--runtimes", help="Of the heads: onnx, or onnx,tflite. Default: both for torch models, where possible.")
 @click.option("--calibration-samples", default=100, show_default=True, help="Pictures that ranges and tables come from.")
 @click.option("--samples", default=200, show_default=True, help="Pictures that points are measured on.")
 @click.option("--threads", default=1, show_default=True, help="Of the runtime while measuring.")
@@ -152,7 +152,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         cuts=_cuts(options["cuts"]),
         codecs=_list(options["codecs"]),
         precisions=_list(options["precisions"]),
-        runtimes=_list(options["runtimes"]),
+        runtimes=_list(options["runtimes"]) if options["runtimes"] is not None else None,
         calibration_samples=options["calibration_samples"],
         samples=options["samples"],
         threads=options["threads"],

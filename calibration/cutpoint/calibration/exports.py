@@ -35,7 +35,7 @@ def export_spans(
     graph: ModelGraph,
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
-    convert: Callable[[onnx.ModelProto], bytes] | None = None,
+    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> ExportedSpans:
     """Heads of every precision up to every boundary, fp32 tails from every boundary but the last.
@@ -44,7 +44,8 @@ def export_spans(
         graph: the fp32 model.
         variants: precision → model; ``fp32`` among them.
         boundaries: 0 … n.
-        convert: makes a ``.tflite`` file of an fp32 head; None: heads are ONNX only.
+        convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
+            it out; None: heads are ONNX only.
         advance: called for each span.
 
     Raises:
@@ -80,8 +81,9 @@ def export_spans(
             files[path] = part, shared.graphs[name]
             graphs = [GraphFile("onnx", path, tuple(f"spans/{weights}" for weights in shared.uses[name]))]
             if convert is not None and precision == "fp32" and start == 0:
-                files[f"spans/{name}.tflite"] = "device", convert(span)
-                graphs.append(GraphFile("tflite", f"spans/{name}.tflite"))
+                if (converted := convert(span, boundaries[end])) is not None:
+                    files[f"spans/{name}.tflite"] = "device", converted
+                    graphs.append(GraphFile("tflite", f"spans/{name}.tflite"))
                 advance()
             spans.append(Span(start, end, precision, tuple(graphs)))
     return ExportedSpans(tuple(spans), files, lacking)

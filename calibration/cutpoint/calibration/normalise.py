@@ -7,9 +7,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Preprocessing
 
-__all__ = ["PICTURE", "is_channels_last", "is_normalisation", "picture_size", "prepend_normalisation"]
+__all__ = ["PICTURE", "is_channels_last", "is_normalisation", "normalisation", "picture_size", "prepend_normalisation"]
 
 #: Name of the input tensor of a model that takes pictures.
 PICTURE = "picture"
@@ -41,6 +42,12 @@ def picture_size(shape: tuple[int, ...]) -> tuple[int, int]:
     )
 
 
+def normalisation(how: Preprocessing) -> tuple[Array, Array]:
+    """Gain and shift per channel, in the model's channel order: ``(x * scale - mean) / std = x * gain + shift``."""
+    std = np.array(how.std, np.float64)
+    return how.scale / std, 0.0 - np.array(how.mean, np.float64) / std
+
+
 def prepend_normalisation(
     model: onnx.ModelProto, shape: tuple[int, ...], how: Preprocessing, batch: bool
 ) -> tuple[onnx.ModelProto, str]:
@@ -68,8 +75,7 @@ def prepend_normalisation(
     result.CopyFrom(model)
     (old,) = result.graph.input
     element = old.type.tensor_type.elem_type
-    gain = how.scale / np.array(how.std, np.float64)
-    shift = -np.array(how.mean, np.float64) / np.array(how.std, np.float64)
+    gain, shift = normalisation(how)
     channels_last = is_channels_last(shape)
     side = (3,) if channels_last else (1, 3, 1, 1)
     dtype = helper.tensor_dtype_to_np_dtype(element)
@@ -83,7 +89,7 @@ def prepend_normalisation(
         nodes.append(helper.make_node(op_type, [name, *constants], [output], name=output, **attributes))
         name = output
 
-    def constant(key: str, values: np.ndarray) -> str:  # type: ignore[type-arg]
+    def constant(key: str, values: Array) -> str:
         result.graph.initializer.append(numpy_helper.from_array(values, f"{PICTURE}/{key}"))
         return f"{PICTURE}/{key}"
 

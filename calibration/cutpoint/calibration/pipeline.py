@@ -16,7 +16,7 @@ from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
 from cutpoint.calibration.data import Dataset, Samples, load_samples, open_dataset, split
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exports import ExportedSpans, export_spans
-from cutpoint.calibration.extras import TFLITE_PACKAGES, require
+from cutpoint.calibration.extras import TFLITE_PACKAGES, missing, require
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.importers import ImportedModel, import_model
 from cutpoint.calibration.measure import measure_points, uncut_answers
@@ -74,7 +74,7 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
     """
     if settings.out.exists() and not settings.overwrite:
         raise CalibrationError(f"{settings.out} exists: remove it, or add --overwrite")
-    if "tflite" in settings.runtimes:
+    if settings.runtimes is not None and "tflite" in settings.runtimes:
         require(TFLITE_PACKAGES, "writing .tflite heads")
     dataset = open_dataset(settings.data, settings.labels)
     evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
@@ -92,7 +92,13 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
     variants = {"fp32": graph.model}
     if "int8" in settings.precisions:
         variants["int8"] = _quantised(graph, data.calibration, work, model_key, reporter)
-    exported = _spans(settings, graph, variants, boundaries, work, reporter)
+    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None
+    if settings.runtimes is None:
+        if imported.origin == "torch" and not missing(TFLITE_PACKAGES):
+            convert = _optional(_tflite_converter(imported, data, work), reporter)
+    elif "tflite" in settings.runtimes:
+        convert = _tflite_converter(imported, data, work)
+    exported = _spans(graph, variants, boundaries, convert, reporter)
     codecs = _codecs(settings, boundaries, exported, data, work, model_key, reporter)
     manifest = Manifest(
         schema=SCHEMA,
@@ -180,21 +186,47 @@ def _quantised(
     return model
 
 
+def _tflite_converter(
+    imported: ImportedModel, data: _Data, work: WorkFolder
+) -> Callable[[onnx.ModelProto, Boundary], bytes]:
+    """Makes `.tflite` files of heads, each checked against its ONNX graph on a calibration sample."""
+    from cutpoint.calibration.litert import check_same, convert_head
+
+    def convert(span: onnx.ModelProto, end: Boundary) -> bytes:
+        names = [tensor.name for tensor in end.tensors]
+
+        def make() -> bytes:
+            made = convert_head(span, imported.program, names, data.preprocessing)
+            check_same(made, span, data.calibration.tensors[0])
+            return made
+
+        return work.get("tflite", digest(span.SerializeToString(deterministic=True)), make)
+
+    return convert
+
+
+def _optional(
+    convert: Callable[[onnx.ModelProto, Boundary], bytes], reporter: Reporter
+) -> Callable[[onnx.ModelProto, Boundary], bytes | None]:
+    """`convert`, except that what it cannot convert is noted and left out."""
+
+    def attempt(span: onnx.ModelProto, end: Boundary) -> bytes | None:
+        try:
+            return convert(span, end)
+        except CalibrationError as error:
+            reporter.note(str(error))
+            return None
+
+    return attempt
+
+
 def _spans(
-    settings: Settings,
     graph: ModelGraph,
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
-    work: WorkFolder,
+    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None,
     reporter: Reporter,
 ) -> ExportedSpans:
-    convert: Callable[[onnx.ModelProto], bytes] | None = None
-    if "tflite" in settings.runtimes:
-        from cutpoint.calibration.litert import convert_span
-
-        def convert(span: onnx.ModelProto) -> bytes:
-            return work.get("tflite", digest(span.SerializeToString(deterministic=True)), lambda: convert_span(span))
-
     last = len(boundaries) - 1
     total = len(variants) * last + last - 1 + (last if convert else 0)
     with reporter.stage("writing spans", total) as advance:

@@ -31,7 +31,8 @@ class Settings:
         cuts: how many cuts to keep at most, or the names of the cuts.
         codecs: of `CODECS`.
         precisions: of `PRECISIONS`, of the device's spans.
-        runtimes: of `RUNTIMES`, for the heads.
+        runtimes: of `RUNTIMES`, for the heads. None: ``onnx``, and for torch models ``tflite`` too where the converter is
+            installed and knows their layers.
         calibration_samples: pictures that ranges and entropy tables come from.
         samples: pictures that every point is measured on.
         threads: of the runtime while measuring.
@@ -50,7 +51,7 @@ class Settings:
     cuts: int | tuple[str, ...] = 8
     codecs: tuple[str, ...] = CODECS
     precisions: tuple[str, ...] = PRECISIONS
-    runtimes: tuple[str, ...] = ("onnx",)
+    runtimes: tuple[str, ...] | None = None
     calibration_samples: int = 100
     samples: int = 200
     threads: int = 1
@@ -61,7 +62,7 @@ class Settings:
         for what, given, known in (
             ("codec", self.codecs, CODECS),
             ("precision", self.precisions, PRECISIONS),
-            ("runtime", self.runtimes, RUNTIMES),
+            ("runtime", RUNTIMES if self.runtimes is None else self.runtimes, RUNTIMES),
         ):
             if unknown := [name for name in given if name not in known]:
                 raise CalibrationError(f"{what} {unknown[0]!r} is not one of {', '.join(known)}")
@@ -69,7 +70,7 @@ class Settings:
                 raise CalibrationError(f"at least one {what} is needed: {', '.join(known)}")
         if "fp32" not in self.precisions:
             raise CalibrationError("precision 'fp32' cannot be left out: tails run at it")
-        if "onnx" not in self.runtimes:
+        if self.runtimes is not None and "onnx" not in self.runtimes:
             raise CalibrationError("runtime 'onnx' cannot be left out: tails run on it")
         if min(self.calibration_samples, self.samples, self.threads) < 1:
             raise CalibrationError("samples and threads must be at least 1")

@@ -42,6 +42,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
         simplified = onnx.load(str(path))
     _drop_unused_opsets(simplified)
     _name_nodes(simplified)
+    _drop_remarks(simplified)
     return simplified
 
 
@@ -63,6 +64,19 @@ def _drop_unused_opsets(model: onnx.ModelProto) -> None:
     kept = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
+
+
+def _drop_remarks(model: onnx.ModelProto) -> None:
+    """Exporters leave source files and stack traces in the graph: large, and not for devices to know."""
+    model.doc_string = ""
+    del model.metadata_props[:]
+    graph = model.graph
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -26,6 +27,7 @@ class ImportedModel:
         origin: ``onnx`` or ``torch``.
         reference: the model as it was before anybody touched it: (tensors of batch 1) -> outputs. What calibration
             made of the graph is compared with it.
+        program: the `torch.export.ExportedProgram` that the graph was made from; None if it was not torch.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ImportedModel:
     inputs: tuple[TensorSpec, ...]
     origin: str
     reference: Callable[[Sequence[Array]], list[Array]]
+    program: Any = None
 
 
 def import_model(model: str, input_shape: tuple[int, ...] | None = None) -> ImportedModel:

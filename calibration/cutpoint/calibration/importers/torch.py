@@ -17,7 +17,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import onnx
 import torch
 
 from cutpoint.calibration.errors import CalibrationError
@@ -79,10 +78,10 @@ def export_module(module: torch.nn.Module, shape: Sequence[int], name: str, wher
             f"{where}: the model fails on an input of shape {[1, *shape[1:]]}: {_describe(error)}; see --input"
         ) from error
     try:
-        proto = _export(module, (example,), batch=True)
+        exported = _export(module, (example,), batch=True)
     except Exception:  # The exporter raises many types; a fixed batch may still work.
         try:
-            proto = _export(module, (example[:1],), batch=False)
+            exported = _export(module, (example[:1],), batch=False)
         except Exception as error:
             layer, reason = _culprit(module, example[:1], error)
             raise CalibrationError(
@@ -96,7 +95,8 @@ def export_module(module: torch.nn.Module, shape: Sequence[int], name: str, wher
         flat = torch.utils._pytree.tree_leaves(outputs)
         return [output.numpy() for output in flat]
 
-    return dataclasses.replace(from_proto(proto, name, where, "torch"), reference=reference)
+    imported = from_proto(exported.model_proto, name, where, "torch")
+    return dataclasses.replace(imported, reference=reference, program=exported.exported_program)
 
 
 def _import(place: str, model: str) -> ModuleType:
@@ -154,14 +154,14 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {message[:500]}{place}"
 
 
-def _export(module: torch.nn.Module, example: tuple[Any, ...], batch: bool) -> onnx.ModelProto:
+def _export(module: torch.nn.Module, example: tuple[Any, ...], batch: bool) -> torch.onnx.ONNXProgram:
     shapes = tuple({0: torch.export.Dim("N", min=1)} for _ in example) if batch else None
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             module, example, dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes, verbose=False
         )
         assert program is not None, "the exporter returns a program"
-        return program.model_proto
+        return program
 
 
 @contextlib.contextmanager
