@@ -34,6 +34,9 @@ class RawCodec(Codec):
         halved = self.parts.levels[level] == "fp16" and spec.dtype.startswith("float")
         return np.dtype("float16" if halved else spec.dtype).newbyteorder("<")
 
+    def max_bytes(self) -> int:
+        return sum(spec.nbytes for spec in self.parts.source)
+
     def _encode(self, tensors: Sequence[Array], level: int) -> bytes:
         return b"".join(
             np.ascontiguousarray(tensor, dtype=self._wire_dtype(spec, level)).tobytes()

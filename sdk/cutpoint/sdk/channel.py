@@ -38,8 +38,8 @@ class ChannelEstimator:
         weight: of a new sample of a full-sized upload, 0 … 1. Small uploads weigh less: their times are mostly jitter.
     """
 
-    #: Bytes of an upload that counts in full.
-    FULL_SAMPLE = 4096
+    #: Bytes of an upload that counts in full: about one packet.
+    FULL_SAMPLE = 1200
 
     def __init__(self, uplink: float = 5e6, rtt: float = 0.05, weight: float = 0.5) -> None:
         self._log_uplink = math.log(uplink)
@@ -83,6 +83,6 @@ class ChannelEstimator:
 
     def observe_late(self, nbytes: int, seconds: float) -> None:
         """`nbytes` were not answered within `seconds`: the rate is at most that, whatever was believed."""
-        bound = max(MIN_RATE, nbytes * 8 / max(seconds, 1e-9))
+        bound = max(MIN_RATE, nbytes * 8 / max(seconds - self._rtt, 1e-3))
         self._log_uplink = min(self._log_uplink, math.log(bound))
         self._rate_seen = True

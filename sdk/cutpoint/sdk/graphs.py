@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cutpoint.codecs import Array, Codec, CodecParts, Transform, create_codec
-from cutpoint.sdk.bundle import Bundle, GraphFile
+from cutpoint.sdk.bundle import Bundle, GraphFile, Point
 from cutpoint.sdk.errors import BundleError
 from cutpoint.sdk.runtimes import Graph, Runtime
 
@@ -69,6 +69,18 @@ class BundleGraphs:
                 )
                 codec = self._codecs[codec_id] = create_codec(entry.codec, parts)
             return codec
+
+    def supports(self, point: Point) -> bool:
+        """Whether the device's share of `point` can run here: its files are there, in formats that a runtime reads."""
+        formats = {runtime.format for runtime in self._runtimes}
+
+        def readable(files: Sequence[GraphFile]) -> bool:
+            return any(file.format in formats and file.file in self.bundle for file in files)
+
+        if point.start > 0 and not readable(self.bundle.span(0, point.start, point.precision or "").graphs):
+            return False
+        encoder = self.bundle.codec(point.codec).encoder if point.codec is not None else ()
+        return not encoder or readable(encoder)
 
     def _transform(self, files: Sequence[GraphFile], what: str) -> Transform | None:
         here = [file for file in files if file.file in self.bundle]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 
@@ -39,11 +39,11 @@ class Head:
 
     Args:
         graphs: of the device part.
-        stretch: called with the seconds that a computation took, before its result is used. The emulation of a slower
-            device waits here; None: nothing.
+        stretch: called with a computation's seconds of processor time and of wall time, before its result is used. The
+            emulation of a slower device waits here; None: nothing.
     """
 
-    def __init__(self, graphs: BundleGraphs, stretch: Callable[[float], None] | None = None) -> None:
+    def __init__(self, graphs: BundleGraphs, stretch: Callable[[float, float], None] | None = None) -> None:
         self._graphs = graphs
         self._manifest = graphs.bundle.manifest
         self._stretch = stretch
@@ -79,7 +79,7 @@ class Head:
         Raises:
             GraphError, CodecError, BundleError: if the bundle's files do not work here.
         """
-        started = perf_counter()
+        started = perf_counter(), thread_time()
         if point.start > 0:
             assert point.precision is not None, "the manifest was checked"
             tensors = self._graphs.span(0, point.start, point.precision).run(tensors)
@@ -94,15 +94,18 @@ class Head:
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
         """Loads and runs each point's device share once, on zeros."""
-        zeros = tuple(np.zeros(spec.shape, spec.dtype) for spec in self._manifest.boundaries[0].tensors)
         for point in points:
-            self.run(point, zeros)
+            self.run(point, self.zeros())
 
-    def _lap(self, started: float) -> tuple[float, float]:
+    def zeros(self) -> tuple[Array, ...]:
+        """Tensors of boundary 0 full of zeros: something to run when any input will do."""
+        return tuple(np.zeros(spec.shape, spec.dtype) for spec in self._manifest.boundaries[0].tensors)
+
+    def _lap(self, started: tuple[float, float]) -> tuple[tuple[float, float], float]:
         if self._stretch is not None:
-            self._stretch(perf_counter() - started)
-        now = perf_counter()
-        return now, (now - started) * 1e3
+            self._stretch(thread_time() - started[1], perf_counter() - started[0])
+        now = perf_counter(), thread_time()
+        return now, (now[0] - started[0]) * 1e3
 
 
 def _describe(specs: tuple[object, ...]) -> str:

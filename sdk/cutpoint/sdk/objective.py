@@ -17,8 +17,8 @@ class Objective:
         deadline: seconds from the call of `infer` to its answer; None for as soon as possible.
         accuracy_drop: how much of the task metric (0 … 1) may be given up against the uncut model.
         accuracy_floor: least task metric, instead of `accuracy_drop`.
-        patience: without a deadline, the device starts on its own answer when the server's takes this many times as long
-            as predicted.
+        patience: without a deadline, the device starts on its own answer when the server's takes this many times as
+            long as predicted.
 
     Raises:
         InputError: for values that make no sense.
@@ -31,9 +31,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.deadline is not None and self.deadline <= 0:
-            raise InputError(
-                f"a deadline of {self.deadline} s has passed before it starts: give seconds above 0, or None"
-            )
+            raise InputError(f"deadline {self.deadline} s is not above 0: give seconds, or None")
         if not 0 <= self.accuracy_drop <= 1:
             raise InputError(f"accuracy_drop {self.accuracy_drop} is not between 0 and 1")
         if self.accuracy_floor is not None and not 0 <= self.accuracy_floor <= 1:

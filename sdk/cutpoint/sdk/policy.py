@@ -11,7 +11,7 @@ import numpy as np
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import Channel
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.protocol import ServerState
+from cutpoint.sdk.protocol import IDLE, ServerState
 
 __all__ = ["Conditions", "LatencyPolicy", "Plan", "Policy", "StaticPolicy", "admissible"]
 
@@ -31,7 +31,7 @@ class Conditions:
     """
 
     channel: Channel | None
-    server: ServerState = ServerState()
+    server: ServerState = IDLE
     device_scale: float = 1.0
     server_scale: float = 1.0
 

@@ -149,7 +149,8 @@ class Connection:
             case Chunk():
                 return self._receive_chunk(frame, now)
             case Cancel() if frame.request_id not in self._exchanges and frame.request_id <= self._last_id:
-                self._require(frame)
+                if (self.peer, Cancel) not in CONNECTION[self.state]:
+                    raise RemoteProtocolError(f"Cancel is not allowed in state {self.state.name}")
                 return None  # its answer crossed the cancellation
             case Result() | Error() if frame.request_id and frame.request_id not in self._exchanges:
                 raise RemoteProtocolError(f"an answer to request {frame.request_id}, which is not waiting for one")

@@ -10,6 +10,7 @@ import msgspec
 from cutpoint.codecs import Array
 
 __all__ = [
+    "IDLE",
     "Cancel",
     "Error",
     "Event",
@@ -71,7 +72,8 @@ class ServerState(msgspec.Struct, frozen=True):
     draining: bool = False
 
 
-_IDLE = ServerState()
+#: The state of a server that has nothing to do.
+IDLE = ServerState()
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -89,7 +91,7 @@ class Welcome(msgspec.Struct, frozen=True):
     server: str
     bundle: str
     limits: Limits = Limits()
-    state: ServerState = _IDLE
+    state: ServerState = IDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Result:
     request_id: int
     outputs: tuple[Array, ...]
     timings: Timings = Timings()
-    state: ServerState = _IDLE
+    state: ServerState = IDLE
     arrivals: tuple[float, ...] = ()
 
 
@@ -181,7 +183,7 @@ class Pong:
 
     sent: float
     received: float
-    state: ServerState = _IDLE
+    state: ServerState = IDLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,7 @@
+"""Helpers for tests and demonstrations, public like the rest: a bad link, a server process, traces."""
+
+from cutpoint.sdk.testing.emulator import LinkEmulator
+from cutpoint.sdk.testing.process import ServerProcess
+from cutpoint.sdk.testing.traces import Shaper, Trace
+
+__all__ = ["LinkEmulator", "ServerProcess", "Shaper", "Trace"]

@@ -1,0 +1,117 @@
+"""`cutpoint infer`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from cutpoint.codecs import Array
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.client import Client, Mode
+from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.objective import Objective
+from cutpoint.sdk.result import InferenceResult
+from cutpoint.sdk.runtimes import RUNTIMES
+
+__all__ = ["infer", "top_classes"]
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--server", metavar="URL", help="ws://host:port or wss://…; not needed with --mode device.")
+@click.option("--mode", type=click.Choice(["auto", "device", "edge"]), default="auto", show_default=True)
+@click.option("--point", metavar="ID", help="Use this operating point.")
+@click.option("--deadline", type=float, help="Seconds for an answer.")
+@click.option("--accuracy-drop", type=float, default=0.01, show_default=True, help="Against the uncut model, 0 to 1.")
+@click.option("--token", envvar="CUTPOINT_TOKEN", help="Bearer token; also from CUTPOINT_TOKEN.")
+@click.option("--runtime", type=click.Choice(RUNTIMES), default="onnx", show_default=True)
+@click.option("--threads", default=1, show_default=True)
+@click.option("--top", default=5, show_default=True, help="Classes to print.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line an image.")
+def infer(
+    bundle: Path,
+    images: tuple[Path, ...],
+    server: str | None,
+    mode: Mode,
+    point: str | None,
+    deadline: float | None,
+    accuracy_drop: float,
+    token: str | None,
+    runtime: str,
+    threads: int,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Classify IMAGES with BUNDLE: on this device, or with the server's help."""
+    if server is None and mode != "device":
+        raise click.UsageError("give --server URL, or --mode device to compute here alone")
+    client = Client(
+        server,
+        Bundle.open(bundle),
+        objective=Objective(deadline=deadline, accuracy_drop=accuracy_drop),
+        mode=mode,
+        token=token,
+        runtime=runtime,
+        threads=threads,
+    )
+    asyncio.run(_run(client, images, point, top, as_json))
+
+
+async def _run(client: Client, images: tuple[Path, ...], point: str | None, top: int, as_json: bool) -> None:
+    failed: list[InputError] = []
+    table = Table("image", "answer", "point", "source", "bytes", "ms", box=None)
+    async with client:
+        labels = client.bundle.manifest.task.labels
+        for image in images:
+            try:
+                result = await client.infer(image, point=point)
+            except InputError as error:
+                failed.append(error)
+                click.echo(f"error: {error}", err=True)
+                continue
+            best = top_classes(result.outputs[0], labels, top)
+            if as_json:
+                click.echo(json.dumps(_as_json(image, best, result), ensure_ascii=False))
+            else:
+                answer = ", ".join(f"{label} {score:.2f}" for label, score in best)
+                row = [answer, result.point.id, result.source, str(result.bytes_sent), f"{result.timing.total:.1f}"]
+                table.add_row(image.name, *row)
+    if table.row_count:
+        Console().print(table)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(images)} images could not be used")
+
+
+def top_classes(scores: Array, labels: tuple[str, ...], top: int) -> list[tuple[str, float]]:
+    """The best classes and their probabilities.
+
+    Args:
+        scores: (1, classes) or (classes,): logits, or probabilities.
+        labels: names by class; where there are none, the numbers are used.
+        top: how many.
+    """
+    values = np.asarray(scores, dtype=np.float64).reshape(-1)
+    if not np.isclose(values.sum(), 1.0, atol=1e-3) or values.min() < 0:
+        values = np.exp(values - values.max())
+        values /= values.sum()
+    order = np.argsort(-values, kind="stable")[:top]
+    return [(labels[i] if i < len(labels) else str(i), float(values[i])) for i in order]
+
+
+def _as_json(image: Path, best: list[tuple[str, float]], result: InferenceResult) -> dict[str, object]:
+    timing = result.timing
+    return {
+        "image": str(image),
+        "top": [[label, round(score, 6)] for label, score in best],
+        "point": result.point.id,
+        "source": result.source,
+        "bytes_sent": result.bytes_sent,
+        "timing_ms": {name: round(getattr(timing, name), 3) for name in timing.__dataclass_fields__},
+    }

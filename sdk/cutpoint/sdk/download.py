@@ -1,0 +1,116 @@
+"""Fetching the device part of a bundle from a server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from ssl import SSLContext
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.errors import AuthenticationFailed, BundleError, LinkError
+
+__all__ = ["BundleOffer", "cache_folder", "download_bundle"]
+
+#: A device part of more bytes is refused.
+MAX_BYTES = 1 << 30
+
+
+class BundleOffer(msgspec.Struct, frozen=True):
+    """What a server answers to ``GET /v1/bundle``.
+
+    Attributes:
+        hash: of the bundle it serves.
+        name: of the model.
+        size: of the device part's `.cutpoint` file in bytes.
+    """
+
+    hash: str
+    name: str
+    size: int
+
+
+def cache_folder() -> Path:
+    """Where downloaded bundles are kept: ``$XDG_CACHE_HOME/cutpoint``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cutpoint"
+
+
+async def download_bundle(
+    url: str,
+    *,
+    token: str | None = None,
+    ssl: SSLContext | None = None,
+    cache: Path | None = None,
+    timeout: float = 60.0,
+) -> Bundle:
+    """The device part of the bundle that a server serves, from the cache where it is there already.
+
+    Args:
+        url: the server, ``ws://…`` or ``wss://…``.
+        token: bearer token.
+        ssl: for ``wss``.
+        cache: folder for downloads; None for `cache_folder()`.
+        timeout: seconds for all of it.
+
+    Raises:
+        LinkError: if the server cannot be reached.
+        AuthenticationFailed: if it does not take the token.
+        BundleError: if what it sends is not the bundle it announced.
+    """
+    base = URL(url).with_scheme("https" if url.startswith("wss") else "http").with_path("/v1/bundle")
+    folder = cache or cache_folder()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(timeout)) as session:
+            offer = msgspec.json.decode(await _get(session, base, ssl, 1 << 16), type=BundleOffer)
+            if len(offer.hash) != 64 or not set(offer.hash) <= set("0123456789abcdef"):
+                raise BundleError(f"{url}: announces a bundle with the hash {offer.hash[:80]!r}")
+            path = folder / f"{offer.hash}.cutpoint"
+            if path.exists():
+                try:
+                    bundle = await asyncio.to_thread(Bundle.open, path)
+                    if bundle.hash == offer.hash:
+                        return bundle
+                except BundleError:
+                    pass  # a damaged cache is fetched again
+            data = await _get(session, base / offer.hash, ssl, min(offer.size, MAX_BYTES))
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise LinkError(f"{url}: the bundle cannot be fetched: {error or type(error).__name__}") from error
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{url}: does not announce a bundle: {error}") from error
+    bundle = await asyncio.to_thread(Bundle.from_bytes, data, url)
+    if bundle.hash != offer.hash:
+        raise BundleError(f"{url}: sent bundle {bundle.hash[:12]}…, announced {offer.hash[:12]}…")
+    await asyncio.to_thread(_keep, path, data)
+    return bundle
+
+
+async def _get(session: aiohttp.ClientSession, url: URL, ssl: SSLContext | None, limit: int) -> bytes:
+    async with session.get(url, ssl=ssl if ssl is not None else True) as response:
+        if response.status == 401:
+            raise AuthenticationFailed(f"{url}: the server does not take the token")
+        if response.status != 200:
+            raise LinkError(f"{url}: the server answered {response.status} {response.reason}")
+        data = bytearray()
+        async for piece in response.content.iter_chunked(1 << 16):
+            data += piece
+            if len(data) > limit:
+                raise BundleError(f"{url}: sends more than the {limit} bytes it announced")
+        return bytes(data)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".download.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

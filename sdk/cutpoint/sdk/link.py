@@ -1,0 +1,392 @@
+"""The connection to the server: the protocol on an aiohttp WebSocket, kept up in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+import ssl as ssl_module
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import aiohttp
+
+from cutpoint.sdk.channel import ChannelEstimator
+from cutpoint.sdk.errors import (
+    InputError,
+    LinkError,
+    ProtocolError,
+    Refused,
+    RemoteProtocolError,
+    refusal,
+)
+from cutpoint.sdk.protocol import (
+    IDLE,
+    SUBPROTOCOL,
+    VERSION,
+    Cancel,
+    Connection,
+    Error,
+    Goaway,
+    Hello,
+    Ping,
+    Pong,
+    Request,
+    Result,
+    Role,
+    ServerState,
+    Welcome,
+)
+
+__all__ = ["Backoff", "Link", "LinkTimes"]
+
+log = logging.getLogger("cutpoint.link")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before connecting again: a random time up to `first` · 2^n seconds, at most `longest`.
+
+    (Full jitter: a thousand phones that lost one server must not come back at the same moment.)
+    """
+
+    first: float = 0.1
+    longest: float = 10.0
+
+    def delay(self, attempt: int, rng: random.Random) -> float:
+        """Seconds before attempt number `attempt` (0, 1, …)."""
+        return rng.uniform(0, min(self.longest, self.first * 2.0 ** min(attempt, 30)))
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTimes:
+    """Times of the link in seconds.
+
+    Attributes:
+        connect: for connecting and the handshake.
+        probe: between probes of an idle link; they keep the belief about it fresh.
+        silence: without any sign of the server while an answer or a pong is due, after which the link is given up.
+        backoff: between attempts to connect.
+    """
+
+    connect: float = 5.0
+    probe: float = 1.0
+    silence: float = 8.0
+    backoff: Backoff = Backoff()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request without an answer yet."""
+
+    answer: asyncio.Future[Result]
+    sent_at: float
+    sizes: list[int]
+
+
+class Link:
+    """Keeps a connection to the server, and asks it.
+
+    Args:
+        url: ``ws://host:port`` or ``wss://…``; a path may follow.
+        bundle_hash: of the client's bundle.
+        estimator: told about everything that says something about the channel.
+        frame_limit: longest frame that a result may have, in bytes.
+        token: bearer token.
+        ssl: for ``wss``; None for the system's certificates.
+        times: see `LinkTimes`.
+        clock: monotonic seconds.
+        rng: for the jitter of reconnecting.
+
+    Attributes:
+        server: the server's last word about itself.
+        refusal: why the server last refused the connection; None if it did not.
+    """
+
+    #: Padding of a probe's second ping: one packet, the rate shows in how far it comes behind the first.
+    PROBE_BYTES = 1200
+
+    def __init__(
+        self,
+        url: str,
+        bundle_hash: str,
+        estimator: ChannelEstimator,
+        frame_limit: int,
+        *,
+        token: str | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+        times: LinkTimes | None = None,
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        if not url.startswith(("ws://", "wss://")):
+            raise InputError(f"{url!r} is not a server's address: it starts with ws:// or wss://")
+        self._url = url
+        self._bundle_hash = bundle_hash
+        self._estimator = estimator
+        self._frame_limit = frame_limit
+        self._token = token or ""
+        self._ssl = ssl
+        self._times = times or LinkTimes()
+        self._clock = clock
+        self._rng = rng
+        self._client = f"cutpoint/{version('cutpoint')}"
+        self.server: ServerState = IDLE
+        self.refusal: Refused | None = None
+        self._connection: Connection | None = None
+        self._ws: aiohttp.ClientWebSocketResponse | None = None
+        self._waiting: dict[int, _Waiting] = {}
+        self._slot_free = asyncio.Event()
+        self._up = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._heard_at = 0.0
+        self._probed_at: float | None = None
+        self._first_pong: Pong | None = None
+
+    # -- for the client ------------------------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """Whether requests can be sent now."""
+        return self._up.is_set()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that wait for an answer."""
+        return len(self._waiting)
+
+    async def start(self) -> None:
+        """Begins to connect, and returns when the first attempt has succeeded or failed."""
+        self._task = asyncio.create_task(self._keep_up(), name="cutpoint-link")
+        await self._tried.wait()
+
+    async def close(self) -> None:
+        """Closes the connection; requests that wait fail with `LinkError`."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def wait_up(self) -> None:
+        """Returns when the link is up. Raises the server's refusal if trying again is pointless."""
+        while not self.up:
+            if self.refusal is not None and self.refusal.fatal:
+                raise self.refusal
+            self._tried.clear()
+            waits = [asyncio.ensure_future(self._up.wait()), asyncio.ensure_future(self._tried.wait())]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+
+    async def request(self, point: int, payload: bytes, budget: float, sent: list[int]) -> Result:
+        """Asks the server and waits for its answer. Cancelling this cancels the request on the server.
+
+        Args:
+            point: number of the point.
+            payload: what its codec wrote.
+            budget: seconds the server has; 0 for no limit.
+            sent: the size of each frame is added here as it is sent, so that it is known also of a request that fails.
+
+        Raises:
+            LinkError: if there is no connection or it goes away.
+            Refused: if the server answers with an error.
+        """
+        connection = await self._free_slot()
+        number = connection.next_id()
+        frames = connection.send(Request(number, point, payload, budget))
+        waiting = _Waiting(asyncio.get_running_loop().create_future(), self._clock(), [len(f) for f in frames])
+        self._waiting[number] = waiting
+        try:
+            for frame in frames:
+                await self._write(frame)
+                sent.append(len(frame))
+            return await waiting.answer
+        except asyncio.CancelledError:
+            self._estimator.observe_late(sum(waiting.sizes), self._clock() - waiting.sent_at)
+            if not waiting.answer.done() and connection is self._connection:
+                # Shielded from a second cancellation: the server must learn of the first.
+                cancel = asyncio.ensure_future(self._send_all(connection, Cancel(number)))
+                with contextlib.suppress(LinkError, ProtocolError):
+                    await asyncio.shield(cancel)
+            raise
+        finally:
+            self._waiting.pop(number, None)
+            self._slot_free.set()
+            if waiting.answer.done() and not waiting.answer.cancelled():
+                waiting.answer.exception()  # seen: a failure that came with a cancellation is not "never retrieved"
+
+    async def _free_slot(self) -> Connection:
+        while True:
+            connection = self._connection
+            if connection is None or not self.up:
+                raise LinkError(f"no connection to {self._url}" + (f": {self.refusal}" if self.refusal else ""))
+            if connection.in_flight < connection.limits.in_flight:
+                return connection
+            self._slot_free.clear()
+            await self._slot_free.wait()
+
+    # -- the connection's life -----------------------------------------------------------------------------------
+
+    async def _keep_up(self) -> None:
+        connector = aiohttp.TCPConnector(limit=1, force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            attempt = 0
+            while True:
+                reason: Exception
+                try:
+                    welcomed = await self._live_once(session)
+                    attempt = 0 if welcomed else attempt
+                    reason = LinkError("the server closed the connection")
+                except Refused as error:
+                    self.refusal = reason = error
+                except (aiohttp.ClientError, OSError, TimeoutError, LinkError, ProtocolError) as error:
+                    reason = error
+                finally:
+                    self._down()
+                self._tried.set()
+                delay = self._times.backoff.delay(attempt, self._rng)
+                if isinstance(reason, Refused):
+                    delay = max(delay, reason.retry_after or 0, self._times.backoff.longest if reason.fatal else 0)
+                attempt += 1
+                log.info("link to %s is down (%s); trying again in %.1f s", self._url, reason or repr(reason), delay)
+                await asyncio.sleep(delay)
+
+    async def _live_once(self, session: aiohttp.ClientSession) -> bool:
+        """Connects and serves one connection until it ends."""
+        connection = Connection(Role.CLIENT, self._frame_limit)
+        ws: aiohttp.ClientWebSocketResponse | None = None
+        try:
+            async with asyncio.timeout(self._times.connect):
+                ws = await session.ws_connect(
+                    self._url,
+                    protocols=(SUBPROTOCOL,),
+                    ssl=self._ssl if self._ssl is not None else True,
+                    max_msg_size=self._frame_limit,
+                    compress=0,
+                )
+                self._ws = ws
+                _no_delay(ws)
+                greeted_at = self._clock()
+                hello = Hello((VERSION,), self._bundle_hash, self._token, self._client, socket.gethostname())
+                await self._send_all(connection, hello)
+                welcome = await self._read(ws, connection)
+            if isinstance(welcome, Error):
+                raise refusal(welcome.code, welcome.message, welcome.retry_after)
+            if not isinstance(welcome, Welcome):
+                raise RemoteProtocolError("the server did not answer the hello with a welcome")
+            self._heard_at = self._clock()
+            self._estimator.observe_rtt(self._heard_at - greeted_at)
+            self.server, self.refusal, self._connection = welcome.state, None, connection
+            self._up.set()
+            self._tried.set()
+            probing = asyncio.create_task(self._probe(ws, connection))
+            try:
+                while True:
+                    await self._handle(connection, await self._read(ws, connection))
+            finally:
+                probing.cancel()
+                with contextlib.suppress(asyncio.CancelledError, LinkError):
+                    await probing
+        finally:
+            if ws is not None:
+                # An abrupt end: the closing handshake would wait for a server that may be gone.
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(ws.close(), 0.2)
+
+    def _down(self) -> None:
+        self._up.clear()
+        self._connection = self._ws = None
+        self._probed_at = self._first_pong = None
+        error = self.refusal or LinkError(f"the connection to {self._url} went away")
+        for waiting in self._waiting.values():
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+        self._slot_free.set()
+
+    async def _probe(self, ws: aiohttp.ClientWebSocketResponse, connection: Connection) -> None:
+        """Looks at the link now and then: gives it up when it is dead, measures it when it is idle."""
+        while True:
+            await asyncio.sleep(self._times.probe)
+            now = self._clock()
+            asked = [waiting.sent_at for waiting in self._waiting.values()]
+            asked += [] if self._probed_at is None else [self._probed_at]
+            if asked and now - max(min(asked), self._heard_at) > self._times.silence:
+                log.info("nothing heard from %s for %.1f s", self._url, now - self._heard_at)
+                transport = ws.get_extra_info("transport")
+                if transport is not None:
+                    transport.abort()
+                return
+            if self._probed_at is None and now - self._heard_at >= self._times.probe / 2:
+                self._probed_at = now
+                await self._send_all(connection, Ping(now))
+                await self._send_all(connection, Ping(now, self.PROBE_BYTES))
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    async def _read(self, ws: aiohttp.ClientWebSocketResponse, connection: Connection) -> object:
+        message = await ws.receive()
+        if message.type not in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
+            raise LinkError("the server closed the connection")
+        return connection.receive(message.data, self._clock())
+
+    async def _send_all(self, connection: Connection, event: Hello | Ping | Pong | Cancel) -> None:
+        for frame in connection.send(event):
+            await self._write(frame)
+
+    async def _write(self, frame: bytes) -> None:
+        if self._ws is None:
+            raise LinkError(f"the connection to {self._url} went away")
+        try:
+            await self._ws.send_bytes(frame)
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            raise LinkError(f"the connection to {self._url} went away: {error}") from error
+
+    async def _handle(self, connection: Connection, event: object) -> None:
+        now = self._heard_at = self._clock()
+        match event:
+            case Result():
+                self.server = event.state
+                waiting = self._waiting.get(event.request_id)
+                if waiting is not None and not waiting.answer.done():
+                    server_ms = event.timings.queue_ms + event.timings.decode_ms + event.timings.tail_ms
+                    network = now - waiting.sent_at - server_ms / 1e3
+                    self._estimator.observe_answer(waiting.sizes, event.arrivals, network)
+                    waiting.answer.set_result(event)
+            case Error() if event.request_id:
+                waiting = self._waiting.get(event.request_id)
+                if waiting is not None and not waiting.answer.done():
+                    waiting.answer.set_exception(refusal(event.code, event.message, event.retry_after))
+            case Error():
+                raise refusal(event.code, event.message, event.retry_after)
+            case Ping():
+                await self._send_all(connection, Pong(event.sent, now))
+            case Pong():
+                self._handle_pong(event, now)
+            case Goaway():
+                self.server = ServerState(self.server.queue_ms, self.server.price, draining=True)
+
+    def _handle_pong(self, pong: Pong, now: float) -> None:
+        self.server = pong.state
+        first, self._first_pong = self._first_pong, None
+        if first is None or first.sent != pong.sent:
+            self._first_pong = pong
+            if not self._waiting:  # a ping behind an upload says nothing of the empty path
+                self._estimator.observe_rtt(now - pong.sent)
+        else:
+            # The packet pair of a probe: the padding is what lies between the two arrivals.
+            self._estimator.observe_upload(self.PROBE_BYTES, pong.received - first.received)
+            self._probed_at = None
+
+
+def _no_delay(ws: aiohttp.ClientWebSocketResponse) -> None:
+    connection = ws.get_extra_info("socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,96 @@
+"""A server in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from types import TracebackType
+from typing import Self
+
+from cutpoint.sdk.errors import CutpointError
+
+__all__ = ["ServerProcess"]
+
+
+class ServerProcess:
+    """Runs ``cutpoint serve`` as a child process. An asynchronous context manager.
+
+    Args:
+        bundle: folder or file.
+        options: further options of ``cutpoint serve``.
+        timeout: seconds for it to be ready.
+
+    Attributes:
+        url: where it listens.
+        bundle_hash: of what it serves.
+
+    Raises:
+        CutpointError: if it does not come up; says what it printed.
+    """
+
+    def __init__(self, bundle: str | os.PathLike[str], *options: str, timeout: float = 60.0) -> None:
+        self._bundle = os.fspath(bundle)
+        self._options = options
+        self._timeout = timeout
+        self._process: asyncio.subprocess.Process | None = None
+        self._port = 0
+        self.url = ""
+        self.bundle_hash = ""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Starts it, on the port it had before if it ran before."""
+        command = ["-m", "cutpoint.sdk", "serve", self._bundle, "--port", str(self._port), "--json", *self._options]
+        self._process = process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), self._timeout)
+        except TimeoutError:
+            line = b""
+        if not line:
+            await self.kill()
+            assert process.stderr is not None
+            said = (await process.stderr.read()).decode(errors="replace").strip()
+            raise CutpointError(f"the server did not start: {said or 'it said nothing'}")
+        ready = json.loads(line)
+        self.url, self.bundle_hash = ready["url"], ready["bundle"]
+        self._port = int(self.url.rsplit(":", 1)[1])
+
+    async def kill(self) -> None:
+        """Ends it at once, as ``kill -9`` does."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def stop(self) -> int:
+        """Asks it to stop, waits until it has, and returns its exit status."""
+        process = self._process
+        assert process is not None
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.communicate(), self._timeout)
+            except TimeoutError:
+                await self.kill()
+        # The transport would otherwise complain, when collected, that its loop is closed.
+        process._transport.close()  # type: ignore[attr-defined]
+        assert process.returncode is not None
+        return process.returncode

@@ -1,0 +1,110 @@
+"""`cutpoint serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+
+import click
+
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.protocol import Limits
+
+__all__ = ["serve"]
+
+log = logging.getLogger("cutpoint.server")
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", default=8700, show_default=True, help="0 for any free port.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), help="Accepted bearer tokens, one a line; SIGHUP reloads."
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM).")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key (PEM).")
+@click.option("--threads", default=os.cpu_count() or 1, show_default="one per core", help="Worker threads for tails.")
+@click.option("--max-connections", default=1000, show_default=True)
+@click.option("--max-frame", default=Limits().frame, show_default=True, help="Bytes of the longest frame.")
+@click.option(
+    "--max-in-flight", default=Limits().in_flight, show_default=True, help="Requests at a time per connection."
+)
+@click.option("--max-queue", default=256, show_default=True, help="Requests that may wait for a worker.")
+@click.option("--grace", default=10.0, show_default=True, help="Seconds for requests in flight when told to stop.")
+@click.option("--json", "as_json", is_flag=True, help="Say where the server listens as one JSON object.")
+@click.option("-v", "--verbose", is_flag=True, help="Log connections, too.")
+def serve(
+    bundle: Path,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    threads: int,
+    max_connections: int,
+    max_frame: int,
+    max_in_flight: int,
+    max_queue: int,
+    grace: float,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Run the edge server for BUNDLE (a folder or a .cutpoint file).
+
+    It stops on SIGTERM or SIGINT, after the requests in flight are answered.
+    """
+    from cutpoint.server.app import EdgeServer
+    from cutpoint.server.settings import Settings
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    settings = Settings(
+        host=host,
+        port=port,
+        token_file=token_file,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        threads=threads,
+        max_connections=max_connections,
+        limits=Limits(frame=max_frame, in_flight=max_in_flight),
+        max_queue=max_queue,
+        grace=grace,
+    )
+    server = EdgeServer(Bundle.open(bundle), settings)
+    asyncio.run(_run(server, as_json))
+
+
+async def _run(server: object, as_json: bool) -> None:
+    from cutpoint.server.app import EdgeServer
+
+    assert isinstance(server, EdgeServer)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def reload_tokens() -> None:
+        try:
+            server.reload_tokens()
+        except InputError as error:
+            log.error("%s; the old tokens stay", error)
+
+    loop.add_signal_handler(signal.SIGHUP, reload_tokens)
+    try:
+        await server.start()
+    except OSError as error:
+        raise InputError(f"cannot listen on {server.settings.host}:{server.settings.port}: {error.strerror}") from error
+    name = server.bundle.manifest.name
+    if as_json:
+        click.echo(json.dumps({"url": server.url, "model": name, "bundle": server.bundle.hash, "pid": os.getpid()}))
+    else:
+        click.echo(f"serving {name} ({server.bundle.hash[:12]}) at {server.url}")
+    await stop.wait()
+    await server.stop()

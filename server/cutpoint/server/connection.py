@@ -1,0 +1,235 @@
+"""One client's connection: the protocol between its WebSocket and the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from importlib.metadata import version
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.errors import BitstreamError, CutpointError, LocalProtocolError, Refused, RemoteProtocolError
+from cutpoint.sdk.protocol import (
+    VERSION,
+    Cancel,
+    Connection,
+    Error,
+    Event,
+    Goaway,
+    Hello,
+    Ping,
+    Pong,
+    Rejected,
+    Request,
+    Result,
+    Role,
+    ServerState,
+    Timings,
+    Welcome,
+)
+from cutpoint.server.auth import Tokens
+from cutpoint.server.engines import Engine
+from cutpoint.server.metrics import Metrics
+from cutpoint.server.settings import Settings
+
+__all__ = ["ClientConnection"]
+
+log = logging.getLogger("cutpoint.server")
+
+
+class _Close(Exception):
+    """Ends the connection after an `Error` about it."""
+
+    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.error = Error(0, code, message, retry_after)
+
+
+class ClientConnection:
+    """Serves one WebSocket from hello to close.
+
+    Args:
+        ws: prepared.
+        peer: address of the client, for the log.
+        bundle: what requests are for.
+        engine: computes them.
+        max_payload: most payload bytes of a point by its number; None if the server does not compute it.
+        tokens: who may come in.
+        metrics: what is counted.
+        settings: limits and times.
+        state: the server's state now.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse,
+        peer: str,
+        bundle: Bundle,
+        engine: Engine,
+        max_payload: Callable[[int], int | None],
+        tokens: Tokens,
+        metrics: Metrics,
+        settings: Settings,
+        state: Callable[[], ServerState],
+        clock: Callable[[], float],
+    ) -> None:
+        self._ws = ws
+        self._peer = peer
+        self._bundle = bundle
+        self._engine = engine
+        self._tokens = tokens
+        self._metrics = metrics
+        self._settings = settings
+        self._state = state
+        self._clock = clock
+        self._connection = Connection(Role.SERVER, settings.limits.frame, max_payload)
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    async def idle(self) -> None:
+        """Returns when every request is answered."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    async def serve(self) -> None:
+        """Returns when the connection has ended."""
+        try:
+            async with asyncio.timeout(self._settings.hello_timeout):
+                greeted = await self._greet()
+            while greeted:
+                event = await self._receive()
+                if event is None:
+                    return
+                await self._handle(event)
+        except TimeoutError:
+            await self._refuse(Error(0, "bad_request", f"no hello within {self._settings.hello_timeout} s"))
+        except RemoteProtocolError as error:
+            await self._refuse(Error(0, error.code, str(error)))
+        except _Close as close:
+            await self._refuse(close.error)
+        except (ConnectionError, RuntimeError) as error:
+            log.info("%s: connection lost: %s", self._peer, error)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def go_away(self, grace: float) -> None:
+        """Tells the client to send no new requests."""
+        with contextlib.suppress(ConnectionError, RuntimeError, LocalProtocolError):
+            await self._send(Goaway(grace))
+
+    async def close(self) -> None:
+        """Ends the connection because the server stops."""
+        await self._ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
+
+    # -- greeting ------------------------------------------------------------------------------------------------
+
+    async def _greet(self) -> bool:
+        event = await self._receive()
+        if event is None:
+            return False
+        assert isinstance(event, Hello), "the state table allows nothing else"
+        if VERSION not in event.versions:
+            spoken = ", ".join(map(str, event.versions)) or "none"
+            raise _Close("version_mismatch", f"the server speaks protocol version {VERSION}, the client {spoken}")
+        if not self._tokens.accept(event.token):
+            raise _Close("unauthenticated", "the token is missing or not one that the server accepts")
+        state = self._state()
+        if state.draining:
+            raise _Close("draining", "the server is going away", retry_after=self._settings.grace)
+        if event.bundle != self._bundle.hash:
+            raise _Close(
+                "bundle_mismatch",
+                f"the client holds bundle {event.bundle[:12] or '(none)'}…, the server {self._bundle.hash[:12]}…: "
+                "fetch the server's with GET /v1/bundle",
+            )
+        log.info("%s: %s on %s", self._peer, event.client or "unknown client", event.device or "unknown device")
+        server = f"cutpoint/{version('cutpoint')}"
+        await self._send(Welcome(VERSION, server, self._bundle.hash, self._settings.limits, state))
+        return True
+
+    async def _refuse(self, error: Error) -> None:
+        self._metrics.refused.labels(error.code).inc()
+        log.warning("%s: connection refused: %s: %s", self._peer, error.code, error.message)
+        with contextlib.suppress(ConnectionError, RuntimeError, LocalProtocolError):
+            await self._send(error)
+        await self._ws.close(code=WSCloseCode.POLICY_VIOLATION, message=error.code.encode())
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> Event | None:
+        """The next event; None when the client has closed."""
+        while True:
+            message = await self._ws.receive()
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+                return None
+            event = self._connection.receive(message.data, self._clock())
+            if event is not None:
+                return event
+
+    async def _send(self, event: Event) -> None:
+        for frame in self._connection.send(event):
+            await self._ws.send_bytes(frame)
+
+    async def _handle(self, event: Event) -> None:
+        match event:
+            case Request():
+                task = asyncio.create_task(self._answer(event))
+                self._tasks[event.request_id] = task
+                task.add_done_callback(lambda _: self._tasks.pop(event.request_id, None))
+            case Cancel():
+                working = self._tasks.get(event.request_id)
+                if working is not None:
+                    working.cancel()
+                else:
+                    await self._send(Error(event.request_id, "cancelled", "cancelled before it was complete"))
+            case Rejected():
+                self._metrics.requests.labels("", event.code).inc()
+                await self._send(Error(event.request_id, event.code, event.message))
+            case Ping():
+                await self._send(Pong(event.sent, self._clock(), self._state()))
+            case _:
+                pass  # a pong: nothing to do
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    async def _answer(self, request: Request) -> None:
+        point = self._bundle.points[request.point]
+        self._metrics.in_flight.inc()
+        self._metrics.payload.observe(len(request.payload))
+        answer: Result | Error
+        try:
+            if self._state().draining:
+                answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
+            else:
+                outcome = await self._engine.submit(point, request.payload, request.budget)
+                output = outcome.output
+                self._metrics.queue.observe(outcome.queue_ms / 1e3)
+                self._metrics.decode.observe(output.decode_ms / 1e3)
+                self._metrics.tail.labels(point.id).observe(output.tail_ms / 1e3)
+                timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
+                answer = Result(request.request_id, output.outputs, timings, self._state(), request.arrivals)
+        except asyncio.CancelledError:
+            if self._ws.closed:
+                raise
+            answer = Error(request.request_id, "cancelled", "cancelled")
+        except Refused as error:
+            answer = Error(request.request_id, error.code, str(error), error.retry_after)
+        except BitstreamError as error:
+            answer = Error(request.request_id, "bad_payload", str(error))
+        except CutpointError as error:
+            log.error("%s: request %d at %s failed: %s", self._peer, request.request_id, point.id, error)
+            answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
+        except Exception:
+            log.exception("%s: request %d at %s failed", self._peer, request.request_id, point.id)
+            answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
+        finally:
+            self._metrics.in_flight.dec()
+        outcome_name = "ok" if isinstance(answer, Result) else answer.code
+        self._metrics.requests.labels(point.id, outcome_name).inc()
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await self._send(answer)

@@ -1,0 +1,66 @@
+"""What an operator can set."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.protocol import Limits
+
+__all__ = ["Settings"]
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator can set.
+
+    Attributes:
+        host: address to listen on.
+        port: 0 for any free one.
+        token_file: accepted bearer tokens, one a line; None to accept everyone.
+        tls_cert: certificate chain (PEM); with `tls_key`, the server speaks TLS.
+        tls_key: private key (PEM).
+        threads: worker threads for tails; each runs one request at a time.
+        max_connections: WebSocket connections at a time.
+        limits: of one connection.
+        max_queue: requests that may wait for a worker; more are refused as overloaded.
+        hello_timeout: seconds a new connection has to say hello.
+        grace: seconds that requests in flight get when the server is told to stop.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8700
+    token_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    threads: int = 1
+    max_connections: int = 1000
+    limits: Limits = DEFAULT_LIMITS
+    max_queue: int = 256
+    hello_timeout: float = 10.0
+    grace: float = 10.0
+
+    def __post_init__(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise InputError("TLS needs both a certificate and a key")
+        for name in ("threads", "max_connections", "max_queue"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.port < 65536:
+            raise InputError(f"port {self.port} is not between 0 and 65535")
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context; None without TLS. Raises `InputError` if certificate or key cannot be used."""
+        if self.tls_cert is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.tls_cert, self.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise InputError(f"TLS certificate {self.tls_cert} and key {self.tls_key}: {error}") from error
+        return context
