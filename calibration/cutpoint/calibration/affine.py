@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -126,7 +127,7 @@ class _Builder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def add(self, op_type: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+    def add(self, op_type: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=output, **attributes))
         return output
 
@@ -136,8 +137,8 @@ class _Builder:
 
     def row(self, name: str, table: Array, shape: Sequence[int]) -> str:
         """The row of `table` (levels, channels) that `level` picks, shaped to go with the tensor."""
-        table = self.constant(f"{name}/table", table.reshape(len(table), *shape))
-        return self.add("Gather", [table, "level"], name, axis=0)
+        rows = self.constant(f"{name}/table", table.reshape(len(table), *shape))
+        return self.add("Gather", [rows, "level"], name, axis=0)
 
     def model(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
         def value(spec: TensorSpec) -> onnx.ValueInfoProto:

@@ -79,19 +79,35 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 
 @click.command()
 @click.argument("model")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of pictures: a folder per class, "
-              "a labels.tsv (file, class index), or no labels. Or of .npy tensors.")
-@click.option("--out", required=True, type=click.Path(path_type=Path),
-              help="Bundle to write: a folder, or a file ending in .cutpoint.")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of pictures: a folder per class, a labels.tsv (file, class index), or no labels. Or of .npy tensors.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Bundle to write: a folder, or a file ending in .cutpoint.",
+)
 @click.option("--evaluation", type=click.Path(path_type=Path), help="Folder to measure on. Default: a part of --data.")
-@click.option("--input", "input_shape", metavar="SHAPE", help="The model's input where it does not say it: 1x3x224x224.")
+@click.option(
+    "--input", "input_shape", metavar="SHAPE", help="The model's input where it does not say it: 1x3x224x224."
+)
 @click.option("--name", help="Name of the model in the bundle.")
-@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one per line, in the order of the scores.")
-@click.option("--cuts", default="8", show_default=True, help="How many cuts to keep, or tensor names with commas between.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="Class names, one per line, in the order of the scores."
+)
+@click.option(
+    "--cuts", default="8", show_default=True, help="How many cuts to keep, or tensor names with commas between."
+)
 @click.option("--codecs", default=",".join(CODECS), show_default=True)
 @click.option("--precisions", default=",".join(PRECISIONS), show_default=True, help="Of the device's spans.")
 @click.option("--runtimes", help="Of the heads: onnx, or onnx,tflite. Default: both for torch models, where possible.")
-@click.option("--calibration-samples", default=100, show_default=True, help="Pictures that ranges and tables come from.")
+@click.option(
+    "--calibration-samples", default=100, show_default=True, help="Pictures that ranges and tables come from."
+)
 @click.option("--samples", default=200, show_default=True, help="Pictures that points are measured on.")
 @click.option("--threads", default=1, show_default=True, help="Of the runtime while measuring.")
 @click.option("--preprocess", type=click.Path(path_type=Path), help="TOML file with the options below as keys.")
@@ -161,9 +177,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
     )
 
 
-def _summary(
-    out: Path, bundle: Bundle, skipped: tuple[tuple[str, str], ...], calibrated_on: int
-) -> dict[str, Any]:
+def _summary(out: Path, bundle: Bundle, skipped: tuple[tuple[str, str], ...], calibrated_on: int) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "bundle": str(out),

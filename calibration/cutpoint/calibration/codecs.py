@@ -91,4 +91,3 @@ def _symbols(rows: Array, lows: Array, steps: Array, tops: Sequence[int]) -> Ite
     """The symbols (samples, channels, positions) of each level, as the encoder graph makes them."""
     for low, step, top in zip(lows, steps, tops, strict=True):
         yield np.clip(np.rint((rows - low[:, None]) / step[:, None]), 0, top).astype(np.uint8)
-

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log2
 
 from cutpoint.calibration.errors import CalibrationError
@@ -64,7 +65,7 @@ def find_cuts(graph: ModelGraph) -> tuple[Cut, ...]:
     for count in range(2, _MOST_TENSORS + 1):
         candidates = _best_per_group(graph, _places(graph, range(count, count + 1)))
         borders = [0, *(cut.macs for cut in found), total]
-        gaps = [(a, b) for a, b in zip(borders, borders[1:], strict=False) if b - a > _LONG * total]
+        gaps = [(a, b) for a, b in pairwise(borders) if b - a > _LONG * total]
         found += [cut for cut in candidates if any(a < cut.macs < b for a, b in gaps)]
         found.sort(key=lambda cut: cut.position)
     return tuple(found)
@@ -94,9 +95,11 @@ def _best_per_group(graph: ModelGraph, cuts: Iterable[Cut]) -> list[Cut]:
         if cut.macs == total and cut.elements >= outputs:
             continue  # Nothing but the end of the model is left: that is the output boundary.
         rival = best.get(cut.macs)
-        if rival is None or cut.elements < rival.elements:
-            best[cut.macs] = cut
-        elif cut.elements == rival.elements and not _only_layout(graph, rival, cut):
+        if rival is not None and cut.elements == rival.elements:
+            better = not _only_layout(graph, rival, cut)
+        else:
+            better = rival is None or cut.elements < rival.elements
+        if better:
             best[cut.macs] = cut
     return list(best.values())
 
@@ -130,13 +133,13 @@ def choose_cuts(cuts: Sequence[Cut], total_macs: int, most: int, input_elements:
     while len(chosen) > most:
         # Drop the one that buys the least over its predecessor: the least saving in size.
         sizes = [input_elements, *(cut.elements for cut in chosen)]
-        gains = [log2(before / after) for before, after in zip(sizes, sizes[1:], strict=False)]
+        gains = [log2(before / after) for before, after in pairwise(sizes)]
         del chosen[gains.index(min(gains))]
     rest = [cut for cut in cuts if cut not in chosen]
     while rest and len(chosen) < most:
         borders = sorted({0, total_macs, *(cut.macs for cut in chosen)})
-        gaps = sorted(zip(borders, borders[1:], strict=False), key=lambda gap: gap[0] - gap[1])
-        filler = next((cut for gap in gaps if (cut := _filler(rest, *gap)) is not None), None)
+        gaps = sorted(pairwise(borders), key=lambda gap: gap[0] - gap[1])
+        filler = next((found for gap in gaps if (found := _filler(rest, *gap)) is not None), None)
         if filler is None:
             break
         chosen.append(filler)
@@ -164,9 +167,7 @@ def pick_cuts(graph: ModelGraph, labels: Sequence[str]) -> tuple[Cut, ...]:
     Raises:
         CalibrationError: if there is no such place; the message lists the places there are.
     """
-    places = {
-        frozenset(cut.tensors): cut for cut in _places(graph, range(1, _MOST_TENSORS + 1))
-    }
+    places = {frozenset(cut.tensors): cut for cut in _places(graph, range(1, _MOST_TENSORS + 1))}
     picked = []
     for label in labels:
         cut = places.get(frozenset(label.split("+")))

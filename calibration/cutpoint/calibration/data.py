@@ -110,7 +110,9 @@ def open_dataset(folder: Path, labels: Sequence[str] = ()) -> Dataset:
         if table.is_file():
             indices = _read_labels(table)
             sources = tuple(
-                Source(path, path.relative_to(folder).as_posix(), indices.get(path.relative_to(table.parent).as_posix()))
+                Source(
+                    path, path.relative_to(folder).as_posix(), indices.get(path.relative_to(table.parent).as_posix())
+                )
                 for path in found
             )
             if any(source.label is not None for source in sources):

@@ -91,8 +91,8 @@ class ModelGraph:
         for value in model.graph.output:
             if value.name not in specs or value.name not in batched:
                 raise CalibrationError(
-                    f"output {value.name!r} of the model cannot leave the graph: it needs the batch in front and one of "
-                    f"the element types {', '.join(DTYPES)}"
+                    f"output {value.name!r} of the model cannot leave the graph: it needs the batch in front and one "
+                    f"of the element types {', '.join(DTYPES)}"
                 )
         return cls(model, specs, batch, batched | {spec.name for spec in inputs})
 

@@ -142,9 +142,9 @@ def _cut_program(program: Any, names: Sequence[str], preprocessing: Preprocessin
             super().__init__()
             self.inner = inner
             if preprocessing is not None:
-                gain, shift = normalisation(preprocessing)
-                self.register_buffer("gain", torch.from_numpy(gain.astype(np.float32).reshape(1, 3, 1, 1)))
-                self.register_buffer("shift", torch.from_numpy(shift.astype(np.float32).reshape(1, 3, 1, 1)))
+                gain, shift = (torch.tensor(v, dtype=torch.float32) for v in normalisation(preprocessing))
+                self.gain = torch.nn.Buffer(gain.reshape(1, 3, 1, 1))
+                self.shift = torch.nn.Buffer(shift.reshape(1, 3, 1, 1))
 
         def forward(self, *tensors: torch.Tensor) -> Any:
             if preprocessing is not None:
@@ -165,11 +165,11 @@ def _plain_reshapes(span: onnx.ModelProto) -> None:
     """Drops `allowzero`, which onnx2torch does not read, where no side is 0 and it changes nothing."""
     constants = {value.name: value for value in span.graph.initializer}
     for node in span.graph.node:
-        if node.op_type == "Reshape" and node.input[1] in constants:
-            if numpy_helper.to_array(constants[node.input[1]]).all():
-                kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
-                del node.attribute[:]
-                node.attribute.extend(kept)
+        shape = constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if shape is not None and numpy_helper.to_array(shape).all():
+            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -83,7 +85,7 @@ def prepend_normalisation(
     nodes = []
     name = PICTURE
 
-    def add(op_type: str, *constants: str, **attributes: object) -> None:
+    def add(op_type: str, *constants: str, **attributes: Any) -> None:
         nonlocal name
         output = f"{PICTURE}/{op_type.lower()}"
         nodes.append(helper.make_node(op_type, [name, *constants], [output], name=output, **attributes))

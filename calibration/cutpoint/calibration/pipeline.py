@@ -28,7 +28,7 @@ from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.codecs import Array
-from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, Manifest, Measurement, Preprocessing, Task
+from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, Manifest, Measurement, Point, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import create_runtime
 
@@ -174,12 +174,11 @@ def _boundaries(settings: Settings, graph: ModelGraph) -> tuple[Boundary, ...]:
     )
 
 
-def _quantised(
-    graph: ModelGraph, samples: Samples, work: WorkFolder, key: str, reporter: Reporter
-) -> onnx.ModelProto:
+def _quantised(graph: ModelGraph, samples: Samples, work: WorkFolder, key: str, reporter: Reporter) -> onnx.ModelProto:
     def make() -> bytes:
         with reporter.stage("quantising to int8", len(samples.tensors)) as advance:
-            return quantise(graph, samples.tensors, advance).SerializeToString(deterministic=True)
+            data: bytes = quantise(graph, samples.tensors, advance).SerializeToString(deterministic=True)
+            return data
 
     model = onnx.ModelProto()
     model.ParseFromString(work.get("int8", digest(key, _version("onnxruntime")), make))
@@ -289,14 +288,15 @@ def _measured(settings: Settings, bundle: Bundle, data: _Data, work: WorkFolder,
         uncut = uncut_answers(graphs, samples, advance)
     judge = Judge(manifest.boundaries[-1].tensors, [source.label for source in data.evaluation.sources], uncut)
     groups = list(group_by_head(manifest.points))
+    fingerprint = data.evaluation.fingerprint()
     found: dict[str, Measurement] = {}
     with reporter.stage("measuring points", len(groups) * len(samples)) as advance:
         for group in groups:
             ids = ",".join(point.id for point in group)
-            key = digest(bundle.hash, data.evaluation.fingerprint(), ids)
+            key = digest(bundle.hash, fingerprint, ids)
 
-            def make(group: Sequence[msgspec.Struct] = group) -> bytes:
-                return msgspec.json.encode(measure_points(graphs, group, samples, judge, advance))  # type: ignore[arg-type]
+            def make(group: Sequence[Point] = group) -> bytes:
+                return msgspec.json.encode(measure_points(graphs, group, samples, judge, advance))
 
             found |= msgspec.json.decode(work.get("points", key, make), type=dict[str, Measurement])
     classes = manifest.boundaries[-1].tensors[0].shape[-1]

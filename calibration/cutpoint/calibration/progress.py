@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -15,21 +15,13 @@ __all__ = ["ConsoleReporter", "Reporter", "SilentReporter"]
 class Reporter(Protocol):
     """Hears what calibration is doing."""
 
-    def stage(self, title: str, total: int) -> StageContext:
+    def stage(self, title: str, total: int) -> AbstractContextManager[Callable[[], None]]:
         """A stage of `total` steps begins; the context gives a function to call after each step."""
         ...
 
     def note(self, text: str) -> None:
         """Something worth knowing that is no error."""
         ...
-
-
-class StageContext(Protocol):
-    """The context manager of a stage."""
-
-    def __enter__(self) -> Callable[[], None]: ...
-
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class SilentReporter:

@@ -31,8 +31,8 @@ class Settings:
         cuts: how many cuts to keep at most, or the names of the cuts.
         codecs: of `CODECS`.
         precisions: of `PRECISIONS`, of the device's spans.
-        runtimes: of `RUNTIMES`, for the heads. None: ``onnx``, and for torch models ``tflite`` too where the converter is
-            installed and knows their layers.
+        runtimes: of `RUNTIMES`, for the heads. None: ``onnx``, and for torch models ``tflite`` too where the converter
+            is installed and knows their layers.
         calibration_samples: pictures that ranges and entropy tables come from.
         samples: pictures that every point is measured on.
         threads: of the runtime while measuring.

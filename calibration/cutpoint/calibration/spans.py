@@ -79,5 +79,5 @@ def _dequantised(model: onnx.ModelProto, name: str) -> str:
         if quantise.op_type == "QuantizeLinear" and quantise.input[0] == name:
             for dequantise in model.graph.node:
                 if dequantise.op_type == "DequantizeLinear" and dequantise.input[0] == quantise.output[0]:
-                    return dequantise.output[0]
+                    return str(dequantise.output[0])
     return name

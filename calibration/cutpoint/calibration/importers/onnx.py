@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import helper
 
 from cutpoint.calibration.errors import CalibrationError
@@ -37,7 +36,7 @@ def load_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> Importe
         raise CalibrationError(f"{path}: no such file")
     try:
         model = onnx.load(str(path))
-    except (DecodeError, ValueError, OSError, onnx.checker.ValidationError) as error:
+    except Exception as error:  # Protocol Buffers, onnx and the file system share no base below Exception.
         raise CalibrationError(f"{path}: not a readable ONNX file: {error}") from error
     if not model.graph.node:
         raise CalibrationError(f"{path}: not a readable ONNX file: it holds no graph")
@@ -119,8 +118,7 @@ def _input(value: onnx.ValueInfoProto, where: str, asked: tuple[int, ...] | None
     given = tuple(dim.dim_value for dim in dims)
     if asked is not None:
         fits = not dims or (
-            len(asked) == len(given)
-            and all(g in (0, a) for a, g in zip(asked[1:], given[1:], strict=True))
+            len(asked) == len(given) and all(g in (0, a) for a, g in zip(asked[1:], given[1:], strict=True))
         )
         if not fits:
             raise CalibrationError(f"{where}: input {value.name!r} has shape {list(given)}, --input says {list(asked)}")
@@ -140,7 +138,9 @@ def _input(value: onnx.ValueInfoProto, where: str, asked: tuple[int, ...] | None
     except KeyError:
         dtype = "unknown"
     if dtype not in DTYPES:
-        raise CalibrationError(f"{where}: input {value.name!r} has the element type {dtype}; {', '.join(DTYPES)} can be")
+        raise CalibrationError(
+            f"{where}: input {value.name!r} has the element type {dtype}; {', '.join(DTYPES)} can be"
+        )
     return TensorSpec(value.name, shape, dtype)
 
 

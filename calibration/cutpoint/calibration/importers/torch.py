@@ -106,7 +106,8 @@ def _import(place: str, model: str) -> ModuleType:
             raise CalibrationError(f"{model}: no file {place}")
         name = f"_cutpoint_model_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None, "a .py file has a loader"
+        assert spec is not None
+        assert spec.loader is not None, "a .py file has a loader"
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
@@ -167,15 +168,18 @@ def _export(module: torch.nn.Module, example: tuple[Any, ...], batch: bool) -> t
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the exporter prints, logs and warns of: errors come as exceptions."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        with contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            before = logging.root.manager.disable
-            logging.disable(logging.CRITICAL)
-            try:
-                yield
-            finally:
-                logging.disable(before)
+    before = logging.root.manager.disable
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def _culprit(module: torch.nn.Module, example: torch.Tensor, error: Exception) -> tuple[str, str]:
