@@ -211,16 +211,21 @@ def _summary(out: Path, bundle: Bundle, skipped: tuple[tuple[str, str], ...], ca
     }
 
 
+def _size(value: float) -> str:
+    return f"{value:,.0f}" if value < 10_000 else f"{value / 1000:.0f} k"
+
+
 def _print(console: Console, out: Path, bundle: Bundle) -> None:
     task = bundle.manifest.task
-    title = f"{bundle.manifest.name}: {task.metric} of the uncut model {task.uncut:.1%} on {task.samples} samples"
+    uncut = f"{task.metric} of the uncut model {task.uncut:.1%} on {task.samples} samples"
+    title = f"{bundle.manifest.name}: {uncut}; times in ms"
     table = Table(title=title, title_justify="left")
     table.add_column("point", no_wrap=True)
-    for column in (task.metric, "bytes", "p95", "device ms", "encode", "decode", "tail ms"):
+    for column in (task.metric, "bytes", "p95", "device", "encode", "decode", "tail"):
         table.add_column(column, justify="right")
     for point in bundle.points:
         m = point.measured
         times = (f"{value:.2f}" for value in (m.device_ms, m.encode_ms, m.decode_ms, m.tail_ms))
-        table.add_row(point.id, f"{m.metric:.1%}", f"{m.bytes_mean:,.0f}", f"{m.bytes_p95:,.0f}", *times)
+        table.add_row(point.id, f"{m.metric:.1%}", _size(m.bytes_mean), _size(m.bytes_p95), *times)
     console.print(table)
     console.print(f"{out}: {len(bundle.points)} points, hash {bundle.hash[:12]}", highlight=False)

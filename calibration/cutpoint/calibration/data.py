@@ -16,7 +16,7 @@ from cutpoint.sdk.bundle import Preprocessing
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.pictures import to_boundary0
 
-__all__ = ["Dataset", "Samples", "Source", "load_samples", "open_dataset", "split"]
+__all__ = ["Dataset", "Samples", "Source", "load_samples", "open_dataset", "shuffled", "split"]
 
 _PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _TENSORS = frozenset({".npy", ".npz"})
@@ -152,8 +152,15 @@ def _read_labels(table: Path) -> dict[str, int]:
     return indices
 
 
+def shuffled(sources: Sequence[Source]) -> list[Source]:
+    """`sources` in an order that is mixed, and always the same: a prefix of it holds some of everything."""
+    order = sorted(sources, key=lambda source: source.name)
+    random.Random(0).shuffle(order)
+    return order
+
+
 def split(sources: Sequence[Source], calibration: int, evaluation: int) -> tuple[list[Source], list[Source], bool]:
-    """Shuffles (always in the same way) and divides files for calibration and measuring.
+    """Divides files for calibration and measuring.
 
     Args:
         sources: all files.
@@ -164,8 +171,7 @@ def split(sources: Sequence[Source], calibration: int, evaluation: int) -> tuple
         Files for calibration, files for measuring, and whether they are disjoint. Each list is longer than needed
         where there are more files: those at the end stand in for broken ones.
     """
-    order = sorted(sources, key=lambda source: source.name)
-    random.Random(0).shuffle(order)
+    order = shuffled(sources)
     if len(order) < 8:
         return order, order, False
     spare = max(0, len(order) - calibration - evaluation)

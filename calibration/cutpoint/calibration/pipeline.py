@@ -13,7 +13,7 @@ import onnx
 
 from cutpoint.calibration.codecs import FittedCodec, fit_affine, picture_codec, raw_codec
 from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
-from cutpoint.calibration.data import Dataset, Samples, load_samples, open_dataset, split
+from cutpoint.calibration.data import Dataset, Samples, load_samples, open_dataset, shuffled, split
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exports import ExportedSpans, export_spans
 from cutpoint.calibration.extras import TFLITE_PACKAGES, missing, require
@@ -134,8 +134,7 @@ def _load(
     else:
         if evaluation.tensors != dataset.tensors:
             raise CalibrationError(f"{evaluation.folder} and {dataset.folder}: one holds pictures, the other tensors")
-        (first, _, _) = split(dataset.sources, len(dataset.sources), 0)
-        (second, _, _) = split(evaluation.sources, len(evaluation.sources), 0)
+        first, second = shuffled(dataset.sources), shuffled(evaluation.sources)
     if any(source.label is not None for source in second):
         second = [source for source in second if source.label is not None]
     loaded = []
