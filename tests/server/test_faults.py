@@ -78,24 +78,26 @@ async def test_kill_in_the_middle_of_requests_and_back_again(slow_file: Path, sl
     point = slow_bundle.points[slow_bundle.point_number(POINT)]
     policy = StaticPolicy(point, slow_bundle.points[0])
     patient = Objective(patience=1e6)  # nothing but the failure itself starts the device
-    async with ServerProcess(slow_file, "--threads", "1") as server:
-        async with Client(server.url, slow_bundle, policy=policy, objective=patient, times=QUICK) as client:
-            assert (await client.infer(picture(0))).source == "edge"
-            asking = [asyncio.create_task(client.infer(picture(i % 3, i))) for i in range(12)]
-            assert client._link is not None
-            link = client._link
-            await until(lambda: link.in_flight == 12)
-            await server.kill()
-            results = await asyncio.wait_for(asyncio.gather(*asking), 30)
-            assert [int(r.outputs[0].argmax()) for r in results] == [i % 3 for i in range(12)]
-            stepped_in = [r for r in results if r.source == "device"]
-            assert len(stepped_in) >= 11  # one may have been answered just before
-            assert all(isinstance(r.fallback, LinkError) for r in stepped_in)
-            await until(lambda: not client.connected)
-            assert (await client.infer(picture(1))).source == "device"
-            await server.start()
-            await until(lambda: client.connected)
-            assert (await client.infer(picture(1))).source == "edge"
+    async with (
+        ServerProcess(slow_file, "--threads", "1") as server,
+        Client(server.url, slow_bundle, policy=policy, objective=patient, times=QUICK) as client,
+    ):
+        assert (await client.infer(picture(0))).source == "edge"
+        asking = [asyncio.create_task(client.infer(picture(i % 3, i))) for i in range(12)]
+        assert client._link is not None
+        link = client._link
+        await until(lambda: link.in_flight == 12)
+        await server.kill()
+        results = await asyncio.wait_for(asyncio.gather(*asking), 30)
+        assert [int(r.outputs[0].argmax()) for r in results] == [i % 3 for i in range(12)]
+        stepped_in = [r for r in results if r.source == "device"]
+        assert len(stepped_in) >= 11  # one may have been answered just before
+        assert all(isinstance(r.fallback, LinkError) for r in stepped_in)
+        await until(lambda: not client.connected)
+        assert (await client.infer(picture(1))).source == "device"
+        await server.start()
+        await until(lambda: client.connected)
+        assert (await client.infer(picture(1))).source == "edge"
 
 
 async def test_client_started_before_the_server(bundle: Bundle, process: ServerProcess) -> None:

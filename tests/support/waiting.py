@@ -14,5 +14,6 @@ async def until(condition: Callable[[], object], timeout: float = 20.0) -> None:
     It looks every few milliseconds, so that a test takes as long as what it waits for and no guessed time.
     """
     async with asyncio.timeout(timeout):
-        while not condition():
+        # What is waited for lies in another process, or has no event.
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.003)
