@@ -1,0 +1,1 @@
+"""Calibration: a model and pictures in, a bundle out."""

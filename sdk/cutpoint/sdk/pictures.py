@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Preprocessing
@@ -65,6 +65,8 @@ def _decode(data: bytes, name: str) -> Image.Image:
             return upright.convert("RGB")
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: not a picture in any format known here") from error
     except Exception as error:  # Pillow's decoders raise many types on damaged files.
         raise InputError(f"{name}: not a readable picture: {error}") from error
 

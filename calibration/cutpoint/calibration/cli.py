@@ -1,0 +1,231 @@
+"""`cutpoint calibrate`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.extras import ONNX_PACKAGES, require
+from cutpoint.calibration.progress import ConsoleReporter
+from cutpoint.calibration.settings import CODECS, PRECISIONS, Settings
+from cutpoint.codecs.errors import CutpointError
+from cutpoint.sdk.bundle import Bundle
+
+__all__ = ["calibrate"]
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _cuts(text: str) -> int | tuple[str, ...]:
+    return int(text) if text.strip().isdigit() else _list(text)
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    try:
+        sides = tuple(int(side) for side in text.lower().split("x"))
+    except ValueError:
+        sides = (0,)
+    if min(sides) < 1:
+        raise CalibrationError(f"{text!r} is not a shape: write sides with an x between them, such as 1x3x224x224")
+    return sides
+
+
+def _number(text: str) -> float:
+    try:
+        return float(Fraction(text.strip()))
+    except (ValueError, ZeroDivisionError):
+        raise CalibrationError(f"{text!r} is not a number: write 0.5 or 1/255") from None
+
+
+def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """Fields of `Preprocessing` from a TOML file, overridden by flags."""
+    fields: dict[str, Any] = {}
+    if file is not None:
+        try:
+            fields = tomllib.loads(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise CalibrationError(f"{file}: not a readable TOML file: {error}") from error
+        fields = fields.get("preprocessing", fields)
+        fields = {key: _number(v) if key == "scale" and isinstance(v, str) else v for key, v in fields.items()}
+    if flags["size"]:
+        sides = _sides(flags["size"])
+        if len(sides) > 2:
+            raise CalibrationError(f"--size {flags['size']}: write one side, or height x width")
+        fields["height"], fields["width"] = sides[0], sides[-1]
+    if flags["scale"]:
+        fields["scale"] = _number(flags["scale"])
+    for key in ("mean", "std"):
+        if flags[key]:
+            values = [_number(value) for value in _list(flags[key])]
+            fields[key] = values * 3 if len(values) == 1 else values
+    for key in ("resize", "pad", "channels", "interpolation"):
+        if flags[key] is not None:
+            fields[key] = flags[key]
+    if flags["letterbox"]:
+        fields["letterbox"] = True
+    return fields
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of pictures: a folder per class, a labels.tsv (file, class index), or no labels. Or of .npy tensors.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Bundle to write: a folder, or a file ending in .cutpoint.",
+)
+@click.option("--evaluation", type=click.Path(path_type=Path), help="Folder to measure on. Default: a part of --data.")
+@click.option(
+    "--input", "input_shape", metavar="SHAPE", help="The model's input where it does not say it: 1x3x224x224."
+)
+@click.option("--name", help="Name of the model in the bundle.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="Class names, one per line, in the order of the scores."
+)
+@click.option(
+    "--cuts", default="8", show_default=True, help="How many cuts to keep, or tensor names with commas between."
+)
+@click.option("--codecs", default=",".join(CODECS), show_default=True)
+@click.option("--precisions", default=",".join(PRECISIONS), show_default=True, help="Of the device's spans.")
+@click.option("--runtimes", help="Of the heads: onnx, or onnx,tflite. Default: both for torch models, where possible.")
+@click.option(
+    "--calibration-samples", default=100, show_default=True, help="Pictures that ranges and tables come from."
+)
+@click.option("--samples", default=200, show_default=True, help="Pictures that points are measured on.")
+@click.option("--threads", default=1, show_default=True, help="Of the runtime while measuring.")
+@click.option("--preprocess", type=click.Path(path_type=Path), help="TOML file with the options below as keys.")
+@click.option("--size", help="Of boundary 0: a side, or HEIGHTxWIDTH. Default: the model's.")
+@click.option("--resize", type=int, help="Scale the short side to this before the centre crop.")
+@click.option("--letterbox", is_flag=True, help="Fit the whole picture, top left, and pad the rest.")
+@click.option("--pad", type=int, help="Grey value of the letterbox.")
+@click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]))
+@click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order that the model wants.")
+@click.option("--scale", help="Pixels are multiplied by this (default 1/255), …")
+@click.option("--mean", help="… then this is subtracted (one number, or three) …")
+@click.option("--std", help="… then divided by this.")
+@click.option("--work", type=click.Path(path_type=Path), help="Folder for finished steps. Default: beside --out.")
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def calibrate(model: str, data: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Cuts MODEL, measures every operating point on real data, and writes a bundle.
+
+    MODEL is an .onnx file, or a function that returns a torch module: package.module:factory or
+    path/to/file.py:factory.
+
+    An interrupted calibration goes on where it stopped when it is started again.
+    """
+    console = Console(stderr=True)
+    try:
+        require(ONNX_PACKAGES, "calibration")
+        from cutpoint.calibration.pipeline import run_calibration
+
+        settings = _settings(model, data, out, options)
+        result = run_calibration(settings, ConsoleReporter(console))
+    except CutpointError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("Interrupted. Start the same command again to go on.", err=True)
+        sys.exit(130)
+    if as_json:
+        click.echo(json.dumps(_summary(out, result.bundle, result.skipped, result.calibrated_on)))
+    else:
+        _print(Console(), out, result.bundle)
+
+
+def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Settings:
+    labels: tuple[str, ...] = ()
+    if options["labels"] is not None:
+        try:
+            labels = tuple(options["labels"].read_text("utf-8").splitlines())
+        except (OSError, UnicodeDecodeError) as error:
+            raise CalibrationError(f"{options['labels']}: cannot be read: {error}") from error
+    return Settings(
+        model=model,
+        data=data,
+        out=out,
+        evaluation=options["evaluation"],
+        input_shape=_sides(options["input_shape"]) if options["input_shape"] else None,
+        name=options["name"],
+        labels=labels,
+        preprocessing=_preprocessing(options["preprocess"], options),
+        cuts=_cuts(options["cuts"]),
+        codecs=_list(options["codecs"]),
+        precisions=_list(options["precisions"]),
+        runtimes=_list(options["runtimes"]) if options["runtimes"] is not None else None,
+        calibration_samples=options["calibration_samples"],
+        samples=options["samples"],
+        threads=options["threads"],
+        overwrite=options["overwrite"],
+        work=options["work"],
+    )
+
+
+def _summary(out: Path, bundle: Bundle, skipped: tuple[tuple[str, str], ...], calibrated_on: int) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "bundle": str(out),
+        "hash": bundle.hash,
+        "name": manifest.name,
+        "task": {
+            "kind": manifest.task.kind,
+            "metric": manifest.task.metric,
+            "uncut": manifest.task.uncut,
+            "samples": manifest.task.samples,
+        },
+        "calibrated_on": calibrated_on,
+        "boundaries": [
+            {"index": b.index, "label": b.label, "shapes": [list(t.shape) for t in b.tensors], "macs": b.macs}
+            for b in manifest.boundaries
+        ],
+        "points": [
+            {
+                "id": point.id,
+                "metric": point.measured.metric,
+                "bytes_mean": point.measured.bytes_mean,
+                "bytes_p95": point.measured.bytes_p95,
+                "device_ms": point.measured.device_ms,
+                "encode_ms": point.measured.encode_ms,
+                "decode_ms": point.measured.decode_ms,
+                "tail_ms": point.measured.tail_ms,
+            }
+            for point in manifest.points
+        ],
+        "skipped": [{"file": name, "reason": reason} for name, reason in skipped],
+    }
+
+
+def _size(value: float) -> str:
+    return f"{value:,.0f}" if value < 10_000 else f"{value / 1000:.0f} k"
+
+
+def _print(console: Console, out: Path, bundle: Bundle) -> None:
+    task = bundle.manifest.task
+    uncut = f"{task.metric} of the uncut model {task.uncut:.1%} on {task.samples} samples"
+    title = f"{bundle.manifest.name}: {uncut}; times in ms"
+    table = Table(title=title, title_justify="left")
+    table.add_column("point", no_wrap=True)
+    for column in (task.metric, "bytes", "p95", "device", "encode", "decode", "tail"):
+        table.add_column(column, justify="right")
+    for point in bundle.points:
+        m = point.measured
+        times = (f"{value:.2f}" for value in (m.device_ms, m.encode_ms, m.decode_ms, m.tail_ms))
+        table.add_row(point.id, f"{m.metric:.1%}", _size(m.bytes_mean), _size(m.bytes_p95), *times)
+    console.print(table)
+    console.print(f"{out}: {len(bundle.points)} points, hash {bundle.hash[:12]}", highlight=False)

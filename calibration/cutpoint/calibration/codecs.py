@@ -1,0 +1,93 @@
+"""Codecs of a bundle: which go where, and what the calibration data makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from cutpoint.calibration.affine import LEVELS, build_affine, channel_rows, fit_ranges, symbol_spec
+from cutpoint.codecs import Array, EntropyModel, pack_tables
+from cutpoint.sdk.bundle import Boundary, CodecEntry, GraphFile, Part
+
+__all__ = ["FittedCodec", "fit_affine", "picture_codec", "raw_codec"]
+
+#: Quality of the picture codecs' levels, from "recognisable" to "as the camera made it".
+_QUALITY = (10, 30, 60, 85)
+#: Values of a boundary that fitting holds in memory at most, all samples together (float32: 1 GB).
+_FIT_VALUES = 2**28
+
+
+class FittedCodec(msgspec.Struct, frozen=True):
+    """A codec entry and its files.
+
+    Attributes:
+        entry: for the manifest.
+        files: path in the bundle → (which machine needs it, content).
+    """
+
+    entry: CodecEntry
+    files: dict[str, tuple[Part, bytes]] = {}
+
+
+def raw_codec(boundary: Boundary) -> FittedCodec:
+    """`raw`, exact, and at half precision where any of the tensors are single precision."""
+    halves = any(spec.dtype in ("float32", "float64") for spec in boundary.tensors)
+    levels = ("fp16", "exact") if halves else ("exact",)
+    return FittedCodec(CodecEntry(f"{boundary.index}-raw", "raw", boundary.index, boundary.index, levels))
+
+
+def picture_codec(boundary: Boundary, codec: str) -> FittedCodec:
+    """`jpeg` or `webp` at boundary 0."""
+    config: dict[str, Any] = {"quality": list(_QUALITY)}
+    levels = tuple(f"q{quality}" for quality in _QUALITY)
+    return FittedCodec(
+        CodecEntry(f"{boundary.index}-{codec}", codec, boundary.index, boundary.index, levels, config=config)
+    )
+
+
+def fit_affine(boundary: Boundary, samples: Sequence[Sequence[Array]]) -> FittedCodec:
+    """`affine` with ranges and entropy tables from calibration data.
+
+    Args:
+        boundary: of float tensors.
+        samples: the boundary's tensors for each calibration sample.
+    """
+    size = sum(spec.size for spec in boundary.tensors)
+    samples = samples[: max(1, _FIT_VALUES // size)]
+    bits = tuple(LEVELS.values())
+    ranges, models = [], []
+    for number, spec in enumerate(boundary.tensors):
+        rows = np.stack([channel_rows(spec, sample[number]) for sample in samples]).astype(np.float32, copy=False)
+        fit = fit_ranges(rows.swapaxes(0, 1).reshape(rows.shape[1], -1), bits)
+        ranges.append(fit)
+        models.append([EntropyModel.fit(symbols) for symbols in _symbols(rows, fit.low, fit.step, fit.top)])
+    graphs = build_affine(boundary.tensors, ranges)
+    index = boundary.index
+    stem = f"codecs/{index}-affine"
+    tables = pack_tables([[tensor[level] for tensor in models] for level in range(len(bits))])
+    entry = CodecEntry(
+        id=f"{index}-affine",
+        codec="affine",
+        start=index,
+        end=index,
+        levels=tuple(LEVELS),
+        symbols=tuple(symbol_spec(spec) for spec in boundary.tensors),
+        encoder=(GraphFile("onnx", f"{stem}.enc.onnx"),),
+        decoder=(GraphFile("onnx", f"{stem}.dec.onnx"),),
+        tables=f"{stem}.tables",
+    )
+    files: dict[str, tuple[Part, bytes]] = {
+        f"{stem}.enc.onnx": ("device", graphs.encoder.SerializeToString(deterministic=True)),
+        f"{stem}.dec.onnx": ("server", graphs.decoder.SerializeToString(deterministic=True)),
+        f"{stem}.tables": ("both", tables),
+    }
+    return FittedCodec(entry, files)
+
+
+def _symbols(rows: Array, lows: Array, steps: Array, tops: Sequence[int]) -> Iterator[Array]:
+    """The symbols (samples, channels, positions) of each level, as the encoder graph makes them."""
+    for low, step, top in zip(lows, steps, tops, strict=True):
+        yield np.clip(np.rint((rows - low[:, None]) / step[:, None]), 0, top).astype(np.uint8)

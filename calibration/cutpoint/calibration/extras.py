@@ -1,0 +1,30 @@
+"""The optional packages of calibration: named in one place, and missed with a useful message."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+
+from cutpoint.calibration.errors import CalibrationError
+
+__all__ = ["ONNX_PACKAGES", "TFLITE_PACKAGES", "TORCH_PACKAGES", "missing", "require"]
+
+#: What calibrating an ONNX file needs.
+ONNX_PACKAGES = ("onnx",)
+#: What calibrating a torch model needs on top.
+TORCH_PACKAGES = ("torch", "onnxscript")
+#: What writing .tflite heads needs on top.
+TFLITE_PACKAGES = ("torch", "onnx2torch", "litert_torch")
+
+
+def missing(packages: Iterable[str]) -> tuple[str, ...]:
+    """Those of `packages` that are not installed. Nothing is imported."""
+    return tuple(name for name in packages if importlib.util.find_spec(name) is None)
+
+
+def require(packages: Iterable[str], what: str) -> None:
+    """Raises `CalibrationError` unless all `packages` are installed; `what` says what they are needed for."""
+    if absent := missing(packages):
+        raise CalibrationError(
+            f"{what} needs {', '.join(absent)}, which is not installed: pip install 'cutpoint[calibrate]'"
+        )

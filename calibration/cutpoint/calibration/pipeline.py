@@ -1,0 +1,319 @@
+"""The way from a model and pictures to a bundle."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+
+import msgspec
+import onnx
+
+from cutpoint.calibration.codecs import FittedCodec, fit_affine, picture_codec, raw_codec
+from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
+from cutpoint.calibration.data import Dataset, Samples, load_samples, open_dataset, shuffled, split
+from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.exports import ExportedSpans, export_spans
+from cutpoint.calibration.extras import TFLITE_PACKAGES, missing, require
+from cutpoint.calibration.graph import ModelGraph
+from cutpoint.calibration.importers import ImportedModel, import_model
+from cutpoint.calibration.measure import measure_points, uncut_answers
+from cutpoint.calibration.points import group_by_head, make_points
+from cutpoint.calibration.precision import quantise
+from cutpoint.calibration.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
+from cutpoint.calibration.progress import Reporter
+from cutpoint.calibration.settings import Settings
+from cutpoint.calibration.tasks import Judge
+from cutpoint.calibration.work import WorkFolder, digest
+from cutpoint.codecs import Array
+from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, Manifest, Measurement, Point, Preprocessing, Task
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.runtimes import create_runtime
+
+__all__ = ["Result", "run_calibration"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a calibration gave.
+
+    Attributes:
+        bundle: as written.
+        skipped: files that could not be read, with the reason.
+        calibrated_on: number of samples.
+        reused: steps taken over from an interrupted run.
+    """
+
+    bundle: Bundle
+    skipped: tuple[tuple[str, str], ...]
+    calibrated_on: int
+    reused: int
+
+
+@dataclass(frozen=True)
+class _Data:
+    calibration: Samples
+    evaluation: Samples
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing | None
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        both = {s.name: reason for s, reason in (*self.calibration.skipped, *self.evaluation.skipped)}
+        return tuple(sorted(both.items()))
+
+
+def run_calibration(settings: Settings, reporter: Reporter) -> Result:
+    """Calibrates and writes the bundle.
+
+    Raises:
+        CalibrationError: if model, data or settings cannot be worked with.
+        BundleError: if the output cannot be written.
+    """
+    if settings.out.exists() and not settings.overwrite:
+        raise CalibrationError(f"{settings.out} exists: remove it, or add --overwrite")
+    if settings.runtimes is not None and "tflite" in settings.runtimes:
+        require(TFLITE_PACKAGES, "writing .tflite heads")
+    dataset = open_dataset(settings.data, settings.labels)
+    evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
+    work = WorkFolder(settings.work_folder)
+
+    with reporter.stage("importing the model", 1):
+        imported = import_model(settings.model, settings.input_shape)
+    data = _load(settings, imported, dataset, evaluation, reporter)
+    with reporter.stage("finding boundaries", 1):
+        graph, names = prepare_graph(imported, data.preprocessing)
+        check_faithful(imported, graph, names, data.calibration.tensors[:2])
+        boundaries = _boundaries(settings, graph)
+    model_key = digest(graph.model.SerializeToString(deterministic=True), data.calibration.fingerprint())
+
+    variants = {"fp32": graph.model}
+    if "int8" in settings.precisions:
+        variants["int8"] = _quantised(graph, data.calibration, work, model_key, reporter)
+    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None
+    if settings.runtimes is None:
+        if imported.origin == "torch" and not missing(TFLITE_PACKAGES):
+            convert = _optional(_tflite_converter(imported, data, work), reporter)
+    elif "tflite" in settings.runtimes:
+        convert = _tflite_converter(imported, data, work)
+    exported = _spans(graph, variants, boundaries, convert, reporter)
+    codecs = _codecs(settings, boundaries, exported, data, work, model_key, reporter)
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=settings.name or imported.name,
+        created_by=f"cutpoint {_version('cutpoint')}",
+        task=Task("agreement", "agreement", 0.0, 0),
+        boundaries=boundaries,
+        spans=exported.spans,
+        codecs=tuple(codec.entry for codec in codecs),
+        points=make_points(exported.spans, [codec.entry for codec in codecs], len(boundaries) - 1),
+        preprocessing=data.preprocessing,
+        measured_on=_machine(settings.threads),
+    )
+    files = dict(exported.files)
+    for codec in codecs:
+        files |= codec.files
+    manifest = _measured(settings, Bundle.create(manifest, files), data, work, reporter)
+    bundle = Bundle.create(manifest, files)
+    bundle.save(settings.out, overwrite=settings.overwrite)
+    work.remove()
+    return Result(bundle, data.skipped, len(data.calibration.tensors), work.reused)
+
+
+def _load(
+    settings: Settings, imported: ImportedModel, dataset: Dataset, evaluation: Dataset | None, reporter: Reporter
+) -> _Data:
+    preprocessing = None if dataset.tensors else make_preprocessing(imported, settings.preprocessing)
+    specs = boundary0(imported, preprocessing)
+    if evaluation is None:
+        first, second, disjoint = split(dataset.sources, settings.calibration_samples, settings.samples)
+        if not disjoint:
+            reporter.note(f"only {len(dataset.sources)} files: points are measured on the calibration files themselves")
+    else:
+        if evaluation.tensors != dataset.tensors:
+            raise CalibrationError(f"{evaluation.folder} and {dataset.folder}: one holds pictures, the other tensors")
+        first, second = shuffled(dataset.sources), shuffled(evaluation.sources)
+    if any(source.label is not None for source in second):
+        second = [source for source in second if source.label is not None]
+    loaded = []
+    for title, sources, most in (
+        ("loading calibration data", first, settings.calibration_samples),
+        ("loading evaluation data", second, settings.samples),
+    ):
+        with reporter.stage(title, min(most, len(sources))) as advance:
+            samples = load_samples(sources, most, specs, preprocessing, advance)
+        if not samples.tensors:
+            reason = samples.skipped[0][1] if samples.skipped else "no files left"
+            raise CalibrationError(f"{title}: no file of {len(sources)} could be read; the first: {reason}")
+        loaded.append(samples)
+    data = _Data(loaded[0], loaded[1], (evaluation or dataset).classes, preprocessing)
+    if data.skipped:
+        names = "; ".join(reason for _, reason in data.skipped)
+        reporter.note(f"{len(data.skipped)} unreadable file{'s' * (len(data.skipped) > 1)} skipped: {names}")
+    return data
+
+
+def _boundaries(settings: Settings, graph: ModelGraph) -> tuple[Boundary, ...]:
+    total = sum(graph.macs)
+    if isinstance(settings.cuts, int):
+        elements = sum(spec.size for spec in graph.inputs)
+        cuts = choose_cuts(find_cuts(graph), total, settings.cuts, elements)
+    else:
+        cuts = pick_cuts(graph, settings.cuts)
+    inner = [
+        Boundary(index, tuple(graph.specs[name] for name in cut.tensors), cut.label, cut.macs)
+        for index, cut in enumerate(cuts, start=1)
+    ]
+    return (
+        Boundary(0, graph.inputs, "input"),
+        *inner,
+        Boundary(len(inner) + 1, graph.outputs, "output", total),
+    )
+
+
+def _quantised(graph: ModelGraph, samples: Samples, work: WorkFolder, key: str, reporter: Reporter) -> onnx.ModelProto:
+    def make() -> bytes:
+        with reporter.stage("quantising to int8", len(samples.tensors)) as advance:
+            data: bytes = quantise(graph, samples.tensors, advance).SerializeToString(deterministic=True)
+            return data
+
+    model = onnx.ModelProto()
+    model.ParseFromString(work.get("int8", digest(key, _version("onnxruntime")), make))
+    return model
+
+
+def _tflite_converter(
+    imported: ImportedModel, data: _Data, work: WorkFolder
+) -> Callable[[onnx.ModelProto, Boundary], bytes]:
+    """Makes `.tflite` files of heads, each checked against its ONNX graph on a calibration sample."""
+    from cutpoint.calibration.litert import check_same, convert_head
+
+    def convert(span: onnx.ModelProto, end: Boundary) -> bytes:
+        names = [tensor.name for tensor in end.tensors]
+
+        def make() -> bytes:
+            made = convert_head(span, imported.program, names, data.preprocessing)
+            check_same(made, span, data.calibration.tensors[0])
+            return made
+
+        return work.get("tflite", digest(span.SerializeToString(deterministic=True)), make)
+
+    return convert
+
+
+def _optional(
+    convert: Callable[[onnx.ModelProto, Boundary], bytes], reporter: Reporter
+) -> Callable[[onnx.ModelProto, Boundary], bytes | None]:
+    """`convert`, except that what it cannot convert is noted and left out."""
+
+    def attempt(span: onnx.ModelProto, end: Boundary) -> bytes | None:
+        try:
+            return convert(span, end)
+        except CalibrationError as error:
+            reporter.note(str(error))
+            return None
+
+    return attempt
+
+
+def _spans(
+    graph: ModelGraph,
+    variants: Mapping[str, onnx.ModelProto],
+    boundaries: Sequence[Boundary],
+    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None,
+    reporter: Reporter,
+) -> ExportedSpans:
+    last = len(boundaries) - 1
+    total = len(variants) * last + last - 1 + (last if convert else 0)
+    with reporter.stage("writing spans", total) as advance:
+        exported = export_spans(graph, variants, boundaries, convert, advance)
+    for (end, precision), reason in exported.lacking.items():
+        reporter.note(f"no {precision} head for boundary {end}: {reason}")
+    return exported
+
+
+def _codecs(
+    settings: Settings,
+    boundaries: Sequence[Boundary],
+    exported: ExportedSpans,
+    data: _Data,
+    work: WorkFolder,
+    key: str,
+    reporter: Reporter,
+) -> list[FittedCodec]:
+    fitted = []
+    inner = boundaries[:-1]
+    with reporter.stage("fitting codecs", len(inner)) as advance:
+        for boundary in inner:
+            if "raw" in settings.codecs:
+                fitted.append(raw_codec(boundary))
+            if boundary.index == 0 and data.preprocessing is not None:
+                fitted += [picture_codec(boundary, codec) for codec in ("jpeg", "webp") if codec in settings.codecs]
+            if "affine" in settings.codecs and boundary.index > 0:
+                fitted.append(_affine(boundary, exported, data.calibration.tensors, work, key))
+            advance()
+    if not fitted:
+        raise CalibrationError(f"no codec of {', '.join(settings.codecs)} fits any boundary of this model; add raw")
+    return fitted
+
+
+def _affine(
+    boundary: Boundary, exported: ExportedSpans, samples: Sequence[Sequence[Array]], work: WorkFolder, key: str
+) -> FittedCodec:
+    def make() -> bytes:
+        (graph,) = (
+            graph
+            for span in exported.spans
+            if span.key == (0, boundary.index, "fp32")
+            for graph in span.graphs
+            if graph.format == "onnx"
+        )
+        weights = {path.rsplit("/", 1)[-1]: exported.files[path][1] for path in graph.weights}
+        head = create_runtime("onnx", os.cpu_count() or 1).load(exported.files[graph.file][1], weights)
+        return msgspec.msgpack.encode(fit_affine(boundary, [head.run(sample) for sample in samples]))
+
+    stored = work.get("affine", digest(key, msgspec.json.encode(boundary)), make)
+    return msgspec.msgpack.decode(stored, type=FittedCodec)
+
+
+def _measured(settings: Settings, bundle: Bundle, data: _Data, work: WorkFolder, reporter: Reporter) -> Manifest:
+    """The bundle's manifest with its task and every point's measurement filled in."""
+    manifest = bundle.manifest
+    samples = data.evaluation.tensors
+    graphs = BundleGraphs(bundle, [create_runtime("onnx", settings.threads)])
+    with reporter.stage("running the uncut model", len(samples)) as advance:
+        uncut = uncut_answers(graphs, samples, advance)
+    judge = Judge(manifest.boundaries[-1].tensors, [source.label for source in data.evaluation.sources], uncut)
+    groups = list(group_by_head(manifest.points))
+    fingerprint = data.evaluation.fingerprint()
+    found: dict[str, Measurement] = {}
+    with reporter.stage("measuring points", len(groups) * len(samples)) as advance:
+        for group in groups:
+            ids = ",".join(point.id for point in group)
+            key = digest(bundle.hash, fingerprint, ids)
+
+            def make(group: Sequence[Point] = group) -> bytes:
+                return msgspec.json.encode(measure_points(graphs, group, samples, judge, advance))
+
+            found |= msgspec.json.decode(work.get("points", key, make), type=dict[str, Measurement])
+    classes = manifest.boundaries[-1].tensors[0].shape[-1]
+    labels = settings.labels or data.classes
+    if labels and judge.kind == "classification" and len(labels) != classes:
+        raise CalibrationError(f"{len(labels)} class names for a model with {classes} scores: see --labels")
+    task = Task(judge.kind, judge.metric, judge.uncut_metric(), len(samples), labels)
+    points = tuple(msgspec.structs.replace(point, measured=found[point.id]) for point in manifest.points)
+    return msgspec.structs.replace(manifest, task=task, points=points, files=())
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _machine(threads: int) -> str:
+    plural = "s" if threads > 1 else ""
+    return f"{platform.machine()} {platform.system()}, onnxruntime {_version('onnxruntime')}, {threads} thread{plural}"

@@ -1,0 +1,81 @@
+"""Everything that one calibration is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cutpoint.calibration.errors import CalibrationError
+
+__all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "Settings"]
+
+CODECS = ("raw", "jpeg", "webp", "affine")
+PRECISIONS = ("fp32", "int8")
+RUNTIMES = ("onnx", "tflite")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to calibrate, on what, and what the bundle shall hold.
+
+    Attributes:
+        model: path of an ``.onnx`` file, ``package.module:factory`` or ``path/to/file.py:factory``.
+        data: folder of pictures or ``.npy`` tensors.
+        out: bundle to write: a folder, or a file ending in ``.cutpoint``.
+        evaluation: folder to measure on; None: a part of `data` that calibration did not see.
+        input_shape: of the model, where it does not say it itself.
+        name: of the model, for people; None: from `model`.
+        labels: class names in the order of the scores.
+        preprocessing: fields of `Preprocessing` other than the defaults; height and width default to the model's.
+        cuts: how many cuts to keep at most, or the names of the cuts.
+        codecs: of `CODECS`.
+        precisions: of `PRECISIONS`, of the device's spans.
+        runtimes: of `RUNTIMES`, for the heads. None: ``onnx``, and for torch models ``tflite`` too where the converter
+            is installed and knows their layers.
+        calibration_samples: pictures that ranges and entropy tables come from.
+        samples: pictures that every point is measured on.
+        threads: of the runtime while measuring.
+        overwrite: replace a bundle that is there.
+        work: folder for finished steps; None: beside `out`.
+    """
+
+    model: str
+    data: Path
+    out: Path
+    evaluation: Path | None = None
+    input_shape: tuple[int, ...] | None = None
+    name: str | None = None
+    labels: tuple[str, ...] = ()
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    cuts: int | tuple[str, ...] = 8
+    codecs: tuple[str, ...] = CODECS
+    precisions: tuple[str, ...] = PRECISIONS
+    runtimes: tuple[str, ...] | None = None
+    calibration_samples: int = 100
+    samples: int = 200
+    threads: int = 1
+    overwrite: bool = False
+    work: Path | None = None
+
+    def __post_init__(self) -> None:
+        for what, given, known in (
+            ("codec", self.codecs, CODECS),
+            ("precision", self.precisions, PRECISIONS),
+            ("runtime", RUNTIMES if self.runtimes is None else self.runtimes, RUNTIMES),
+        ):
+            if unknown := [name for name in given if name not in known]:
+                raise CalibrationError(f"{what} {unknown[0]!r} is not one of {', '.join(known)}")
+            if not given:
+                raise CalibrationError(f"at least one {what} is needed: {', '.join(known)}")
+        if "fp32" not in self.precisions:
+            raise CalibrationError("precision 'fp32' cannot be left out: tails run at it")
+        if self.runtimes is not None and "onnx" not in self.runtimes:
+            raise CalibrationError("runtime 'onnx' cannot be left out: tails run on it")
+        if min(self.calibration_samples, self.samples, self.threads) < 1:
+            raise CalibrationError("samples and threads must be at least 1")
+
+    @property
+    def work_folder(self) -> Path:
+        """Where finished steps are kept until the bundle is written."""
+        return self.work or self.out.with_name(f".{self.out.name}.work")
