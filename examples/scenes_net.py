@@ -27,7 +27,9 @@ _STEM = 16
 _HEAD = 320
 
 
-def _unit(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, *, act: bool = True) -> nn.Sequential:
+def _unit(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, *, act: bool = True
+) -> nn.Sequential:
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
@@ -73,13 +75,12 @@ class ScenesNet(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.head = _unit(channels, _HEAD, 1)
-        self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(_HEAD, classes)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, classes); trained at H = W = 224."""
         features: Tensor = self.head(self.stages(self.stem(image)))
-        logits: Tensor = self.classifier(self.pool(features).flatten(1))
+        logits: Tensor = self.classifier(features.mean((2, 3)))
         return logits
 
 

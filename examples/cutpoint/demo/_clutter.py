@@ -71,7 +71,11 @@ def tree(which: int) -> tuple[Image.Image, ...]:
     leaf = fractal(4 + (which & 3))[:256, 256:512]
     blob = fractal((which + 1) & 3)[256:512, :256]
     crown = (x / 0.82) ** 2 + ((y + 0.3) / 0.6) ** 2 + 0.2 * blob + 0.1 * leaf < 0.92
-    green = np.array([74, 84, 40], np.float32) * np.float32(rng.uniform(0.6, 1.3)) * rng.uniform(0.9, 1.1, 3).astype(np.float32)
+    green = (
+        np.array([74, 84, 40], np.float32)
+        * np.float32(rng.uniform(0.6, 1.3))
+        * rng.uniform(0.9, 1.1, 3).astype(np.float32)
+    )
     tone = np.clip(1.0 + 0.45 * leaf - 0.35 * (y + 0.3), 0.1, 2.0)
     rgba = np.zeros((256, 256, 4), np.float32)
     rgba[:, :, :3] = green * tone[:, :, None]

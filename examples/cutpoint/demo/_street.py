@@ -1,7 +1,7 @@
 """The street behind the signs: sky, skyline, ground with a road, and a wall of houses or foliage on either side.
 
-Everything is a function of world coordinates (metres: X to the right, Y up from the ground, Z along the street), so that
-a moving camera sees one and the same street.
+Everything is a function of world coordinates (metres: X to the right, Y up from the ground, Z along the street), so
+that a moving camera sees one and the same street.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cutpoint.demo._textures import FloatArray, fractal, gather
+
+_Limit = float | tuple[float, ...]
 
 _LOTS = 16  # houses on one side before their look repeats
 
@@ -75,8 +77,8 @@ class Street:
     table: int
 
 
-def _between(rng: np.random.Generator, low: object, high: object, size: tuple[int, ...] | None = None) -> FloatArray:
-    return np.asarray(rng.uniform(low, high, size), np.float32)  # type: ignore[arg-type]
+def _between(rng: np.random.Generator, low: _Limit, high: _Limit, size: tuple[int, ...] | None = None) -> FloatArray:
+    return np.asarray(rng.uniform(low, high, () if size is None else size), np.float32)
 
 
 def _wall(rng: np.random.Generator, x: float) -> Wall:

@@ -6,7 +6,7 @@ below ten milliseconds on one core.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def _resize_wrapped(grid: FloatArray) -> FloatArray:
     return out
 
 
-@lru_cache(maxsize=None)
+@cache
 def fractal(which: int) -> FloatArray:
     """Periodic 1/f-like noise.
 
@@ -63,7 +63,7 @@ def fractal(which: int) -> FloatArray:
     return out
 
 
-@lru_cache(maxsize=None)
+@cache
 def white(which: int) -> FloatArray:
     """Independent standard normal numbers, float32 (TABLE, TABLE)."""
     out = np.random.default_rng((0x3017E, which)).standard_normal((TABLE, TABLE), dtype=np.float32)
@@ -87,4 +87,5 @@ def window(table: FloatArray, rng: np.random.Generator, shape: tuple[int, int]) 
         return table[top : top + height, left : left + width]
     rows = (top + np.arange(height)) & _MASK
     columns = (left + np.arange(width)) & _MASK
-    return table[rows[:, None], columns[None, :]]
+    wrapped: FloatArray = table[rows[:, None], columns[None, :]]
+    return wrapped

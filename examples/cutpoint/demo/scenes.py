@@ -25,6 +25,9 @@ __all__ = ["CLASSES", "Scene", "render", "video", "write_folder"]
 
 _SIGN = 0.8  # side of a sign in metres
 _FOCAL = 1.1  # focal length in units of the shorter side of the picture
+_STILL = (0.062, 0.22)  # side of the sign in a still picture, as a share of the shorter side of the picture
+_NEAR = (0.22, 0.34)  # the same at the end of a clip, where the camera is nearest
+_LEAST = 64  # shortest side in pixels at which a sign still covers some
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,10 @@ class _View:
     tilt: float
 
 
-def _clamp(size: tuple[int, int]) -> tuple[int, int]:
+def _checked(size: tuple[int, int]) -> tuple[int, int]:
     height, width = size
-    if height < 32 or width < 32:
-        raise ValueError(f"a scene needs at least 32 × 32 pixels, not {height} × {width}")
+    if min(height, width) < _LEAST:
+        raise ValueError(f"a scene needs at least {_LEAST} × {_LEAST} pixels, not {height} × {width}")
     return height, width
 
 
@@ -168,7 +171,11 @@ def _make_world(rng: np.random.Generator, extent: tuple[float, float]) -> tuple[
         cards=_make_cards(rng, street, away),
         label=int(rng.integers(len(CLASSES))),
         sign=place,
-        turn=(float(rng.normal(0.0, 0.33)), float(rng.normal(0.0, 0.08)), float(rng.normal(0.0, 0.07))),
+        turn=(
+            float(np.clip(rng.normal(0.0, 0.33), -0.8, 0.8)),
+            float(rng.normal(0.0, 0.08)),
+            float(rng.normal(0.0, 0.07)),
+        ),
         fade=np.array([rng.uniform(0.72, 1.05), rng.uniform(0.0, 34.0)], np.float32),
         light=_make_light(rng),
     )
@@ -310,15 +317,15 @@ def render(seed: int, size: tuple[int, int] = (256, 256)) -> Scene:
 
     Args:
         seed: names the picture, ≥ 0; the same seed and size give the same picture.
-        size: height and width in pixels, at least 32 each. The sign stays within the central 86 % of the shorter side,
+        size: height and width in pixels, at least 64 each. The sign stays within the central 86 % of the shorter side,
             so that the usual centre crop from 256 to 224 keeps it.
 
     Raises:
         ValueError: the size is too small, or the seed is negative.
     """
-    size = _clamp(size)
+    size = _checked(size)
     rng = np.random.default_rng((0x5CE4E, seed))
-    world, view = _make_world(rng, (0.085, 0.28))
+    world, view = _make_world(rng, _STILL)
     return _take(world, view, size, rng)
 
 
@@ -328,16 +335,16 @@ def video(seed: int, frames: int, size: tuple[int, int] = (256, 256)) -> Iterato
     Args:
         seed: names the sequence, ≥ 0.
         frames: how many pictures.
-        size: height and width in pixels, at least 32 each.
+        size: height and width in pixels, at least 64 each.
 
     Raises:
         ValueError: the size is too small, or the seed is negative.
     """
-    size = _clamp(size)
+    size = _checked(size)
     rng = np.random.default_rng((0x51DE0, seed))
     left = frames
     while left > 0:
-        world, near = _make_world(rng, (0.22, 0.34))
+        world, near = _make_world(rng, _NEAR)
         length = int(rng.integers(40, 90))
         back = world.sign[2] * float(rng.uniform(0.8, 1.6))
         phase = rng.uniform(0.0, 2 * math.pi, 3)
