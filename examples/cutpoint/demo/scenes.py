@@ -25,8 +25,8 @@ __all__ = ["CLASSES", "Scene", "render", "video", "write_folder"]
 
 _SIGN = 0.8  # side of a sign in metres
 _FOCAL = 1.1  # focal length in units of the shorter side of the picture
-_STILL = (0.062, 0.22)  # side of the sign in a still picture, as a share of the shorter side of the picture
-_NEAR = (0.22, 0.34)  # the same at the end of a clip, where the camera is nearest
+_STILL = (0.05, 0.25)  # side of the sign in a still picture, as a share of the shorter side of the picture
+_NEAR = (0.16, 0.24)  # the same at the end of a clip, where the camera is nearest
 _LEAST = 64  # shortest side in pixels at which a sign still covers some
 
 
@@ -160,7 +160,8 @@ def _make_world(rng: np.random.Generator, extent: tuple[float, float]) -> tuple[
         pan=float(rng.normal(0.0, 0.08)),
         tilt=float(rng.uniform(-0.04, 0.16)),
     )
-    share = math.exp(float(rng.uniform(math.log(extent[0]), math.log(extent[1]))))
+    # Small signs are the more frequent ones, as in a real street.
+    share = extent[0] * (extent[1] / extent[0]) ** float(rng.random() ** 1.5)
     away = _FOCAL * _SIGN / share
     reach = 0.43 - share / 2
     column = float(rng.uniform(-reach, reach)) - view.pan
@@ -346,7 +347,7 @@ def video(seed: int, frames: int, size: tuple[int, int] = (256, 256)) -> Iterato
     while left > 0:
         world, near = _make_world(rng, _NEAR)
         length = int(rng.integers(40, 90))
-        back = world.sign[2] * float(rng.uniform(0.8, 1.6))
+        back = world.sign[2] * float(rng.uniform(0.8, 2.0))
         phase = rng.uniform(0.0, 2 * math.pi, 3)
         for frame in range(min(length, left)):
             t = frame / 12.0
