@@ -1,5 +1,5 @@
 import pytest
-from support.toy import toy_bundle
+from tests.support.toy import toy_bundle
 
 from cutpoint.sdk import Channel, Conditions, InputError, LatencyPolicy, Objective, StaticPolicy
 from cutpoint.sdk.bundle import Measurement, Point

@@ -2,7 +2,14 @@
 
 from cutpoint.codecs.codec import Codec, CodecParts, Transform, codec_ids, create_codec, register
 from cutpoint.codecs.entropy import EntropyModel
-from cutpoint.codecs.errors import BitstreamError, CodecError, CutpointError
+from cutpoint.codecs.errors import (
+    BitstreamError,
+    CodecError,
+    CoderUnavailable,
+    CutpointError,
+    SymbolError,
+    TableError,
+)
 from cutpoint.codecs.image import JpegCodec, WebpCodec
 from cutpoint.codecs.raw import RawCodec
 from cutpoint.codecs.symbols import SYMBOL_CODECS, SymbolCodec, pack_tables, unpack_tables
@@ -16,11 +23,14 @@ __all__ = [
     "Codec",
     "CodecError",
     "CodecParts",
+    "CoderUnavailable",
     "CutpointError",
     "EntropyModel",
     "JpegCodec",
     "RawCodec",
     "SymbolCodec",
+    "SymbolError",
+    "TableError",
     "TensorSpec",
     "Transform",
     "WebpCodec",

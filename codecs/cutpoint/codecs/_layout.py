@@ -31,14 +31,15 @@ def stages(count: int, final_log2: int) -> list[tuple[int, int, int]]:
 def lanes_log2(count: int, rate: int) -> int:
     """The encoder's choice of lanes.
 
-    A lane costs about 0.7 bytes, so eight lanes are free, further ones cost 0.3 % of the expected size, and no lane
-    codes fewer than 32 symbols.
+    A lane costs about 0.7 bytes. Up to eight lanes have 32 bytes each to code, further ones 256, which makes them cost
+    0.3 % of the expected size; and no lane codes fewer than 32 symbols.
 
     Args:
         count: symbols that are not silent.
         rate: their expected cost, in 1/1024 bit per symbol.
     """
-    lanes = min(8 + (count * rate >> 13) // 256, count // 32, 1 << MAX_LANES_LOG2)
+    size = count * rate >> 13
+    lanes = min(1 + size // 32, 8 + size // 256, count // 32, 1 << MAX_LANES_LOG2)
     return max(lanes.bit_length() - 1, 0)
 
 
@@ -81,6 +82,6 @@ class Layout:
         return len(self.tables)
 
 
-def slots_of(table_of: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+def slots_of(table_of: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Where each symbol's table begins in the flattened decoding tables."""
-    return table_of.astype(np.uint32) << np.uint32(PROB_BITS)
+    return table_of.astype(np.int64) << PROB_BITS

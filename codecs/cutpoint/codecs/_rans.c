@@ -81,6 +81,9 @@ typedef const uint16_t *(*decode_steps)(job *j, size_t first, uint32_t lanes, si
 
 static const size_t kind_size[KIND_COUNT] = {1, 1, 2, 2, 4};
 
+/* Parts of one piece of memory begin at multiples of 16 bytes. */
+static size_t aligned(size_t bytes) { return (bytes + 15) / 16 * 16; }
+
 /* ---- words and states -------------------------------------------------------------------------------------------- */
 
 static void load_words(uint16_t *words, const uint8_t *bytes, size_t count) {
@@ -641,8 +644,8 @@ EXPORT int64_t cp_rans_encode(const cp_layout *l, const void *symbols, uint8_t *
     if (count < stage_first(l->lanes_log2)) return ERROR_ARGUMENT;
 
     /* words | packed symbols | entries | escape marks, in one piece */
-    const size_t word_bytes = 2 * (16 + count + PAD_WORDS), blocks = (count + BLOCK - 1) / BLOCK;
-    const size_t packed_bytes = packed ? (count * size + 15) / 16 * 16 : 0;
+    const size_t word_bytes = aligned(2 * (16 + count + PAD_WORDS)), blocks = (count + BLOCK - 1) / BLOCK;
+    const size_t packed_bytes = packed ? aligned(count * size) : 0;
     uint8_t *memory = malloc(word_bytes + packed_bytes + count + blocks);
     if (!memory) return ERROR_MEMORY;
     uint16_t *words = (uint16_t *)(void *)memory, *bottom = words + 16 + count, *top = bottom;
@@ -747,15 +750,15 @@ EXPORT int64_t cp_rans_decode(const cp_layout *l, const uint8_t *data, uint64_t 
     if (word_bytes % 2 || word_count > count) return ERROR_STREAM;
 
     /* headroom for words given back | words | readable zeros | entries | packed symbols */
-    const size_t all_words = MAX_LANES + word_count + PAD_WORDS, entry_bytes = (count + 31) / 16 * 16;
-    uint8_t *memory = malloc(2 * all_words + entry_bytes + (packed ? count * symbol_size : 0));
+    const size_t stack_bytes = aligned(2 * (MAX_LANES + word_count + PAD_WORDS)), entry_bytes = aligned(count);
+    uint8_t *memory = malloc(stack_bytes + entry_bytes + (packed ? count * symbol_size : 0));
     if (!memory) return ERROR_MEMORY;
     uint16_t *words = (uint16_t *)(void *)memory + MAX_LANES;
     load_words(words, in, word_count);
     memset(words + word_count, 0, 2 * PAD_WORDS);
     j.table = l->decoding;
     j.tables = packed ? l->active_tables : l->tables;
-    j.entries = memory + 2 * all_words;
+    j.entries = memory + stack_bytes;
     j.escaped = NULL;
     uint8_t *coded = packed ? j.entries + entry_bytes : symbols;
 

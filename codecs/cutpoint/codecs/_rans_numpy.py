@@ -21,8 +21,7 @@ FLAG_DENSE = 0x10
 FLAG_ESCAPES = 0x20
 RESERVED = 0xC0
 
-Words = npt.NDArray[np.uint16]
-States = npt.NDArray[np.uint32]
+States = npt.NDArray[np.int64]
 
 
 def encode(symbols: Symbols, layout: Layout, tables: Tables) -> bytes:
@@ -38,9 +37,9 @@ def encode(symbols: Symbols, layout: Layout, tables: Tables) -> bytes:
     header = FLAG_DENSE if dense else 0
     if not len(coded):
         return bytes([header])
-    entries = entries_of(coded, tables.origin)
-    states, words = _encode_entries(entries, table_of, tables, layout.lanes_log2)
-    literals = b"".join(_varint(_zigzag(int(v))) for v in coded[tables.escaped[table_of, entries]])
+    at = (table_of.astype(np.intp) << 8) | entries_of(coded, tables.origin)
+    states, words = _encode_entries(at, tables, layout.lanes_log2)
+    literals = b"".join(_varint(_zigzag(int(v))) for v in coded[tables.escaped.ravel()[at]])
     length = _varint(len(literals)) if literals else b""
     header |= layout.lanes_log2 | (FLAG_ESCAPES if literals else 0)
     flushed = b"".join(_state_bytes(int(x)) for x in states)
@@ -83,11 +82,10 @@ def decode(data: bytes, layout: Layout, tables: Tables) -> Symbols:
 
 
 def _encode_entries(
-    entries: npt.NDArray[np.uint8], table_of: npt.NDArray[np.uint8], tables: Tables, log2: int
-) -> tuple[States, Words]:
-    """The lanes' final states and the words in the order in which they are read."""
-    count = len(entries)
-    at = (table_of.astype(np.intp) << 8) | entries
+    at: npt.NDArray[np.intp], tables: Tables, log2: int
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]:
+    """Code entries, given as ``table * 256 + entry``: the lanes' final states and the words in reading order."""
+    count = len(at)
     freq = tables.effective.ravel()[at]
     start = tables.starts.ravel()[at]
     limit = freq << np.uint32(19)
@@ -95,25 +93,23 @@ def _encode_entries(
     # A stack that grows downwards; the zeros beyond its bottom may be popped like words.
     words = np.zeros(count + (2 << log2), np.uint16)
     p = top = count
-    x: States = np.array([BORN], np.uint32)
-    sixteen = np.uint32(16)
+    x = np.zeros(0, np.uint32)
     for stage_start, symbols, lanes in stages(count, log2):
-        if lanes > 1:
-            x = np.concatenate([x, BORN + words[p : p + lanes // 2].astype(np.uint32)])
-            p += lanes // 2
-        else:
-            p += 1  # the first lane is born from a zero word as well
+        born = lanes - len(x)
+        x = np.concatenate([x, np.uint32(BORN) + words[p : p + born]])
+        p += born
         top = max(top, p)
+        sixteen = np.full(lanes, 16, np.uint32)
         for first in range(stage_start, stage_start + symbols, lanes):
             last = min(first + lanes, stage_start + symbols)
             y = x[: last - first]
-            f = freq[first:last]
-            full = y >= limit[first:last]
+            full = (y >= limit[first:last]).nonzero()[0]
             emitted = y[full]
-            words[p - len(emitted) : p] = emitted  # the low halves
-            p -= len(emitted)
-            np.right_shift(y, sixteen, out=y, where=full)
-            y += y // f * complement[first:last]
+            words[p - len(full) : p] = emitted  # the low halves
+            p -= len(full)
+            emitted >>= sixteen[: len(full)]
+            y[full] = emitted
+            y += y // freq[first:last] * complement[first:last]
             y += start[first:last]
     return x, words[p:top]
 
@@ -135,38 +131,45 @@ def _decode_entries(
         raise BitstreamError("the words are not as many as can be")
     # Lanes that retire give words back: room for them below, and zeros above for reads beyond the end.
     room = 1 << log2
-    words = np.zeros(room + stored + room, np.uint32)
+    words = np.zeros(room + stored + room, np.int64)
     words[room : room + stored] = np.frombuffer(data, "<u2", stored, at)
     p = top = room
     bottom = room + stored
-    lookup = tables.decoding.ravel()
+    # 64-bit integers index without a conversion, and constants as whole arrays spare numpy a cast in every operation.
+    lookup = tables.decoding.ravel().astype(np.int64)
     base = slots_of(table_of)
-    found = np.empty(count, np.uint32)
-    mask, low = np.uint32(PROB_SUM - 1), np.uint32(LOW)
-    bits, eight, sixteen, twenty = np.uint32(PROB_BITS), np.uint32(8), np.uint32(16), np.uint32(20)
+    found = np.empty(count, np.int64)
+    width = 0
     for stage_start, symbols, lanes in reversed(stages(count, log2)):
         for first in range(stage_start + (symbols - 1) // lanes * lanes, stage_start - 1, -lanes):
             last = min(first + lanes, stage_start + symbols)
-            y = x[: last - first]
+            if last - first != width:
+                width = last - first
+                low, mask, bits, eight, sixteen, twenty = (
+                    np.full(width, value) for value in (LOW, PROB_SUM - 1, PROB_BITS, 8, 16, 20)
+                )
+            y = x[:width]
             slot = y & mask
             slot |= base[first:last]
-            entry = lookup[slot]
-            found[first:last] = entry
+            entry = lookup.take(slot, out=found[first:last], mode="wrap")
             y >>= bits
             y *= entry >> twenty
-            entry >>= eight
-            entry &= mask
-            y += entry
+            bias = entry >> eight
+            bias &= mask
+            y += bias
             needy = (y < low).nonzero()[0]
-            y[needy] = (y[needy] << sixteen) | words[p : p + len(needy)]
+            filled = y[needy]
+            filled <<= sixteen[: len(needy)]
+            filled |= words[p : p + len(needy)]
+            y[needy] = filled
             p += len(needy)
             if p > bottom:
                 raise BitstreamError("the words end early")
         top = max(top, p)
         retiring = x[lanes // 2 : lanes]
-        if (retiring >> sixteen != 1).any():
+        if (retiring >> 16 != 1).any():
             raise BitstreamError("a lane does not end as it began")
-        words[p - len(retiring) : p] = retiring & np.uint32(0xFFFF)
+        words[p - len(retiring) : p] = retiring & 0xFFFF
         p -= len(retiring)
         x = x[: lanes // 2]
     if top != bottom or words[p:bottom].any():
@@ -180,7 +183,7 @@ def _state_bytes(x: int) -> bytes:
 
 
 def _read_states(data: bytes, at: int, end: int, lanes: int) -> tuple[States, int]:
-    states = np.empty(lanes, np.uint32)
+    states = np.empty(lanes, np.int64)
     for lane in range(lanes):
         size = 4 if at < end and data[at] & 0x80 else 3
         if at + size > end:

@@ -41,8 +41,9 @@ DTYPES: tuple[SymbolType, ...] = tuple(np.dtype(name) for name in ("int8", "uint
 
 def entries_of(symbols: Symbols, origin: int) -> npt.NDArray[np.uint8]:
     """The table entry of each symbol, same shape: 0 for whatever is not among the 255 values from ``origin`` on."""
-    offsets = symbols.astype(np.int64) - (origin - 1)
-    return np.where((offsets >= 1) & (offsets < ENTRIES), offsets, 0).astype(np.uint8)
+    # Modulo 2^32, where no two values of a type meet: 1 to 255 for those values, 0 or at least 256 for the others.
+    offsets = symbols.astype(np.uint32) - np.uint32((origin - 1) % (1 << 32))
+    return offsets.astype(np.uint8) * (offsets < ENTRIES)
 
 
 @dataclass(frozen=True)

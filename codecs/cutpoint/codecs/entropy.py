@@ -127,7 +127,7 @@ class EntropyModel:
         if symbols.dtype != self.dtype:
             raise SymbolError(f"symbols are {symbols.dtype}, the model is for {self.dtype}")
         plan = self._plan(symbols.shape)
-        flat = np.ascontiguousarray(symbols).reshape(-1)
+        flat = np.require(symbols, requirements=["C", "ALIGNED"]).reshape(-1)
         library = _library(coder)
         if library is None:
             return _rans_numpy.encode(flat, plan.layout, plan.tables)

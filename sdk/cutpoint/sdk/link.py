@@ -210,7 +210,8 @@ class Link:
             return await waiting.answer
         except asyncio.CancelledError:
             self._estimator.observe_late(sum(waiting.sizes), self._clock() - waiting.sent_at)
-            if not waiting.answer.done() and connection is self._connection:
+            unanswered = waiting.answer.cancelled() or not waiting.answer.done()
+            if unanswered and connection is self._connection:
                 # Shielded from a second cancellation: the server must learn of the first.
                 cancel = asyncio.ensure_future(self._send_all(connection, Cancel(number)))
                 with contextlib.suppress(LinkError, ProtocolError):

@@ -82,10 +82,15 @@ class ServerProcess:
 
     async def stop(self) -> int:
         """Asks it to stop, waits until it has, and returns its exit status."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+        return await self.wait()
+
+    async def wait(self) -> int:
+        """Waits until it has ended of itself, and returns its exit status."""
         process = self._process
         assert process is not None
         if process.returncode is None:
-            process.terminate()
             try:
                 await asyncio.wait_for(process.communicate(), self._timeout)
             except TimeoutError:

@@ -1,0 +1,249 @@
+"""A real client and a real server, in one process where that is enough."""
+
+import asyncio
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support.toy import picture
+from tests.support.waiting import until
+
+from cutpoint.sdk import (
+    Bundle,
+    BundleError,
+    Client,
+    DeadlineExceeded,
+    InputError,
+    LinkError,
+    Objective,
+    Plan,
+    ServerDraining,
+    StaticPolicy,
+)
+from cutpoint.sdk.testing import LinkEmulator, Trace
+from cutpoint.server import EdgeServer, Settings
+
+from .conftest import QUICK
+
+
+def label(outputs: tuple[np.ndarray, ...]) -> int:
+    return int(outputs[0].argmax())
+
+
+async def uncut(bundle: Bundle, image: np.ndarray) -> np.ndarray:
+    async with Client(bundle=bundle, mode="device") as client:
+        return (await client.infer(image)).outputs[0]
+
+
+async def test_every_point_answers_and_raw_ones_exactly(server: EdgeServer, bundle: Bundle) -> None:
+    image = picture(2, 5)
+    reference = await uncut(bundle, image)
+    async with Client(server.url, bundle, times=QUICK) as client:
+        for point in bundle.points:
+            result = await client.infer(image, point=point.id)
+            assert result.point is point
+            assert result.source == ("device" if point.local else "edge")
+            assert (result.bytes_sent > 0) == (not point.local)
+            assert label(result.outputs) == 2
+            if "exact" in point.id or point.local:
+                np.testing.assert_allclose(result.outputs[0], reference, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["array", "pil", "jpeg", "grey", "larger"])
+async def test_pictures_in_every_form(server: EdgeServer, bundle: Bundle, form: str) -> None:
+    image = picture(0, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=95)
+    forms = {
+        "array": image,
+        "pil": Image.fromarray(image),
+        "jpeg": buffer.getvalue(),
+        "grey": image[:, :, 0],
+        "larger": Image.fromarray(image).resize((64, 48)),
+    }
+    async with Client(server.url, bundle, times=QUICK) as client:
+        result = await client.infer(forms[form])
+        assert result.outputs[0].shape == (1, 3)
+        if form != "grey":
+            assert label(result.outputs) == 0
+
+
+async def test_bad_inputs_are_named_and_harm_nothing(server: EdgeServer, bundle: Bundle) -> None:
+    async with Client(server.url, bundle, times=QUICK) as client:
+        with pytest.raises(InputError, match="not a readable picture"):
+            await client.infer(b"certainly no picture")
+        with pytest.raises(InputError, match="float32"):
+            await client.infer(np.zeros((16, 16, 3), np.float32))
+        with pytest.raises(InputError, match="int is not a picture"):
+            await client.infer(5)  # type: ignore[arg-type]
+        with pytest.raises(BundleError, match="no point 'x'"):
+            await client.infer(picture(0), point="x")
+        assert label((await client.infer(picture(1))).outputs) == 1
+
+
+async def test_many_requests_share_one_connection(server: EdgeServer, bundle: Bundle) -> None:
+    async with Client(server.url, bundle, mode="edge", times=QUICK) as client:
+        results = await asyncio.gather(*(client.infer(picture(i % 3, i)) for i in range(100)))
+        assert [label(result.outputs) for result in results] == [i % 3 for i in range(100)]
+        assert len(server._connections) == 1
+
+
+async def test_stream_keeps_the_order_and_the_window(server: EdgeServer, bundle: Bundle) -> None:
+    drawn = 0
+
+    async def frames() -> object:
+        nonlocal drawn
+        for i in range(30):
+            drawn += 1
+            yield picture(i % 3, i)
+
+    async with Client(server.url, bundle, mode="edge", times=QUICK) as client:
+        answered = 0
+        async for result in client.stream(frames(), in_flight=4):  # type: ignore[arg-type]
+            assert label(result.outputs) == answered % 3
+            answered += 1
+            assert drawn - answered <= 4
+        assert answered == 30
+        with pytest.raises(InputError, match="in_flight"):
+            await anext(client.stream([picture(0)], in_flight=0))
+
+
+async def test_stream_left_early_cancels_what_is_under_way(server: EdgeServer, bundle: Bundle) -> None:
+    async with Client(server.url, bundle, mode="edge", times=QUICK) as client:
+        stream = client.stream([picture(i % 3, i) for i in range(20)], in_flight=4)
+        assert label((await anext(stream)).outputs) == 0
+        await stream.aclose()  # type: ignore[attr-defined]
+        assert label((await client.infer(picture(2))).outputs) == 2
+        assert client._link is not None
+        assert client._link.in_flight == 0
+
+
+async def test_cancelled_infer_frees_the_servers_work(slow_bundle: Bundle) -> None:
+    server = EdgeServer(slow_bundle, Settings(port=0, threads=1))
+    await server.start()
+    try:
+        async with Client(server.url, slow_bundle, mode="edge", times=QUICK) as client:
+            point = "cut1-fp32-affine-fine"
+            tasks = [asyncio.create_task(client.infer(picture(1), point=point)) for _ in range(6)]
+            await until(lambda: server._engine._pending == 6)
+            for task in tasks[1:]:
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert label(outcomes[0].outputs) == 1  # type: ignore[union-attr]
+            assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes[1:])
+            # Only the first was computed: the metrics say how many tails ran.
+            await until(lambda: not server._engine._pending)
+            text = server._metrics.exposition().decode()
+            assert f'cutpoint_requests_total{{outcome="ok",point="{point}"}} 1.0' in text
+            assert f'cutpoint_requests_total{{outcome="cancelled",point="{point}"}} 5.0' in text
+            tails = f'cutpoint_tail_seconds_count{{point="{point}"}} '
+            assert float(text.split(tails)[1].split()[0]) == 1
+    finally:
+        await server.stop()
+
+
+async def test_policy_can_be_swapped(server: EdgeServer, bundle: Bundle) -> None:
+    point = bundle.points[bundle.point_number("cut0-jpeg-q90")]
+    async with Client(server.url, bundle, policy=StaticPolicy(point, bundle.points[0]), times=QUICK) as client:
+        assert (await client.infer(picture(1))).point is point
+
+    class Mine:
+        def choose(self, conditions: object) -> Plan:
+            return Plan(bundle.points[0], 1.0, 1.0)
+
+    async with Client(server.url, bundle, policy=Mine(), times=QUICK) as client:
+        assert (await client.infer(picture(1))).source == "device"
+
+
+async def test_default_policy_uses_the_edge_for_a_slow_device_and_itself_when_the_link_is_bad(
+    server: EdgeServer, bundle: Bundle
+) -> None:
+    async with Client(server.url, bundle, slowdown=500, times=QUICK) as client:
+        assert (await client.infer(picture(1))).source == "edge"
+    async with (
+        LinkEmulator(server.url, Trace.constant(20_000), delay=0.2) as link,
+        Client(link.url, bundle, times=QUICK) as client,
+    ):
+        assert (await client.infer(picture(1))).source == "device"
+
+
+async def test_late_answer_is_hedged_within_the_deadline(server: EdgeServer, bundle: Bundle) -> None:
+    outage = Trace((1e8,) * 30 + (0.0,) * 30, step=0.1)
+    async with LinkEmulator(server.url, outage) as link:
+        point = bundle.points[bundle.point_number("cut1-fp32-affine-fine")]
+        policy = StaticPolicy(point, bundle.points[0])
+        objective = Objective(deadline=0.25)
+        async with Client(link.url, bundle, policy=policy, objective=objective, times=QUICK) as client:
+            assert (await client.infer(picture(1))).source == "edge"
+            link._began -= 3.05 - link._now() % 6.0  # the outage begins now
+            result = await client.infer(picture(1))
+            assert result.source == "device"
+            assert result.hedged
+            assert result.bytes_sent > 0
+            assert label(result.outputs) == 1
+
+
+async def test_deadline_in_edge_mode_raises(slow_bundle: Bundle) -> None:
+    server = EdgeServer(slow_bundle, Settings(port=0))
+    await server.start()
+    try:
+        async with Client(
+            server.url, slow_bundle, mode="edge", objective=Objective(deadline=0.03), times=QUICK
+        ) as client:
+            with pytest.raises(DeadlineExceeded):
+                await client.infer(picture(1), point="cut1-fp32-affine-fine")
+    finally:
+        await server.stop()
+
+
+async def test_draining_server_answers_what_it_has_and_refuses_the_rest(slow_bundle: Bundle) -> None:
+    server = EdgeServer(slow_bundle, Settings(port=0, grace=20.0))
+    await server.start()
+    async with (
+        Client(server.url, slow_bundle, mode="edge", times=QUICK) as client,
+        Client(server.url, slow_bundle, times=QUICK) as relaxed,
+    ):
+        under_way = asyncio.create_task(client.infer(picture(1), point="cut1-fp32-affine-fine"))
+        await until(lambda: server._engine._pending)
+        stopping = asyncio.create_task(server.stop())
+        await until(lambda: client.conditions.server.draining and relaxed.conditions.server.draining)
+        with pytest.raises(ServerDraining):
+            await client.infer(picture(2), point="cut0-raw-exact")
+        assert (await relaxed.infer(picture(2))).source == "device"
+        result = await under_way
+        assert (result.source, label(result.outputs)) == ("edge", 1)
+        await stopping
+        # And afterwards: typed, not hanging.
+        with pytest.raises(LinkError):
+            await client.infer(picture(2))
+
+
+async def test_client_without_a_bundle_downloads_the_device_part(
+    server: EdgeServer, bundle: Bundle, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for _ in range(2):  # from the server, then from the cache
+        async with Client(server.url, times=QUICK) as client:
+            assert client.bundle.hash == bundle.hash
+            assert "server" not in client.bundle.parts
+            assert label((await client.infer(picture(1), point="cut1-fp32-affine-fine")).outputs) == 1
+
+
+async def test_device_mode_needs_no_server(bundle: Bundle) -> None:
+    async with Client("ws://127.0.0.1:9", bundle, mode="device") as client:
+        result = await client.infer(picture(0))
+        assert (result.source, result.bytes_sent, label(result.outputs)) == ("device", 0, 0)
+        with pytest.raises(InputError, match="does not go with mode 'device'"):
+            await client.infer(picture(0), point="cut0-raw-exact")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"mode": "edge"}, {"mode": "sideways"}, {"url": "http://x", "mode": "auto"}, {"slowdown": 0.5}],
+)
+async def test_arguments_that_make_no_sense(bundle: Bundle, arguments: dict[str, object]) -> None:
+    given: dict[str, object] = {"bundle": bundle} if arguments else {}
+    with pytest.raises(InputError):
+        async with Client(**{**given, **arguments}):  # type: ignore[arg-type]
+            pass
