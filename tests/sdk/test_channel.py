@@ -5,8 +5,18 @@ from hypothesis import strategies as st
 from cutpoint.sdk.channel import MAX_RATE, MIN_RATE, Channel, ChannelEstimator
 
 
-def test_transfer_is_round_trip_plus_bytes_over_rate() -> None:
-    assert Channel(uplink=1e6, rtt=0.05).transfer(1250) == pytest.approx(0.06)
+def test_caution_grows_with_the_spread() -> None:
+    assert Channel(1e6, 0.05).cautious_uplink == 1e6
+    assert Channel(1e6, 0.05, spread=1.0).cautious_uplink == pytest.approx(1e6 / 2.71828, rel=1e-4)
+
+
+def test_spread_tells_a_steady_link_from_a_swinging_one() -> None:
+    steady, swinging = ChannelEstimator(), ChannelEstimator()
+    for i in range(40):
+        steady.observe_upload(5000, 0.04)
+        swinging.observe_upload(5000, 0.04 * (4 if i % 2 else 0.25))
+    assert steady.channel.spread < 0.1
+    assert swinging.channel.spread > 1.0
 
 
 def test_first_sample_replaces_the_prior() -> None:

@@ -10,6 +10,8 @@ __all__ = ["Channel", "ChannelEstimator"]
 
 #: Rates are kept within 1 kbit/s … 1 Gbit/s: beyond that the link is down, or never the bottleneck.
 MIN_RATE, MAX_RATE = 1e3, 1e9
+#: Weight of a new sample in the variance, and the most it may add: one outage is not a habit.
+_SPREAD_WEIGHT, _MOST_SURPRISE = 0.15, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +19,19 @@ class Channel:
     """The link as the client believes it to be.
 
     Attributes:
-        uplink: bit/s.
+        uplink: bit/s, in the middle of what may be.
         rtt: seconds, for something small and back.
+        spread: standard deviation of the uplink's natural logarithm: how far off `uplink` tends to be.
     """
 
     uplink: float
     rtt: float
+    spread: float = 0.0
 
-    def transfer(self, nbytes: float) -> float:
-        """Seconds until `nbytes` have arrived and something small has come back."""
-        return self.rtt + nbytes * 8 / self.uplink
+    @property
+    def cautious_uplink(self) -> float:
+        """Bit/s that the uplink has in about five of six cases: one standard deviation below the middle."""
+        return self.uplink * math.exp(-self.spread)
 
 
 class ChannelEstimator:
@@ -45,20 +50,24 @@ class ChannelEstimator:
         self._log_uplink = math.log(uplink)
         self._rtt = rtt
         self._weight = weight
+        self._variance = 0.25
         self._rate_seen = False
         self._rtt_seen = False
 
     @property
     def channel(self) -> Channel:
         """The present belief."""
-        return Channel(math.exp(self._log_uplink), self._rtt)
+        return Channel(math.exp(self._log_uplink), self._rtt, math.sqrt(self._variance))
 
     def observe_upload(self, nbytes: int, seconds: float) -> None:
         """`nbytes` took `seconds` to arrive, apart from the way there."""
         rate = nbytes * 8 / max(seconds, 1e-9)
         sample = math.log(min(MAX_RATE, max(MIN_RATE, rate)))
         weight = self._weight * min(1.0, nbytes / self.FULL_SAMPLE) if self._rate_seen else 1.0
-        self._log_uplink += weight * (sample - self._log_uplink)
+        surprise = sample - self._log_uplink
+        if self._rate_seen:
+            self._variance += _SPREAD_WEIGHT * (min(surprise**2, _MOST_SURPRISE) - self._variance)
+        self._log_uplink += weight * surprise
         self._rate_seen = True
 
     def observe_rtt(self, seconds: float) -> None:
