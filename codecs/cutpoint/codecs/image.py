@@ -19,8 +19,8 @@ __all__ = ["JpegCodec", "WebpCodec"]
 class ImageCodec(Codec):
     """A picture codec of Pillow over one uint8 tensor of shape (1, height, width, 3), RGB.
 
-    Config: ``quality``, one number per level; further settings are the codec's own. Lossy both ways: the decoder's pixels
-    are what the tail sees.
+    Config: ``quality``, one number per level; further settings are the codec's own. Lossy both ways: the decoder's
+    pixels are what the tail sees.
     """
 
     format: ClassVar[str]

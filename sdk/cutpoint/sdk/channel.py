@@ -10,6 +10,10 @@ __all__ = ["Channel", "ChannelEstimator"]
 
 #: Rates are kept within 1 kbit/s … 1 Gbit/s: beyond that the link is down, or never the bottleneck.
 MIN_RATE, MAX_RATE = 1e3, 1e9
+#: Bytes of payload in a packet, at most.
+PACKET = 1460
+#: Seconds that event loops and schedulers add at random; differences below say nothing.
+_JITTER = 0.005
 #: Weight of a new sample in the variance, and the most it may add: one outage is not a habit.
 _SPREAD_WEIGHT, _MOST_SURPRISE = 0.15, 4.0
 
@@ -70,6 +74,15 @@ class ChannelEstimator:
         self._log_uplink += weight * surprise
         self._rate_seen = True
 
+    def observe_spacing(self, nbytes: int, seconds: float) -> None:
+        """The last of `nbytes` arrived `seconds` after the message before them did.
+
+        Up to a packet of them may have come together with that message, because a packet does not end where a message
+        does. It is left out; where nothing else remains, the arrivals say nothing of the rate.
+        """
+        if nbytes > PACKET and seconds > 0:
+            self.observe_upload(nbytes - PACKET, seconds)
+
     def observe_rtt(self, seconds: float) -> None:
         """Something small went there and back in `seconds`."""
         seconds = max(seconds, 1e-5)
@@ -86,9 +99,13 @@ class ChannelEstimator:
             arrivals: seconds from the arrival of the first frame to that of each, as the server saw it.
             network: seconds from sending to the answer, without the server's own time.
         """
-        if len(sizes) > 1 and len(sizes) == len(arrivals) and arrivals[-1] > 0:
-            self.observe_upload(sum(sizes[1:]), arrivals[-1])
-        self.observe_rtt(network - sum(sizes) * 8 / self.channel.uplink)
+        total = sum(sizes)
+        if len(sizes) == len(arrivals) and total - sizes[0] > PACKET:
+            self.observe_spacing(total - sizes[0], arrivals[-1])
+        elif network - self._rtt > max(_JITTER, 0.3 * self._rtt):
+            # Too short to have a spacing, but it took longer than the empty path does.
+            self.observe_upload(total, network - self._rtt)
+        self.observe_rtt(network - total * 8 / self.channel.uplink)
 
     def observe_late(self, nbytes: int, seconds: float) -> None:
         """`nbytes` were not answered within `seconds`: the rate is at most that, whatever was believed."""
