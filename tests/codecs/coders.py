@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import platform
 import shutil
 import subprocess
@@ -47,13 +48,12 @@ def compiler() -> str:
 @cache
 def _compiled(build: str) -> _native.NativeCoder:
     # The folder lives as long as the process, as the library does.
-    folder = tempfile.TemporaryDirectory(prefix="cutpoint-rans-")
-    library = Path(folder.name) / f"{build}.so"
+    folder = tempfile.mkdtemp(prefix="cutpoint-rans-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    library = Path(folder) / f"{build}.so"
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden"]
     subprocess.run([compiler(), *flags, *BUILDS[build], "-o", str(library), str(SOURCE)], check=True)
-    coder = _native.NativeCoder(library)
-    coder.folder = folder  # type: ignore[attr-defined]
-    return coder
+    return _native.NativeCoder(library)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def test_lookups_name_what_is_missing(bundle: Bundle) -> None:
     assert bundle.points[bundle.point_number("cut1-fp32-affine-fine")].id == "cut1-fp32-affine-fine"
     assert bundle.span(0, 1, "fp32").key == (0, 1, "fp32")
     assert bundle.codec("1-raw").codec == "raw"
-    with pytest.raises(BundleError, match="'nowhere'.*cut2-fp32"):
+    with pytest.raises(BundleError, match=r"'nowhere'.*cut2-fp32"):
         bundle.point_number("nowhere")
     with pytest.raises(BundleError, match="0-1 at precision 'int8'"):
         bundle.span(0, 1, "int8")
@@ -102,7 +102,7 @@ def test_missing_file_is_named(bundle: Bundle, tmp_path: Path, path: str) -> Non
 def test_newer_schema_says_what_to_do(bundle: Bundle, tmp_path: Path) -> None:
     bundle.save(tmp_path / "b")
     rewrite_manifest(tmp_path / "b", {"schema": 2, "something": "new"})
-    with pytest.raises(BundleError, match="schema 2.*install a newer cutpoint"):
+    with pytest.raises(BundleError, match=r"schema 2.*install a newer cutpoint"):
         Bundle.open(tmp_path / "b")
 
 

@@ -2,11 +2,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutpoint.sdk.channel import MAX_RATE, MIN_RATE, Channel, ChannelEstimator
+from cutpoint.sdk.channel import MAX_RATE, MIN_RATE, PACKET, Channel, ChannelEstimator
 
 
-def test_transfer_is_round_trip_plus_bytes_over_rate() -> None:
-    assert Channel(uplink=1e6, rtt=0.05).transfer(1250) == pytest.approx(0.06)
+def test_caution_grows_with_the_spread() -> None:
+    assert Channel(1e6, 0.05).cautious_uplink == 1e6
+    assert Channel(1e6, 0.05, spread=1.0).cautious_uplink == pytest.approx(1e6 / 2.71828, rel=1e-4)
+
+
+def test_spread_tells_a_steady_link_from_a_swinging_one() -> None:
+    steady, swinging = ChannelEstimator(), ChannelEstimator()
+    for i in range(40):
+        steady.observe_upload(5000, 0.04)
+        swinging.observe_upload(5000, 0.04 * (4 if i % 2 else 0.25))
+    assert steady.channel.spread < 0.1
+    assert swinging.channel.spread > 1.0
 
 
 def test_first_sample_replaces_the_prior() -> None:
@@ -18,10 +28,25 @@ def test_first_sample_replaces_the_prior() -> None:
 def test_answer_separates_rate_from_round_trip() -> None:
     estimator = ChannelEstimator()
     for _ in range(20):
-        # 1 Mbit/s, 40 ms: the frames arrive 10 ms apart, all of it takes 20 + 40 ms.
-        estimator.observe_answer([1250, 1250], [0.0, 0.010], 0.060)
+        # 1 Mbit/s, 40 ms: 5000 bytes take 40 ms, of which the first frame takes 10; a packet may have come with it.
+        estimator.observe_answer([1250] * 4, [0.0, 0.010, 0.020, (3750 - PACKET) * 8 / 1e6], 0.080)
     assert estimator.channel.uplink == pytest.approx(1e6, rel=0.01)
     assert estimator.channel.rtt == pytest.approx(0.040, rel=0.02)
+
+
+def test_messages_in_one_packet_say_nothing_of_the_rate() -> None:
+    estimator = ChannelEstimator(uplink=5e6)
+    estimator.observe_spacing(1200, 1e-5)
+    estimator.observe_answer([1200, 100], [0.0, 1e-5], 0.05)
+    assert estimator.channel.uplink == pytest.approx(5e6)
+
+
+def test_short_upload_that_took_long_lowers_the_rate() -> None:
+    estimator = ChannelEstimator()
+    estimator.observe_rtt(0.05)
+    for _ in range(10):
+        estimator.observe_answer([1000], [0.0], 0.05 + 1000 * 8 / 2e5)
+    assert estimator.channel.uplink == pytest.approx(2e5, rel=0.3)
 
 
 def test_follows_a_change() -> None:

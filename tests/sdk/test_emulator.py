@@ -28,7 +28,7 @@ def test_many_rounds() -> None:
 
 
 @given(rates, st.floats(0.01, 2), st.floats(0, 50), st.floats(0, 1e5), st.floats(0, 1e5))
-def test_finish_is_the_inverse_of_the_integral(steps: list[float], step: float, start: float, a: float, b: float) -> None:
+def test_finish_inverts_the_integral(steps: list[float], step: float, start: float, a: float, b: float) -> None:
     trace = Trace(tuple(steps), step)
     middle = trace.finish(start, a)
     assert middle >= start
@@ -95,9 +95,7 @@ async def test_virtual_clock_needs_no_waiting() -> None:
         now += seconds
         await asyncio.sleep(0)
 
-    relay = LinkEmulator(
-        f"ws://127.0.0.1:{port}", Trace.constant(1000), delay=100.0, clock=lambda: now, sleep=sleep
-    )
+    relay = LinkEmulator(f"ws://127.0.0.1:{port}", Trace.constant(1000), delay=100.0, clock=lambda: now, sleep=sleep)
     async with relay as link:
         host, _, relay_port = link.url.removeprefix("ws://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(relay_port))

@@ -3,6 +3,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from cutpoint.sdk.errors import GraphError, LinkError
 from cutpoint.sdk.hedge import first_answer
@@ -54,8 +55,7 @@ async def test_edge_failure_starts_the_device_at_once() -> None:
 async def test_late_edge_races_the_device_and_may_still_win() -> None:
     edge, device = Way(), Way()
     task = asyncio.ensure_future(race(edge, device, 0))
-    while not device.started:
-        await asyncio.sleep(0)
+    await until(lambda: device.started)
     edge.outcome.set_result("edge")
     answer = await task
     assert (answer.edge, answer.hedged) == ("edge", True)
@@ -73,8 +73,7 @@ async def test_device_wins_and_the_edge_is_cancelled() -> None:
 async def test_edge_failing_during_the_hedge_leaves_it_to_the_device() -> None:
     edge, device = Way(), Way()
     task = asyncio.ensure_future(race(edge, device, 0))
-    while not device.started:
-        await asyncio.sleep(0)
+    await until(lambda: device.started)
     failure = LinkError("gone")
     edge.outcome.set_exception(failure)
     await settle()
@@ -86,8 +85,7 @@ async def test_edge_failing_during_the_hedge_leaves_it_to_the_device() -> None:
 async def test_device_failing_during_the_hedge_leaves_it_to_the_edge() -> None:
     edge, device = Way(), Way()
     task = asyncio.ensure_future(race(edge, device, 0))
-    while not device.started:
-        await asyncio.sleep(0)
+    await until(lambda: device.started)
     device.outcome.set_exception(GraphError("broken"))
     await settle()
     edge.outcome.set_result("edge")
@@ -107,8 +105,7 @@ async def test_both_failing_raises_the_devices_error_caused_by_the_edges() -> No
 async def test_cancelling_cancels_both(patience: float) -> None:
     edge, device = Way(), Way()
     task = asyncio.ensure_future(race(edge, device, patience))
-    while not (edge.started and (device.started or patience)):
-        await asyncio.sleep(0)
+    await until(lambda: edge.started and (device.started or patience))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.support.toy import picture
+from tests.support.waiting import until
 
 from cutpoint.sdk import (
     Bundle,
@@ -125,16 +126,14 @@ async def test_cancelled_infer_frees_the_servers_work(slow_bundle: Bundle) -> No
         async with Client(server.url, slow_bundle, mode="edge", times=QUICK) as client:
             point = "cut1-fp32-affine-fine"
             tasks = [asyncio.create_task(client.infer(picture(1), point=point)) for _ in range(6)]
-            while server._engine._pending < 6:
-                await asyncio.sleep(0.005)
+            await until(lambda: server._engine._pending == 6)
             for task in tasks[1:]:
                 task.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             assert label(outcomes[0].outputs) == 1  # type: ignore[union-attr]
             assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes[1:])
             # Only the first was computed: the metrics say how many tails ran.
-            while server._engine._pending:
-                await asyncio.sleep(0.005)
+            await until(lambda: not server._engine._pending)
             text = server._metrics.exposition().decode()
             assert f'cutpoint_requests_total{{outcome="ok",point="{point}"}} 1.0' in text
             assert f'cutpoint_requests_total{{outcome="cancelled",point="{point}"}} 5.0' in text
@@ -206,11 +205,9 @@ async def test_draining_server_answers_what_it_has_and_refuses_the_rest(slow_bun
         Client(server.url, slow_bundle, times=QUICK) as relaxed,
     ):
         under_way = asyncio.create_task(client.infer(picture(1), point="cut1-fp32-affine-fine"))
-        while not server._engine._pending:
-            await asyncio.sleep(0.005)
+        await until(lambda: server._engine._pending)
         stopping = asyncio.create_task(server.stop())
-        while not (client.conditions.server.draining and relaxed.conditions.server.draining):
-            await asyncio.sleep(0.005)
+        await until(lambda: client.conditions.server.draining and relaxed.conditions.server.draining)
         with pytest.raises(ServerDraining):
             await client.infer(picture(2), point="cut0-raw-exact")
         assert (await relaxed.infer(picture(2))).source == "device"

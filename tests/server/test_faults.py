@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import signal
 import struct
 import zlib
@@ -10,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.support.toy import picture, toy_bundle
+from tests.support.waiting import until
 
 from cutpoint.sdk import (
     AuthenticationFailed,
@@ -31,12 +33,6 @@ from cutpoint.sdk.testing import ServerProcess
 from .conftest import QUICK
 
 POINT = "cut1-fp32-affine-fine"
-
-
-async def wait_until(condition: object, timeout: float = 20.0) -> None:
-    async with asyncio.timeout(timeout):
-        while not condition():  # type: ignore[operator]
-            await asyncio.sleep(0.01)
 
 
 async def serves(url: str, bundle: Bundle) -> bool:
@@ -82,24 +78,26 @@ async def test_kill_in_the_middle_of_requests_and_back_again(slow_file: Path, sl
     point = slow_bundle.points[slow_bundle.point_number(POINT)]
     policy = StaticPolicy(point, slow_bundle.points[0])
     patient = Objective(patience=1e6)  # nothing but the failure itself starts the device
-    async with ServerProcess(slow_file, "--threads", "1") as server:
-        async with Client(server.url, slow_bundle, policy=policy, objective=patient, times=QUICK) as client:
-            assert (await client.infer(picture(0))).source == "edge"
-            asking = [asyncio.create_task(client.infer(picture(i % 3, i))) for i in range(12)]
-            assert client._link is not None
-            link = client._link
-            await wait_until(lambda: link.in_flight == 12)
-            await server.kill()
-            results = await asyncio.wait_for(asyncio.gather(*asking), 30)
-            assert [int(r.outputs[0].argmax()) for r in results] == [i % 3 for i in range(12)]
-            stepped_in = [r for r in results if r.source == "device"]
-            assert len(stepped_in) >= 11  # one may have been answered just before
-            assert all(isinstance(r.fallback, LinkError) for r in stepped_in)
-            await wait_until(lambda: not client.connected)
-            assert (await client.infer(picture(1))).source == "device"
-            await server.start()
-            await wait_until(lambda: client.connected)
-            assert (await client.infer(picture(1))).source == "edge"
+    async with (
+        ServerProcess(slow_file, "--threads", "1") as server,
+        Client(server.url, slow_bundle, policy=policy, objective=patient, times=QUICK) as client,
+    ):
+        assert (await client.infer(picture(0))).source == "edge"
+        asking = [asyncio.create_task(client.infer(picture(i % 3, i))) for i in range(12)]
+        assert client._link is not None
+        link = client._link
+        await until(lambda: link.in_flight == 12)
+        await server.kill()
+        results = await asyncio.wait_for(asyncio.gather(*asking), 30)
+        assert [int(r.outputs[0].argmax()) for r in results] == [i % 3 for i in range(12)]
+        stepped_in = [r for r in results if r.source == "device"]
+        assert len(stepped_in) >= 11  # one may have been answered just before
+        assert all(isinstance(r.fallback, LinkError) for r in stepped_in)
+        await until(lambda: not client.connected)
+        assert (await client.infer(picture(1))).source == "device"
+        await server.start()
+        await until(lambda: client.connected)
+        assert (await client.infer(picture(1))).source == "edge"
 
 
 async def test_client_started_before_the_server(bundle: Bundle, process: ServerProcess) -> None:
@@ -107,7 +105,7 @@ async def test_client_started_before_the_server(bundle: Bundle, process: ServerP
     async with Client(process.url, bundle, times=QUICK) as client:
         assert (await client.infer(picture(1))).source == "device"
         await process.start()
-        await wait_until(lambda: client.connected)
+        await until(lambda: client.connected)
         assert (await client.infer(picture(1), point=POINT)).source == "edge"
 
 
@@ -121,7 +119,7 @@ async def test_sigterm_drains_and_exits_cleanly(process: ServerProcess, bundle: 
     async with Client(process.url, bundle, times=QUICK) as client:
         assert (await client.infer(picture(1), point=POINT)).source == "edge"
         process.send_signal(signal.SIGTERM)
-        await wait_until(lambda: not client.connected)
+        await until(lambda: not client.connected)
         assert (await client.infer(picture(1), point=POINT)).source == "device"
     assert await process.wait() == 0
 
@@ -267,9 +265,7 @@ async def test_flipped_bit_is_caught_by_the_checksum(process: ServerProcess, bun
 async def test_payload_that_does_not_decode_fails_alone(process: ServerProcess, bundle: Bundle) -> None:
     estimator = ChannelEstimator()
     loop = asyncio.get_running_loop()
-    link = Link(
-        process.url, bundle.hash, estimator, 1 << 20, times=QUICK, clock=loop.time, rng=__import__("random").Random(0)
-    )
+    link = Link(process.url, bundle.hash, estimator, 1 << 20, times=QUICK, clock=loop.time, rng=random.Random(0))
     await link.start()
     try:
         number = bundle.point_number

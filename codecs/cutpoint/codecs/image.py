@@ -19,7 +19,8 @@ __all__ = ["JpegCodec", "WebpCodec"]
 class ImageCodec(Codec):
     """A picture codec of Pillow over one uint8 tensor of shape (1, height, width, 3), RGB.
 
-    Config: ``quality``, one number per level. Lossy both ways: the decoder's pixels are what the tail sees.
+    Config: ``quality``, one number per level; further settings are the codec's own. Lossy both ways: the decoder's
+    pixels are what the tail sees.
     """
 
     format: ClassVar[str]
@@ -45,10 +46,11 @@ class ImageCodec(Codec):
         if not isinstance(quality, list | tuple) or len(quality) != len(parts.levels):
             raise CodecError(f"codec {self.codec_id!r} needs config 'quality' with one number per level")
         self._quality = tuple(int(q) for q in quality)
+        self._options = self.options | {name: parts.config[name] for name in self.options if name in parts.config}
 
     def _encode(self, tensors: Sequence[Array], level: int) -> bytes:
         buffer = io.BytesIO()
-        Image.fromarray(tensors[0][0]).save(buffer, self.format, quality=self._quality[level], **self.options)
+        Image.fromarray(tensors[0][0]).save(buffer, self.format, quality=self._quality[level], **self._options)
         return buffer.getvalue()
 
     def _decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
@@ -77,7 +79,7 @@ class JpegCodec(ImageCodec):
 
 
 class WebpCodec(ImageCodec):
-    """Lossy WebP at Pillow's default effort (method 4)."""
+    """Lossy WebP. Config: ``method``, the encoder's effort from 0 to 6 (default 4, as in Pillow)."""
 
     codec_id: ClassVar[str] = "webp"
     format: ClassVar[str] = "WEBP"

@@ -12,7 +12,7 @@ import numpy as np
 
 from cutpoint.demo.channels import DemoChannel
 from cutpoint.demo.scenes import Scene
-from cutpoint.demo.strategies import Strategy, make_strategies
+from cutpoint.demo.strategies import Strategy, device_work_ms, make_strategies
 from cutpoint.sdk import Bundle, Client, CutpointError, EnergyModel, InferenceResult, Objective
 from cutpoint.sdk.testing import LinkEmulator
 
@@ -20,6 +20,8 @@ __all__ = ["ChannelRun", "Request", "StrategyRun", "run_channel"]
 
 #: Seconds that requests still under way get when a channel's time is over.
 _OVERTIME = 2.0
+#: Seconds between pictures, at least; and how much longer than the longest work on the device.
+_PERIOD, _HEADROOM = 0.2, 1.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,6 @@ async def run_channel(
     slowdown: float,
     seconds: float,
     device_scale: float,
-    period: float,
     progress: Callable[[ChannelRun], None],
 ) -> ChannelRun:
     """Runs every strategy over one channel, each on a link of its own with the same trace.
@@ -119,11 +120,13 @@ async def run_channel(
         slowdown: of the emulated device.
         seconds: how long.
         device_scale: slowdown against the machine that calibrated.
-        period: seconds between requests.
         progress: called whenever there is news.
     """
     run = ChannelRun(channel, seconds)
     strategies = make_strategies(bundle, objective, channel.trace, channel.delay, device_scale)
+    # No strategy may need more of the device than there is: a queue would grow, and hide what the link does.
+    points = [s.point for s in strategies if s.point is not None] + [p for p in bundle.points if p.local]
+    period = max(_PERIOD, _HEADROOM * device_scale * max(device_work_ms(point) for point in points) / 1e3)
     async with AsyncExitStack() as stack:
         links = []
         for strategy in strategies:

@@ -9,7 +9,7 @@ from cutpoint.sdk.client import Mode
 from cutpoint.sdk.policy import admissible
 from cutpoint.sdk.testing import Trace
 
-__all__ = ["Strategy", "make_strategies"]
+__all__ = ["Strategy", "device_work_ms", "make_strategies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,11 @@ class Strategy:
         # A strategy without a fallback has to sit out an outage.
         times = LinkTimes(silence=60.0) if self.mode == "edge" else LinkTimes()
         return Client(url, bundle, objective=objective, mode=self.mode, policy=policy, slowdown=slowdown, times=times)
+
+
+def device_work_ms(point: Point) -> float:
+    """What a request at `point` costs the calibrating machine as a device, in milliseconds."""
+    return point.measured.device_ms + point.measured.encode_ms
 
 
 def make_strategies(

@@ -10,6 +10,12 @@ __all__ = ["Channel", "ChannelEstimator"]
 
 #: Rates are kept within 1 kbit/s … 1 Gbit/s: beyond that the link is down, or never the bottleneck.
 MIN_RATE, MAX_RATE = 1e3, 1e9
+#: Bytes of payload in a packet, at most.
+PACKET = 1460
+#: Seconds that event loops and schedulers add at random; differences below say nothing.
+_JITTER = 0.005
+#: Weight of a new sample in the variance, and the most it may add: one outage is not a habit.
+_SPREAD_WEIGHT, _MOST_SURPRISE = 0.15, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +23,19 @@ class Channel:
     """The link as the client believes it to be.
 
     Attributes:
-        uplink: bit/s.
+        uplink: bit/s, in the middle of what may be.
         rtt: seconds, for something small and back.
+        spread: standard deviation of the uplink's natural logarithm: how far off `uplink` tends to be.
     """
 
     uplink: float
     rtt: float
+    spread: float = 0.0
 
-    def transfer(self, nbytes: float) -> float:
-        """Seconds until `nbytes` have arrived and something small has come back."""
-        return self.rtt + nbytes * 8 / self.uplink
+    @property
+    def cautious_uplink(self) -> float:
+        """Bit/s that the uplink has in about five of six cases: one standard deviation below the middle."""
+        return self.uplink * math.exp(-self.spread)
 
 
 class ChannelEstimator:
@@ -45,21 +54,34 @@ class ChannelEstimator:
         self._log_uplink = math.log(uplink)
         self._rtt = rtt
         self._weight = weight
+        self._variance = 0.25
         self._rate_seen = False
         self._rtt_seen = False
 
     @property
     def channel(self) -> Channel:
         """The present belief."""
-        return Channel(math.exp(self._log_uplink), self._rtt)
+        return Channel(math.exp(self._log_uplink), self._rtt, math.sqrt(self._variance))
 
     def observe_upload(self, nbytes: int, seconds: float) -> None:
         """`nbytes` took `seconds` to arrive, apart from the way there."""
         rate = nbytes * 8 / max(seconds, 1e-9)
         sample = math.log(min(MAX_RATE, max(MIN_RATE, rate)))
         weight = self._weight * min(1.0, nbytes / self.FULL_SAMPLE) if self._rate_seen else 1.0
-        self._log_uplink += weight * (sample - self._log_uplink)
+        surprise = sample - self._log_uplink
+        if self._rate_seen:
+            self._variance += _SPREAD_WEIGHT * (min(surprise**2, _MOST_SURPRISE) - self._variance)
+        self._log_uplink += weight * surprise
         self._rate_seen = True
+
+    def observe_spacing(self, nbytes: int, seconds: float) -> None:
+        """The last of `nbytes` arrived `seconds` after the message before them did.
+
+        Up to a packet of them may have come together with that message, because a packet does not end where a message
+        does. It is left out; where nothing else remains, the arrivals say nothing of the rate.
+        """
+        if nbytes > PACKET and seconds > 0:
+            self.observe_upload(nbytes - PACKET, seconds)
 
     def observe_rtt(self, seconds: float) -> None:
         """Something small went there and back in `seconds`."""
@@ -77,9 +99,13 @@ class ChannelEstimator:
             arrivals: seconds from the arrival of the first frame to that of each, as the server saw it.
             network: seconds from sending to the answer, without the server's own time.
         """
-        if len(sizes) > 1 and len(sizes) == len(arrivals) and arrivals[-1] > 0:
-            self.observe_upload(sum(sizes[1:]), arrivals[-1])
-        self.observe_rtt(network - sum(sizes) * 8 / self.channel.uplink)
+        total = sum(sizes)
+        if len(sizes) == len(arrivals) and total - sizes[0] > PACKET:
+            self.observe_spacing(total - sizes[0], arrivals[-1])
+        elif network - self._rtt > max(_JITTER, 0.3 * self._rtt):
+            # Too short to have a spacing, but it took longer than the empty path does.
+            self.observe_upload(total, network - self._rtt)
+        self.observe_rtt(network - total * 8 / self.channel.uplink)
 
     def observe_late(self, nbytes: int, seconds: float) -> None:
         """`nbytes` were not answered within `seconds`: the rate is at most that, whatever was believed."""

@@ -93,9 +93,10 @@ class Head:
         return DeviceOutput(payload, None, head_ms, encode_ms)
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
-        """Loads and runs each point's device share once, on zeros."""
-        for point in points:
-            self.run(point, self.zeros())
+        """Loads and runs every graph and codec that `points` need once, on zeros, at this machine's own speed."""
+        plain = Head(self._graphs)
+        for point in {(p.start, p.precision, p.codec): p for p in points}.values():
+            plain.run(point, self.zeros())
 
     def zeros(self) -> tuple[Array, ...]:
         """Tensors of boundary 0 full of zeros: something to run when any input will do."""

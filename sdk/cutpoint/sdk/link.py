@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 import aiohttp
 
-from cutpoint.sdk.channel import ChannelEstimator
+from cutpoint.sdk.channel import PACKET, ChannelEstimator
 from cutpoint.sdk.errors import (
     InputError,
     LinkError,
@@ -106,8 +106,8 @@ class Link:
         refusal: why the server last refused the connection; None if it did not.
     """
 
-    #: Padding of a probe's second ping: one packet, the rate shows in how far it comes behind the first.
-    PROBE_BYTES = 1200
+    #: Padding of a probe's second ping: the rate shows in how far it comes behind the first.
+    PROBE_BYTES = 3 * PACKET
 
     def __init__(
         self,
@@ -382,7 +382,7 @@ class Link:
                 self._estimator.observe_rtt(now - pong.sent)
         else:
             # The packet pair of a probe: the padding is what lies between the two arrivals.
-            self._estimator.observe_upload(self.PROBE_BYTES, pong.received - first.received)
+            self._estimator.observe_spacing(self.PROBE_BYTES, pong.received - first.received)
             self._probed_at = None
 
 

@@ -75,7 +75,7 @@ class LatencyPolicy:
     """Least predicted latency among the points above the accuracy floor.
 
     latency = (head + encode) · device_scale + bytes · 8 / uplink + rtt + queue + (decode + tail) · server_scale,
-    with the 95th percentile of the bytes, because it is the late answers that hurt.
+    with the 95th percentile of the bytes and the cautious uplink, because it is the late answers that hurt.
 
     Args:
         points: to choose from, at least one of them local.
@@ -101,7 +101,7 @@ class LatencyPolicy:
         if channel is None or conditions.server.draining:
             return np.where(self._local, local, np.inf)
         remote = (
-            self._bits / channel.uplink * 1e3
+            self._bits / channel.cautious_uplink * 1e3
             + channel.rtt * 1e3
             + conditions.server.queue_ms
             + self._server_ms * conditions.server_scale

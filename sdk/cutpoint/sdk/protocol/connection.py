@@ -31,8 +31,8 @@ __all__ = ["MAX_FRAMES", "SUBPROTOCOL", "VERSION", "Connection"]
 
 VERSION = 1
 SUBPROTOCOL = f"cutpoint.v{VERSION}"
-#: Frames of one request. Eight arrival times pin down a rate; more only add headers.
-MAX_FRAMES = 8
+#: Frames of one request. Four arrival times pin down a rate; more only add headers and wake-ups.
+MAX_FRAMES = 4
 #: A payload is split into pieces no smaller than about one packet, which is what the link serialises anyway.
 MIN_CHUNK = 1200
 
