@@ -21,7 +21,7 @@ __all__ = ["DEFAULT_CUTS", "Cut", "choose_cuts", "find_cuts", "pick_cuts"]
 #: How many cuts are kept unless asked otherwise.
 DEFAULT_CUTS = 8
 #: A stretch without a single-tensor cut counts as long from this share of the model's multiply-accumulates.
-_LONG = 0.12
+_LONG = 0.2
 #: The most tensors that may cross a cut.
 _MOST_TENSORS = 4
 #: Nodes that only rename or reorder values. A cut behind them is the cut before them, with a worse layout for codecs.

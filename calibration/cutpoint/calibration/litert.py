@@ -59,11 +59,11 @@ def convert_span(span: onnx.ModelProto) -> bytes:
     Raises:
         CalibrationError: if a layer of the span has no counterpart; names it.
     """
-    import onnx2torch
-
     span = simplify(fix_batch(span))
     _plain_reshapes(span)
     with _quiet():
+        import onnx2torch
+
         try:
             module = onnx2torch.convert(span).eval()
         except Exception as error:  # The converter raises whatever its parts raise.
@@ -93,7 +93,6 @@ def check_same(tflite: bytes, span: onnx.ModelProto, sample: Sequence[Array]) ->
 
 
 def _convert(module: Any, span: onnx.ModelProto) -> bytes:
-    import litert_torch
     import torch
 
     examples = []
@@ -102,6 +101,8 @@ def _convert(module: Any, span: onnx.ModelProto) -> bytes:
         shape = [dim.dim_value or 1 for dim in kind.shape.dim]
         examples.append(torch.from_numpy(np.zeros(shape, helper.tensor_dtype_to_np_dtype(kind.elem_type))))
     with _quiet(), tempfile.TemporaryDirectory(prefix="cutpoint-") as folder:
+        import litert_torch
+
         path = Path(folder) / "span.tflite"
         try:
             litert_torch.convert(module, tuple(examples)).export(str(path))

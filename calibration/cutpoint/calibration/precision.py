@@ -60,6 +60,7 @@ def quantise(
         for node in graph.model.graph.node
         if is_normalisation(node) or (attention and _without_weights(graph, node))
     ]
+    excluded += _behind_last_product(graph)
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     with tempfile.TemporaryDirectory(prefix="cutpoint-") as folder, warnings.catch_warnings():
@@ -89,6 +90,22 @@ def quantise(
         finally:
             logger.setLevel(level)
         return onnx.load(str(path))
+
+
+def _behind_last_product(graph: ModelGraph) -> list[str]:
+    """Names of the nodes that no product follows, such as those that join boxes and scores of a detector.
+
+    There is little to compute there, and one common scale for outputs of different kinds would drown the small ones.
+    """
+    nodes = graph.model.graph.node
+    leads: set[str] = set()
+    names = []
+    for node, macs in zip(reversed(nodes), reversed(graph.macs), strict=True):
+        if macs or leads.intersection(node.output):
+            leads.update(node.input)
+        else:
+            names.append(node.name)
+    return names
 
 
 def _without_weights(graph: ModelGraph, node: onnx.NodeProto) -> bool:

@@ -21,15 +21,15 @@ def is_classification(outputs: Sequence[TensorSpec]) -> bool:
 def agreement(given: Sequence[Array], wanted: Sequence[Array]) -> float:
     """How alike two sets of output tensors are, 0 … 1.
 
-    The mean over the tensors of ``max(0, 1 - |given - wanted| / |wanted|)`` with Euclidean norms: 1 where they are
-    equal, 0 where the difference is as large as the wanted tensor itself.
+    The mean over the tensors of ``max(0, 1 - |given - wanted|² / |wanted|²)`` with Euclidean norms: the share of the
+    wanted tensor's energy that the given one reproduces. 1 where they are equal, 0.99 at a signal-to-noise ratio of
+    20 dB, 0 where the difference is as large as the wanted tensor itself.
     """
     scores = []
     for a, b in zip(given, wanted, strict=True):
-        a64, b64 = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
-        norm = float(np.linalg.norm(b64))
-        error = float(np.linalg.norm(a64 - b64))
-        scores.append(max(0.0, 1.0 - error / norm) if norm else float(error == 0))
+        energy = float(np.square(b, dtype=np.float64).sum())
+        error = float(np.square(a.astype(np.float64) - b).sum())
+        scores.append(max(0.0, 1.0 - error / energy) if energy else float(error == 0))
     return float(np.mean(scores))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import onnx
-from onnx import helper
+from onnx import helper, version_converter
 
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graph import run_model
@@ -16,6 +16,8 @@ from cutpoint.codecs import DTYPES, Array, TensorSpec
 
 __all__ = ["from_proto", "load_onnx"]
 
+#: The first operator set with quantisation per channel.
+_LEAST_OPSET = 13
 #: Nodes whose inner graphs run or do not run depending on values: a cut cannot go through them.
 _CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 #: Domains whose operators every onnxruntime has.
@@ -53,6 +55,7 @@ def from_proto(
     original = onnx.ModelProto()
     original.CopyFrom(model)
     try:
+        model = _modern(model)
         simplified = simplify(model)
         # What depends on the batch size alone is a constant once that is 1; tried only where it stands in the way.
         if any(node.op_type in _CONTROL_FLOW for node in simplified.graph.node):
@@ -65,6 +68,19 @@ def from_proto(
         return run_model(original, {spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)})
 
     return ImportedModel(name, simplified, specs, origin, reference)
+
+
+def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with an operator set that knows quantisation per channel."""
+    version = next((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), _LEAST_OPSET)
+    if version >= _LEAST_OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, _LEAST_OPSET)
+    except Exception as error:  # The converter is C++; what it raises has no common type.
+        raise CalibrationError(
+            f"operator set {version} cannot be brought to {_LEAST_OPSET}: {error}; export the model with a newer one"
+        ) from error
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

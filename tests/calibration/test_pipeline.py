@@ -1,0 +1,192 @@
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tests.support.networks import SIDE, picture_folder, residual_net, two_scale_net
+
+from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.pipeline import Result, run_calibration
+from cutpoint.calibration.progress import SilentReporter
+from cutpoint.calibration.settings import Settings
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.head import Head
+from cutpoint.sdk.runtimes import create_runtime
+from cutpoint.sdk.tail import Tail
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    onnx.save(residual_net(), str(tmp_path / "net.onnx"))
+    data = picture_folder(tmp_path / "data", 30, classes=5)
+    return Settings(str(tmp_path / "net.onnx"), data, tmp_path / "out" / "net", calibration_samples=8, samples=12)
+
+
+def _with(settings: Settings, **changes: object) -> Settings:
+    return Settings(**{**{name: getattr(settings, name) for name in settings.__dataclass_fields__}, **changes})  # type: ignore[arg-type]
+
+
+def _run(settings: Settings, reporter: SilentReporter | None = None) -> Result:
+    return run_calibration(settings, reporter or SilentReporter())
+
+
+def test_a_bundle_that_both_ends_can_run(settings: Settings) -> None:
+    result = _run(settings)
+    bundle = Bundle.open(settings.out)
+    assert bundle.hash == result.bundle.hash
+    assert result.calibrated_on == 8
+    task = bundle.manifest.task
+    assert (task.kind, task.metric, task.samples) == ("classification", "top1", 12)
+    assert task.labels == ("class0", "class1", "class2", "class3", "class4")
+
+    runtime = create_runtime("onnx")
+    head = Head(BundleGraphs(bundle.part("device"), [runtime]))
+    tail = Tail(BundleGraphs(bundle.part("server"), [runtime]))
+    picture = head.prepare(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+    last = bundle.manifest.last
+    uncut = head.run(bundle.points[bundle.point_number(f"cut{last}-fp32")], picture).outputs
+    assert uncut is not None
+    for point in bundle.points:
+        sent = head.run(point, picture)
+        if sent.payload is None:
+            assert point.local
+            continue
+        outputs = tail.run(point, sent.payload).outputs
+        if "exact" in point.id and point.precision != "int8":
+            np.testing.assert_allclose(outputs[0], uncut[0], rtol=1e-5, atol=1e-6)
+        assert 0 <= point.measured.metric <= 1
+        assert point.measured.bytes_mean > 0
+        assert point.measured.tail_ms > 0
+
+
+def test_parts_hold_only_what_a_machine_needs(settings: Settings) -> None:
+    bundle = _run(settings).bundle
+    device = {entry.path for entry in bundle.manifest.files if entry.part == "device"}
+    server = {entry.path for entry in bundle.manifest.files if entry.part == "server"}
+    assert "spans/0-1.fp32.onnx" in device
+    assert f"spans/1-{bundle.manifest.last}.fp32.onnx" in server
+    assert all("int8" not in path for path in server)
+    assert "codecs/1-affine.dec.onnx" in server
+
+
+def test_the_same_input_gives_the_same_files(settings: Settings) -> None:
+    first = _run(settings).bundle.manifest.files
+    second = _run(_with(settings, out=settings.out.with_name("other"))).bundle.manifest.files
+    assert first == second
+
+
+class _Interrupting(SilentReporter):
+    """Presses Ctrl-C after some steps of a stage."""
+
+    def __init__(self, stage: str, steps: int) -> None:
+        super().__init__()
+        self._stage = stage
+        self._steps = steps
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Callable[[], None]]:
+        def advance() -> None:
+            if title == self._stage:
+                self._steps -= 1
+                if not self._steps:
+                    raise KeyboardInterrupt
+
+        yield advance
+
+
+def test_an_interrupted_calibration_goes_on(settings: Settings) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _run(settings, _Interrupting("measuring points", 30))
+    assert not settings.out.exists()
+    assert settings.work_folder.is_dir()
+    result = _run(settings)
+    # The int8 model, the affine codecs, and the points of the picture and of the first head.
+    assert result.reused == 1 + result.bundle.manifest.last - 1 + 2
+    assert not settings.work_folder.exists()
+    assert os.listdir(settings.out.parent) == [settings.out.name]
+
+
+def test_other_data_reuses_nothing(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _run(settings, _Interrupting("measuring points", 30))
+    assert _run(_with(settings, calibration_samples=6)).reused == 0
+
+
+def test_broken_pictures_are_counted_and_named(settings: Settings) -> None:
+    (settings.data / "class0" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a JPEG")
+    reporter = SilentReporter()
+    result = _run(_with(settings, calibration_samples=40, samples=40), reporter)
+    assert [name for name, _ in result.skipped] == ["class0/broken.jpg"]
+    assert any("1 unreadable file skipped" in note and "broken.jpg" in note for note in reporter.notes)
+
+
+def test_only_broken_pictures(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"no")
+    with pytest.raises(CalibrationError, match=r"no file of 1 could be read.*a\.jpg"):
+        _run(_with(settings, data=folder))
+    assert not settings.out.parent.exists()
+
+
+def test_an_output_that_is_there_is_left_alone(settings: Settings) -> None:
+    settings.out.mkdir(parents=True)
+    with pytest.raises(CalibrationError, match="--overwrite"):
+        _run(settings)
+    small = _with(settings, overwrite=True, precisions=("fp32",), codecs=("raw",), cuts=1)
+    assert len(_run(small).bundle.points) == 4
+    assert len(_run(small).bundle.points) == 4
+
+
+def test_several_tensors_at_a_cut_and_an_agreement_task(settings: Settings, tmp_path: Path) -> None:
+    onnx.save(two_scale_net(), str(tmp_path / "two.onnx"))
+    bundle = _run(_with(settings, model=str(tmp_path / "two.onnx"))).bundle
+    assert max(len(boundary.tensors) for boundary in bundle.manifest.boundaries) == 2
+    assert (bundle.manifest.task.kind, bundle.manifest.task.uncut) == ("agreement", 1.0)
+    metrics = {point.id: point.measured.metric for point in bundle.points}
+    assert all(value == pytest.approx(1) for key, value in metrics.items() if key.endswith("fp32-raw-exact"))
+    assert all(value > 0.99 for key, value in metrics.items() if key.endswith("fp32-affine-8bit"))
+
+
+def test_tensors_instead_of_pictures_and_cuts_by_name(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "tensors"
+    folder.mkdir()
+    for number in range(10):
+        np.save(folder / f"{number}.npy", np.random.default_rng(number).normal(size=(3, SIDE, SIDE)).astype(np.float32))
+    bundle = _run(_with(settings, data=folder, cuts=("r3",))).bundle
+    assert bundle.manifest.preprocessing is None
+    assert [boundary.label for boundary in bundle.manifest.boundaries] == ["input", "r3", "output"]
+    assert {codec.id for codec in bundle.manifest.codecs} == {"0-raw", "1-raw", "1-affine"}
+    assert bundle.manifest.task.metric == "agreement"
+
+
+def test_a_folder_to_measure_on(settings: Settings, tmp_path: Path) -> None:
+    other = picture_folder(tmp_path / "other", 9)
+    bundle = _run(_with(settings, evaluation=other, samples=100)).bundle
+    assert (bundle.manifest.task.samples, bundle.manifest.task.metric) == (9, "agreement")
+
+
+def test_class_names_that_do_not_fit(settings: Settings) -> None:
+    with pytest.raises(CalibrationError, match="2 class names for a model with 5 scores"):
+        _run(_with(settings, labels=("cat", "dog")))
+    assert not settings.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"codecs": ("zip",)}, "codec 'zip'"),
+        ({"precisions": ("int8",)}, "tails run at it"),
+        ({"precisions": ()}, "at least one precision"),
+        ({"runtimes": ("tflite",)}, "tails run on it"),
+        ({"samples": 0}, "at least 1"),
+        ({"runtimes": ("coreml",)}, "runtime 'coreml'"),
+    ],
+)
+def test_settings_that_cannot_be(settings: Settings, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(CalibrationError, match=message):
+        _with(settings, **changes)
