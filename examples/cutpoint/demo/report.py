@@ -24,7 +24,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:.5rem 0 1rem;width:100%}
 th,td{text-align:right;padding:.25rem .6rem;border-bottom:1px solid #ddd}
-th:first-child,td:first-child{text-align:left} .points{font-size:12px;color:#555;text-align:left}
+th:first-child,td:first-child,th:last-child{text-align:left} .points{font-size:12px;color:#555;text-align:left}
 svg{width:100%;height:auto;background:#fafafa} figure{display:inline-block;margin:4px;text-align:center;font-size:12px}
 .key{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}
 """
@@ -34,7 +34,7 @@ def _plot(run: ChannelRun) -> str:
     """Latency of every request over time (logarithmic), above the link's rate."""
     low, high = 5.0, 10.0
     for each in run.runs:
-        high = max([high, *(request.latency_ms for request in each.requests)])
+        high = max([high, *(1.3 * request.latency_ms for request in each.requests)])
 
     def x(at: float) -> float:
         return _LEFT + (_WIDTH - _LEFT) * at / run.seconds
