@@ -1,7 +1,7 @@
 """Tensors ↔ symbols ↔ bytes: what happens between a boundary and the wire."""
 
 from cutpoint.codecs.codec import Codec, CodecParts, Transform, codec_ids, create_codec, register
-from cutpoint.codecs.delta import DeltaCodec, SymbolMemory
+from cutpoint.codecs.delta import DeltaCodec, SymbolMemory, difference
 from cutpoint.codecs.entropy import EntropyModel
 from cutpoint.codecs.errors import (
     BitstreamError,
@@ -42,6 +42,7 @@ __all__ = [
     "check_tensors",
     "codec_ids",
     "create_codec",
+    "difference",
     "pack_tables",
     "register",
     "unpack_tables",

@@ -21,7 +21,7 @@ from cutpoint.codecs.errors import BitstreamError, ReferenceLost
 from cutpoint.codecs.symbols import SymbolCodec, unpack_tables
 from cutpoint.codecs.tensors import Array
 
-__all__ = ["DeltaCodec", "SymbolMemory"]
+__all__ = ["DeltaCodec", "SymbolMemory", "difference"]
 
 _KEY, _DELTA = b"\0", b"\1"
 _NAME = struct.Struct("<I")
