@@ -10,7 +10,7 @@ from cutpoint.calibration.errors import CalibrationError
 
 __all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "Settings"]
 
-CODECS = ("raw", "jpeg", "webp", "affine")
+CODECS = ("raw", "jpeg", "webp", "affine", "klt")
 PRECISIONS = ("fp32", "int8")
 RUNTIMES = ("onnx", "tflite")
 
