@@ -34,7 +34,8 @@ def neighbour(picture: Array, rng: np.random.Generator) -> Array:
     height, width = picture.shape[1:3]
     moved = padded[_MOVE + down : _MOVE + down + height, _MOVE + right : _MOVE + right + width]
     noisy = moved + rng.normal(0.0, _NOISE, moved.shape)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)[np.newaxis]
+    frame: Array = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)[np.newaxis]
+    return frame
 
 
 def for_streams(codec: FittedCodec, frames: Sequence[tuple[Sequence[Array], Sequence[Array]]]) -> FittedCodec:
@@ -68,7 +69,8 @@ def for_streams(codec: FittedCodec, frames: Sequence[tuple[Sequence[Array], Sequ
 
 def _symbols(graph: Graph, tensors: Sequence[Array], level: int) -> tuple[Array, ...]:
     takes_level = "level" in graph.input_names
-    return graph.run([*tensors, np.array(level, dtype=np.int64)] if takes_level else tensors)
+    symbols: tuple[Array, ...] = graph.run([*tensors, np.array(level, dtype=np.int64)] if takes_level else tensors)
+    return symbols
 
 
 def _plane(spec: TensorSpec, values: Array) -> Array:
