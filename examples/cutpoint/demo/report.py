@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -15,6 +13,7 @@ from PIL import Image
 
 from cutpoint.demo.run import ChannelRun
 from cutpoint.demo.scenes import CLASSES, Scene
+from cutpoint.sdk.files import write_file
 
 __all__ = ["write_report"]
 
@@ -120,13 +119,4 @@ def write_report(
         "when it was due; a hollow one was not answered. Energy is an estimate from published constants.</p>"
         f"{sections}<h2>Pictures</h2>{''.join(_picture(scene) for scene in scenes[:12])}</html>"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_file(path, page.encode())
