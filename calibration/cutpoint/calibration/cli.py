@@ -103,6 +103,7 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     "--cuts", default="8", show_default=True, help="How many cuts to keep, or tensor names with commas between."
 )
 @click.option("--codecs", default=",".join(CODECS), show_default=True)
+@click.option("--streams", is_flag=True, help="For video: code differences to earlier frames where that is smaller.")
 @click.option("--precisions", default=",".join(PRECISIONS), show_default=True, help="Of the device's spans.")
 @click.option("--runtimes", help="Of the heads: onnx, or onnx,tflite. Default: both for torch models, where possible.")
 @click.option(
@@ -167,6 +168,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         preprocessing=_preprocessing(options["preprocess"], options),
         cuts=_cuts(options["cuts"]),
         codecs=_list(options["codecs"]),
+        streams=options["streams"],
         precisions=_list(options["precisions"]),
         runtimes=_list(options["runtimes"]) if options["runtimes"] is not None else None,
         calibration_samples=options["calibration_samples"],
