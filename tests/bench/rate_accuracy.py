@@ -198,7 +198,9 @@ def bytes_at(curve: Sequence[Row], metric: float) -> float | None:
 
 
 def _ratio(size: float | None, reference: float | None) -> str:
-    return "–" if size is None or reference is None else f"1/{reference / size:.1f}"
+    if size is None or reference is None:
+        return "–"
+    return f"1/{reference / size:.1f}" if size <= reference else f"{size / reference:.1f}×"
 
 
 def _size(size: float | None) -> str:
