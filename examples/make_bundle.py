@@ -19,7 +19,7 @@ OUT = HERE / "cutpoint" / "demo" / "scenes.cutpoint"
 
 #: Seeds: training stays below 2**30, the demo begins at 2**31.
 CALIBRATION_SEED, EVALUATION_SEED = 2**30, 2**30 + 2**20
-CALIBRATION_PICTURES, EVALUATION_PICTURES = 200, 600
+CALIBRATION_PICTURES, EVALUATION_PICTURES = 200, 400
 
 
 def main() -> int:
