@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from cutpoint.calibration.codec_graphs import GraphBuilder
 from cutpoint.codecs import Array, TensorSpec
 
 __all__ = ["LEVELS", "AffineGraphs", "Ranges", "build_affine", "channel_rows", "fit_ranges", "symbol_spec"]
@@ -24,8 +24,6 @@ LEVELS = {"4bit": 4, "6bit": 6, "8bit": 8}
 _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 #: Values per channel that the choice is made on: enough for a mean squared error, little enough for seconds.
 _SAMPLE = 4096
-#: Version of the operators the codec graphs use: old enough for every onnxruntime, new enough for Clip with inputs.
-_OPSET = 13
 
 
 @dataclass(frozen=True)
@@ -113,47 +111,11 @@ def build_affine(specs: Sequence[TensorSpec], ranges: Sequence[Ranges]) -> Affin
         ranges: of each tensor.
     """
     symbols = tuple(symbol_spec(spec) for spec in specs)
-    encoder, decoder = _Builder(), _Builder()
+    encoder, decoder = GraphBuilder(), GraphBuilder()
     for number, (spec, symbol, fit) in enumerate(zip(specs, symbols, ranges, strict=True)):
         _encode(encoder, f"t{number}", spec, symbol, fit)
         _decode(decoder, f"t{number}", spec, symbol, fit)
     return AffineGraphs(encoder.model(specs, symbols), decoder.model(symbols, specs), symbols)
-
-
-class _Builder:
-    """Nodes and constants of a codec graph; `level` is its last input."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def add(self, op_type: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, values: Array) -> str:
-        self.constants.append(numpy_helper.from_array(values, name))
-        return name
-
-    def row(self, name: str, table: Array, shape: Sequence[int]) -> str:
-        """The row of `table` (levels, channels) that `level` picks, shaped to go with the tensor."""
-        rows = self.constant(f"{name}/table", table.reshape(len(table), *shape))
-        return self.add("Gather", [rows, "level"], name, axis=0)
-
-    def model(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
-        def value(spec: TensorSpec) -> onnx.ValueInfoProto:
-            dtype = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
-            return helper.make_tensor_value_info(spec.name, dtype, list(spec.shape))
-
-        level = helper.make_tensor_value_info("level", TensorProto.INT64, [])
-        graph = helper.make_graph(
-            self.nodes, "codec", [*map(value, inputs), level], list(map(value, outputs)), self.constants
-        )
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8, producer_name="cutpoint"
-        )
-        onnx.checker.check_model(model)
-        return model
 
 
 def _side(spec: TensorSpec) -> list[int]:
@@ -163,7 +125,7 @@ def _side(spec: TensorSpec) -> list[int]:
     return [spec.shape[1], *(1 for _ in spec.shape[2:])] if len(spec.shape) > 1 else [1]
 
 
-def _encode(graph: _Builder, key: str, spec: TensorSpec, symbol: TensorSpec, fit: Ranges) -> None:
+def _encode(graph: GraphBuilder, key: str, spec: TensorSpec, symbol: TensorSpec, fit: Ranges) -> None:
     value = spec.name
     if spec.dtype != "float32":
         value = graph.add("Cast", [value], f"{key}/float", to=TensorProto.FLOAT)
@@ -184,7 +146,7 @@ def _encode(graph: _Builder, key: str, spec: TensorSpec, symbol: TensorSpec, fit
         graph.add("Cast", [value], symbol.name, to=TensorProto.UINT8)
 
 
-def _decode(graph: _Builder, key: str, spec: TensorSpec, symbol: TensorSpec, fit: Ranges) -> None:
+def _decode(graph: GraphBuilder, key: str, spec: TensorSpec, symbol: TensorSpec, fit: Ranges) -> None:
     value = symbol.name
     if _channels_behind(spec):
         value = graph.add("Transpose", [value], f"{key}/tokens", perm=[0, 2, 1])

@@ -1,0 +1,184 @@
+"""The graph halves of the `klt` codec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from cutpoint.calibration.codec_graphs import GraphBuilder
+from cutpoint.calibration.planes import Plane
+from cutpoint.codecs import Array, TensorSpec
+
+if TYPE_CHECKING:
+    from cutpoint.calibration.klt import PlaneCode
+
+__all__ = ["build_klt"]
+
+
+def build_klt(
+    specs: Sequence[TensorSpec],
+    planes: Sequence[Sequence[int]],
+    codes: Sequence[PlaneCode],
+    symbols: Sequence[TensorSpec],
+    steps: Sequence[float],
+    dead_zones: Sequence[Array],
+) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """Encoder and decoder graph of a boundary.
+
+    Args:
+        specs: the boundary's tensors.
+        planes: numbers of the planes of each tensor.
+        codes: the transform of each plane.
+        symbols: the symbol tensor of each plane.
+        steps: of each level.
+        dead_zones: of each plane, float32 (levels, contexts).
+    """
+    encoder, decoder = GraphBuilder(), GraphBuilder()
+    for spec, numbers in zip(specs, planes, strict=True):
+        parts = []
+        for number in numbers:
+            code, symbol = codes[number], symbols[number]
+            _Encoder(encoder, f"p{number}", code, steps, dead_zones[number]).build(spec, symbol)
+            parts.append(_Decoder(decoder, f"p{number}", code, steps, dead_zones[number]).build(spec, symbol))
+        _join(decoder, spec, parts)
+    return encoder.model(specs, symbols), decoder.model(symbols, specs)
+
+
+def _join(graph: GraphBuilder, spec: TensorSpec, parts: Sequence[str]) -> None:
+    """Planes, as tensors, to the boundary's tensor."""
+    value = parts[0]
+    if len(parts) > 1:
+        value = graph.add("Concat", parts, f"{spec.name}/joined", axis=1)
+    graph.add("Cast", [value], spec.name, to=helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)))
+
+
+class _Half:
+    """What both directions have in common."""
+
+    def __init__(
+        self, graph: GraphBuilder, key: str, code: PlaneCode, steps: Sequence[float], dead_zones: Array
+    ) -> None:
+        self.graph = graph
+        self.key = key
+        self.code = code
+        self.steps = np.array(steps, np.float32)
+        self.dead_zones = dead_zones
+
+    @property
+    def plane(self) -> Plane:
+        return self.code.plane
+
+    @property
+    def shape(self) -> list[int]:
+        """Of the plane after the components were made."""
+        return [1, self.code.components, *self.plane.shape[1:]]
+
+    def spread(self, name: str, values: Array) -> str:
+        """The constant (…, row period, column period) for every place, (…, height, width).
+
+        Runtimes fold it when they load the graph; the file holds one period.
+        """
+        *front, height, width = values.shape
+        rows, columns = self.plane.rows.side // height, self.plane.columns.side // width
+        if rows == columns == 1:
+            return self.graph.constant(name, values)
+        part = self.graph.constant(f"{name}/period", values.reshape(*front, 1, height, 1, width))
+        whole = self.graph.constant(f"{name}/whole", np.array([*front, rows, height, columns, width], np.int64))
+        part = self.graph.add("Expand", [part, whole], f"{name}/expanded")
+        return self.graph.reshape(part, [*front, rows * height, columns * width], name)
+
+    def dead_zone(self) -> str:
+        """The dead zone of every coefficient at this level, in steps."""
+        row = self.graph.row(f"{self.key}/dead-zones", self.dead_zones, self.dead_zones.shape[1:])
+        contexts = self.spread(f"{self.key}/contexts", self.code.contexts.astype(np.int32))
+        return self.graph.add("Gather", [row, contexts], f"{self.key}/dead-zone", axis=0)
+
+    def transform(self, value: str, inverse: bool) -> str:
+        """The spatial transform of a plane."""
+        for axis, along in ((self.plane.columns, "columns"), (self.plane.rows, "rows")):
+            if axis.side == 1:
+                continue
+            name = f"{self.key}/{along}"
+            matrix = axis.matrix.T if inverse else axis.matrix
+            components, height, width = self.shape[1:]
+            if along == "columns":
+                value = self.graph.reshape(
+                    value, [components * height * width // axis.period, axis.period], f"{name}/in"
+                )
+                value = self.graph.add("MatMul", [value, self.graph.constant(f"{name}/dct", matrix.T.copy())], name)
+            else:
+                value = self.graph.reshape(
+                    value, [components * height // axis.period, axis.period, width], f"{name}/in"
+                )
+                value = self.graph.add("MatMul", [self.graph.constant(f"{name}/dct", matrix.copy()), value], name)
+            value = self.graph.reshape(value, self.shape, f"{name}/out")
+        return value
+
+    def mix(self, value: str, matrix: Array, bias: Array, output: str) -> str:
+        """Channels to components or back: a 1×1 convolution."""
+        weights = self.graph.constant(f"{output}/weights", np.ascontiguousarray(matrix)[:, :, None, None])
+        return self.graph.add("Conv", [value, weights, self.graph.constant(f"{output}/bias", bias)], output)
+
+
+class _Encoder(_Half):
+    def build(self, spec: TensorSpec, symbol: TensorSpec) -> None:
+        graph, key, code = self.graph, self.key, self.code
+        value = self._plane_of(spec)
+        value = self.mix(value, code.analysis, -(code.analysis @ code.mean), f"{key}/components")
+        value = self.transform(value, inverse=False)
+        value = graph.add("Sub", [value, self.spread(f"{key}/offset", code.offset)], f"{key}/centred")
+        gains = self.spread(f"{key}/gains", code.weight / self.steps[:, None, None])
+        gain = graph.add("Gather", [gains, "level"], f"{key}/gain", axis=0)
+        value = graph.add("Mul", [value, gain], f"{key}/scaled")
+        zone = self.dead_zone()
+        near = graph.add("Min", [value, zone], f"{key}/near-above")
+        near = graph.add("Max", [near, graph.add("Neg", [zone], f"{key}/below")], f"{key}/near")
+        value = graph.add("Sub", [value, near], f"{key}/shrunk")
+        value = graph.add("Round", [value], f"{key}/rounded")
+        most = float(np.iinfo(symbol.dtype).max)
+        low = graph.constant(f"{key}/low", np.array(-most, np.float32))
+        value = graph.add(
+            "Clip", [value, low, graph.constant(f"{key}/high", np.array(most, np.float32))], f"{key}/clipped"
+        )
+        graph.add("Cast", [value], symbol.name, to=helper.np_dtype_to_tensor_dtype(np.dtype(symbol.dtype)))
+
+    def _plane_of(self, spec: TensorSpec) -> str:
+        """The plane as (1, channels, height, width)."""
+        graph, key = self.graph, self.key
+        value = spec.name
+        if spec.dtype != "float32":
+            value = graph.add("Cast", [value], f"{key}/float", to=TensorProto.FLOAT)
+        if self.plane.tokens is not None:
+            if self.plane.tokens != (0, spec.shape[1]):
+                borders = [
+                    graph.constant(f"{key}/{name}", np.array([number], np.int64))
+                    for name, number in zip(("from", "to", "axis"), (*self.plane.tokens, 1), strict=True)
+                ]
+                value = graph.add("Slice", [value, *borders], f"{key}/tokens")
+            value = graph.add("Transpose", [value], f"{key}/transposed", perm=[0, 2, 1])
+        if self.plane.tokens is not None or spec.shape != (1, *self.plane.shape):
+            value = graph.reshape(value, [1, *self.plane.shape], f"{key}/plane")
+        return value
+
+
+class _Decoder(_Half):
+    def build(self, spec: TensorSpec, symbol: TensorSpec) -> str:
+        graph, key, code = self.graph, self.key, self.code
+        value = graph.add("Cast", [symbol.name], f"{key}/float", to=TensorProto.FLOAT)
+        away = graph.add("Mul", [graph.add("Sign", [value], f"{key}/sign"), self.dead_zone()], f"{key}/away")
+        value = graph.add("Add", [value, away], f"{key}/middle")
+        gains = self.spread(f"{key}/gains", self.steps[:, None, None] / code.weight)
+        gain = graph.add("Gather", [gains, "level"], f"{key}/gain", axis=0)
+        value = graph.add("Mul", [value, gain], f"{key}/scaled")
+        value = graph.add("Add", [value, self.spread(f"{key}/offset", code.offset)], f"{key}/coefficients")
+        value = self.transform(value, inverse=True)
+        value = self.mix(value, code.synthesis, code.mean, f"{key}/channels")
+        if self.plane.tokens is None:
+            return value if spec.shape == (1, *self.plane.shape) else graph.reshape(value, spec.shape, f"{key}/tensor")
+        first, last = self.plane.tokens
+        value = graph.reshape(value, [1, self.plane.channels, last - first], f"{key}/sequence")
+        return graph.add("Transpose", [value], f"{key}/tokens", perm=[0, 2, 1])
