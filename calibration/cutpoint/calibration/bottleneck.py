@@ -39,7 +39,7 @@ _RATES = (1e-3, 2e-4, 1e-3, 4e-3)
 #: The squared error weighs so much in the beginning, nothing after this share of the training.
 _SQUARED, _SQUARED_UNTIL = 0.5, 0.4
 #: Steps in which the densities learn alone, and samples that they and λ come from.
-_DENSITY_STEPS, _START_SAMPLES = 150, 256
+_DENSITY_STEPS, _START_SAMPLES = 120, 128
 #: Values that entropy tables are fitted to at most, per level.
 _TABLE_VALUES = 2**24
 
@@ -135,9 +135,7 @@ def start_bottleneck(fit: KltFit, steps: Sequence[float]) -> Bottleneck:
             code, coefficients = code.kept(used), coefficients[:, used]
             mixed = np.einsum("mc,nchw->nmhw", code.analysis, values - code.mean[:, None, None])
             nets.append(PlaneNet(code, anchors, zones, _size(values - code.mean[:, None, None]), _size(mixed)))
-            rates.append(
-                Rate(np.abs(coefficients).mean(axis=0), ANCHORS, np.abs(finest[:, used]).max(axis=0) > 0)
-            )
+            rates.append(Rate(np.abs(coefficients).mean(axis=0), ANCHORS, np.abs(finest[:, used]).max(axis=0) > 0))
             codes.append(code)
     return Bottleneck(fit.specs, fit.planes, codes, nets, rates)
 
@@ -145,7 +143,7 @@ def start_bottleneck(fit: KltFit, steps: Sequence[float]) -> Bottleneck:
 def _size(values: Array) -> Array:
     """Root mean square of each channel of (samples, channels, height, width), never 0."""
     size = np.sqrt(np.square(values, dtype=np.float64).mean(axis=(0, 2, 3)))
-    return np.maximum(size, max(float(size.max()) * 1e-4, 1e-12)).astype(np.float32)
+    return np.asarray(np.maximum(size, max(float(size.max()) * 1e-4, 1e-12)), np.float32)
 
 
 @dataclass(frozen=True)
@@ -161,6 +159,7 @@ def train_bottleneck(
     module: Bottleneck,
     teacher: Teacher,
     features: Sequence[Tensor],
+    wanted: Sequence[Tensor],
     budget: Budget,
     checkpoint: Path | None = None,
     advance: Callable[[], None] = lambda: None,
@@ -172,13 +171,14 @@ def train_bottleneck(
         module: from `start_bottleneck`.
         teacher: the tail behind the boundary.
         features: the boundary's tensors (samples, …) of all training pictures, any float type.
+        wanted: the model's outputs (samples, …) for them.
         budget: how long.
         checkpoint: see `train`.
         advance: see `train`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
-    curves = _train(module, teacher, features, budget, checkpoint, advance, device)
+    curves = _train(module, teacher, features, wanted, budget, checkpoint, advance, device)
     module.to("cpu").eval()
     return _write(boundary, module, features, curves)
 
@@ -187,6 +187,7 @@ def _train(
     module: Bottleneck,
     teacher: Teacher,
     features: Sequence[Tensor],
+    wanted: Sequence[Tensor],
     budget: Budget,
     checkpoint: Path | None,
     advance: Callable[[], None],
@@ -198,17 +199,13 @@ def _train(
     def pick(which: Tensor) -> list[Tensor]:
         return [tensor[which].to(device).float() for tensor in features]
 
-    with torch.no_grad():
-        parts = [teacher(pick(which)) for which in torch.arange(count).split(batch)]
-    wanted = [torch.cat([part[i].cpu() for part in parts]) for i in range(len(parts[0]))]
-
     _learn_densities(module, pick, count, batch)
     slope = _slopes(module, teacher, pick, wanted, count, batch)
 
     def loss(step: int, progress: float) -> tuple[Tensor, dict[str, float]]:
         which = _batch(count, batch, step)
         tensors, bits, squared = module(pick(which))
-        moved = teacher.distance(teacher(tensors), [tensor[which].to(device) for tensor in wanted])
+        moved = teacher.distance(teacher(tensors), [tensor[which].to(device).float() for tensor in wanted])
         repeat = batch // ANCHORS
         weight = _SQUARED * max(0.0, 1 - progress / _SQUARED_UNTIL)
         value = ((moved + slope.rate.repeat(repeat) * bits) / slope.unit.repeat(repeat) + weight * squared).mean()
@@ -278,12 +275,14 @@ def _slopes(
             for shift in range(ANCHORS):
                 which = torch.arange(number * batch, (number + 1) * batch).roll(shift) % count
                 tensors, spent, _ = module(pick(which))
-                given = teacher.distance(teacher(tensors), [t[which].to(tensors[0].device) for t in wanted])
+                given = teacher.distance(teacher(tensors), [t[which].to(tensors[0].device).float() for t in wanted])
                 moved += given.double().cpu().reshape(-1, ANCHORS).mean(0)
                 bits += spent.double().cpu().reshape(-1, ANCHORS).mean(0)
     moved, bits = (moved / (rounds * ANCHORS)).clamp_min(1e-9), (bits / (rounds * ANCHORS)).clamp_min(1.0)
-    fall = -np.gradient(np.log(moved.numpy()), np.log(np.maximum.accumulate(bits.numpy() * (1 + 1e-6 * np.arange(4)))))
-    rate = torch.tensor(np.clip(np.nan_to_num(fall, nan=1.0), 0.5, 4.0)) * moved / bits
+    # Exponent of divergence ~ bits^-exponent around each anchor, kept sane where there is next to nothing to code.
+    apart = np.maximum(np.diff(bits.log().numpy()), 0.05)
+    exponent = -np.gradient(moved.log().numpy(), np.concatenate([[0.0], np.cumsum(apart)]))
+    rate = torch.tensor(np.clip(exponent, 0.5, 4.0)) * moved / bits
     device = next(module.parameters()).device
     return _Slope(rate.float().to(device), (moved + rate * bits).float().to(device))
 
@@ -297,7 +296,7 @@ def _write(boundary: Boundary, module: Bottleneck, features: Sequence[Tensor], c
         for level in levels:
             parts = [
                 [p.to(torch.int16).numpy() for p in module.symbols([t[which].float() for t in features], level)]
-                for which in torch.arange(count).split(_BATCH)
+                for which in torch.split(torch.arange(count), _BATCH)
             ]
             found.append([np.concatenate([part[i] for part in parts]) for i in range(len(sizes))])
     specs, models = [], []
@@ -309,13 +308,11 @@ def _write(boundary: Boundary, module: Bottleneck, features: Sequence[Tensor], c
         specs.append(TensorSpec(f"{code.plane.name}/symbols", shape, dtype.name))
         tables = []
         for planes in found:
-            values = planes[number].astype(dtype)
-            index = code.with_contexts(values.astype(np.float32)).context_map.reshape(code.components, -1)
-            tables.append(EntropyModel.fit(values.reshape(len(values), code.components, -1), index=index))
+            values: Symbols = planes[number].astype(np.int8 if largest < 64 else np.int16)
+            contexts = code.with_contexts(values.astype(np.float32)).context_map.reshape(code.components, -1)
+            tables.append(EntropyModel.fit(values.reshape(len(values), code.components, -1), index=contexts))
         models.append(tables)
-    encoder, decoder = build_bottleneck(
-        boundary.tensors, module.planes, module.plane_nets, module.codes, specs, levels
-    )
+    encoder, decoder = build_bottleneck(boundary.tensors, module.planes, module.plane_nets, module.codes, specs, levels)
     index = boundary.index
     stem = f"codecs/{index}-bottleneck"
     entry = CodecEntry(

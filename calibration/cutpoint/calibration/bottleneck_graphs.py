@@ -73,13 +73,15 @@ class _Half(PlaneHalf):
         table = self.rows(self.net.log_gains) * sign
         return self.graph.row(f"{self.key}/gain", np.exp(table), (table.shape[1], 1, 1))
 
-    def conv(self, value: str, layer: nn.Conv2d, name: str, weight: Tensor | None = None, bias: Tensor | None = None) -> str:
+    def conv(
+        self, value: str, layer: nn.Conv2d, name: str, weight: Tensor | None = None, bias: Tensor | None = None
+    ) -> str:
         """A convolution; `weight` and `bias` take the place of the layer's own."""
         graph, name = self.graph, f"{self.key}/{name}"
         assert layer.bias is not None, "all layers have one"
         weights = graph.constant(f"{name}/weights", (layer.weight if weight is None else weight).numpy())
         biases = graph.constant(f"{name}/bias", (layer.bias if bias is None else bias).numpy())
-        padding = [int(layer.padding[0])] * 4  # type: ignore[arg-type]
+        padding = [int(layer.padding[0])] * 4
         return graph.add("Conv", [value, weights, biases], name, pads=padding, group=layer.groups)
 
     def relu(self, value: str) -> str:

@@ -1,4 +1,4 @@
-"""The `bottleneck` codec as a torch module: the `klt` transform with everything trainable, and small networks beside it.
+"""The `bottleneck` codec as a torch module: the `klt` transform with everything trainable, small networks beside it.
 
 The linear transform starts as `klt` left it. The networks are residuals whose last layer starts at zero, so that before
 the first step the module computes exactly what `klt` does.
@@ -176,7 +176,8 @@ class PlaneNet(nn.Module):
         mixed = coefficients / self._spread(self.log_weight.exp()) + self._spread(self.offset)
         mixed = self._transform(mixed, inverse=True)
         linear = functional.conv2d(mixed, self.synthesis[..., None, None], self.synthesis_bias)
-        return linear + self.restorer(self._normalised(linear), level) * self.channel_size[:, None, None]
+        correction: Tensor = self.restorer(self._normalised(linear), level)
+        return linear + correction * self.channel_size[:, None, None]
 
     def gains(self, level: Tensor) -> Tensor:
         """Steps per unit, (samples, components, 1, 1)."""
@@ -189,9 +190,9 @@ class PlaneNet(nn.Module):
     def forward(self, values: Tensor, level: Tensor) -> Coded:
         """Codes values (samples, channels, height, width) at `level` (samples,), counted in anchors from 0.
 
-        Rounding is exact forwards; its derivative is taken to be 1 (Bengio et al., arXiv 1308.3432), so that the decoder
-        learns on what it will get and the gains feel what they cost and give. That holds inside the dead zone too; the
-        rate, which sees `scaled`, is flat there.
+        Rounding is exact forwards; its derivative is taken to be 1 (Bengio et al., arXiv 1308.3432), so that the
+        decoder learns on what it will get and the gains feel what they cost and give. That holds inside the dead zone
+        too; the rate, which sees `scaled`, is flat there.
         """
         gains, zones = self.gains(level), self.zones(level)
         exact = self.coefficients(values) * gains

@@ -123,7 +123,6 @@ class PlaneHalf:
         weights = self.graph.constant(f"{output}/weights", np.ascontiguousarray(matrix)[:, :, None, None])
         return self.graph.add("Conv", [value, weights, self.graph.constant(f"{output}/bias", bias)], output)
 
-
     def plane_of(self, spec: TensorSpec) -> str:
         """The plane as (1, channels, height, width)."""
         graph, key = self.graph, self.key

@@ -115,7 +115,8 @@ def fit_bottlenecks(
 
         def make(boundary: Boundary = boundary, own: str = own) -> bytes:
             checkpoint = work.path / f"training-{own}"
-            codec = _fit(settings, graph, boundaries, boundary, calibration, sources, preprocessing, checkpoint, reporter)
+            given = calibration, sources, preprocessing, checkpoint, reporter
+            codec = _fit(settings, graph, boundaries, boundary, *given)
             return msgspec.msgpack.encode(codec)
 
         fitted.append(msgspec.msgpack.decode(work.get("bottleneck", own, make), type=FittedCodec))
@@ -143,8 +144,9 @@ def _fit(
     classes = is_classification(outputs)
     tail = extract_span(graph.model, boundary.tensors, outputs, graph.batch)
     head = extract_span(graph.model, boundaries[0].tensors, boundary.tensors, graph.batch)
+    whole = extract_span(graph.model, boundaries[0].tensors, (*boundary.tensors, *outputs), graph.batch)
     runtime = create_runtime("onnx", torch.get_num_threads())
-    head_graph, tail_graph = (runtime.load(span.SerializeToString(), {}) for span in (head, tail))
+    head_graph, tail_graph, whole_graph = (runtime.load(s.SerializeToString(), {}) for s in (head, tail, whole))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = Teacher(tail, classes, graph.batch, device)
     samples = [head_graph.run(sample) for sample in calibration[:_START]]
@@ -154,27 +156,28 @@ def _fit(
     most = max(1, _VALUES // sum(spec.size for spec in (*boundary.tensors, *outputs)))
     with reporter.stage(f"features at {boundary.label}", min(most, len(sources))) as advance:
         specs = boundaries[0].tensors
-        features = collect_features(head_graph, boundary, sources, specs, preprocessing, most, advance)
+        features = collect_features(whole_graph, sources, specs, preprocessing, most, advance)
     budget = Budget(settings.train_steps, settings.train_minutes)
     with reporter.stage(f"training bottleneck at {boundary.label}", budget.ticks) as advance:
         tensors = [torch.from_numpy(feature) for feature in features]
-        return train_bottleneck(boundary, module, teacher, tensors, budget, checkpoint, advance)
+        count = len(boundary.tensors)
+        return train_bottleneck(
+            boundary, module, teacher, tensors[:count], tensors[count:], budget, checkpoint, advance
+        )
 
 
 def collect_features(
-    head: Graph,
-    boundary: Boundary,
+    span: Graph,
     sources: Sequence[Source],
     specs: Sequence[TensorSpec],
     preprocessing: Preprocessing | None,
     most: int,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Array]:
-    """A boundary's tensors (samples, …), float16, for files; of pictures also mirrored ones while there is room.
+    """What a span gives (samples, …), float16, for files; for pictures also mirrored while there is room.
 
     Args:
-        head: runs the model up to the boundary.
-        boundary: its end.
+        span: from boundary 0 on.
         sources: files, the first ones first.
         specs: of boundary 0.
         preprocessing: of boundary 0; None: the files hold tensors.
@@ -184,20 +187,19 @@ def collect_features(
     Raises:
         CalibrationError: if no file can be read.
     """
-    found: list[list[Array]] = [[] for _ in boundary.tensors]
-    mirrored: list[list[Array]] = [[] for _ in boundary.tensors]
+    plain: list[tuple[Array, ...]] = []
+    mirrored: list[tuple[Array, ...]] = []
     for start in range(0, min(most, len(sources)), _CHUNK):
         chunk = sources[start : min(start + _CHUNK, most)]
         for sample in load_samples(chunk, len(chunk), specs, preprocessing, advance).tensors:
-            _append(found, head.run(sample))
-            if preprocessing is not None and len(sources) + len(mirrored[0]) < most:
-                _append(mirrored, head.run([np.ascontiguousarray(sample[0][:, :, ::-1])]))
-    if not found[0]:
+            plain.append(_halved(span.run(sample)))
+            if preprocessing is not None and len(sources) + len(mirrored) < most:
+                mirrored.append(_halved(span.run([np.ascontiguousarray(sample[0][:, :, ::-1])])))
+    if not plain:
         raise CalibrationError("none of the files to train on could be read")
-    return [np.concatenate([*plain, *other]) for plain, other in zip(found, mirrored, strict=True)]
+    return [np.concatenate(values) for values in zip(*plain, *mirrored, strict=True)]
 
 
-def _append(lists: Sequence[list[Array]], tensors: Sequence[Array]) -> None:
+def _halved(tensors: Sequence[Array]) -> tuple[Array, ...]:
     limit = float(np.finfo(np.float16).max)
-    for values, tensor in zip(lists, tensors, strict=True):
-        values.append(np.clip(tensor, -limit, limit).astype(np.float16))
+    return tuple(np.clip(tensor, -limit, limit).astype(np.float16) for tensor in tensors)

@@ -106,9 +106,8 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
     codecs = _codecs(settings, boundaries, exported, data, work, model_key, reporter)
     if "bottleneck" in settings.codecs:
         sources = training_sources(settings, data.training)
-        codecs += fit_bottlenecks(
-            settings, graph, boundaries, data.calibration.tensors, sources, data.preprocessing, work, model_key, reporter
-        )
+        pictures = data.calibration.tensors, sources, data.preprocessing
+        codecs += fit_bottlenecks(settings, graph, boundaries, *pictures, work, model_key, reporter)
     if not codecs:
         raise CalibrationError(f"no codec of {', '.join(settings.codecs)} fits any boundary of this model; add raw")
     manifest = Manifest(

@@ -17,9 +17,9 @@ _GROUP = 24
 class Rate(nn.Module):
     """Bits of one plane's coefficients at every anchor level.
 
-    The density of each group of coefficients and level is learned without any assumption on its form (Ballé et al., ICLR
-    2018, appendix 6.1) from values with uniform noise in place of rounding. It only steers training: what is shipped
-    are integer tables, fitted to symbols.
+    The density of each group of coefficients and level is learned without any assumption on its form (Ballé et al.,
+    ICLR 2018, appendix 6.1) from values with uniform noise in place of rounding. It only steers training: what is
+    shipped are integer tables, fitted to symbols.
 
     Args:
         size: mean magnitude of every coefficient in the beginning, any shape.
@@ -52,5 +52,5 @@ class Rate(nn.Module):
         samples = len(scaled)
         rows = scaled.flatten(1)[:, self.index].reshape(-1, self.anchors * self.groups, _GROUP)
         _, likelihoods = self.density(rows, training=True)
-        bits = -likelihoods.log2().reshape(-1, self.anchors, self.groups, _GROUP) * self.real
+        bits: Tensor = -likelihoods.log2().reshape(-1, self.anchors, self.groups, _GROUP) * self.real
         return bits.sum((2, 3)).reshape(samples)

@@ -61,7 +61,7 @@ def _rate(progress: float) -> float:
 
 def train(
     module: nn.Module,
-    groups: Sequence[Mapping[str, Any]],
+    groups: Sequence[dict[str, Any]],
     loss: Callable[[int, float], tuple[Tensor, Mapping[str, float]]],
     budget: Budget,
     checkpoint: Path | None = None,
@@ -103,12 +103,12 @@ def train(
             optimiser.zero_grad(set_to_none=True)
             value, shown = loss(step, progress)
             if not bool(torch.isfinite(value)):
-                raise CalibrationError(f"training diverged at step {step}: the loss is {float(value)}")
+                raise CalibrationError(f"training diverged at step {step}: the loss is {value.item()}")
             value.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], _CLIP)
             optimiser.step()
             step, count = step + 1, count + 1
-            for name, number in {"loss": float(value), **shown}.items():
+            for name, number in {"loss": value.item(), **shown}.items():
                 sums[name] = sums.get(name, 0.0) + number
             used = budget.progress(step, before + monotonic() - started)
             if int(used * _CURVE_POINTS) > int(progress * _CURVE_POINTS) or used == 1:
@@ -137,6 +137,6 @@ def train(
 
 def _write(state: Mapping[str, Any], checkpoint: Path) -> None:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    partial = checkpoint.with_name(f".{checkpoint.name}")
+    partial = checkpoint.with_name(f"{checkpoint.name}.new")
     torch.save(state, partial)
     os.replace(partial, checkpoint)
