@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NAME ?= all
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo demo-bundle test bench lint format clean
 
 demo: .venv/.base
 	$(BIN)/cutpoint demo
@@ -13,6 +13,10 @@ test: .venv/.dev lint
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.bench $(NAME)
+
+# The bundle that ships with the demo; its network is trained by examples/train_scenes.py.
+demo-bundle: .venv/.dev
+	$(BIN)/python examples/make_bundle.py
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

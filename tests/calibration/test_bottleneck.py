@@ -54,7 +54,7 @@ class Case:
             self.wanted = self.teacher(self.features)
 
     def start(self) -> Bottleneck:
-        fit, steps = design_klt(self.boundary, self.samples, None, True)
+        fit, steps = design_klt(self.boundary, self.samples, None)
         return start_bottleneck(fit, steps)
 
     def train(self, steps: int, checkpoint: Path | None = None, advance: Any = lambda: None) -> FittedCodec:
@@ -82,7 +82,7 @@ def _halves(fitted: FittedCodec) -> list[Any]:
 @pytest.mark.parametrize("cut", ["r4", "tokens", "m"])
 def test_before_the_first_step_it_is_klt(cut: str) -> None:
     case = Case(token_net() if cut == "tokens" else residual_net(), cut)
-    fit, steps = design_klt(case.boundary, case.samples, None, True)
+    fit, steps = design_klt(case.boundary, case.samples, None)
     module = start_bottleneck(fit, steps)
     with torch.no_grad():
         tensors, _, _ = module(case.features)

@@ -104,8 +104,8 @@ def test_an_interrupted_calibration_goes_on(settings: Settings) -> None:
     assert not settings.out.exists()
     assert settings.work_folder.is_dir()
     result = _run(settings)
-    # The int8 model, the affine codecs, and the points of the picture and of the first head.
-    assert result.reused == 1 + result.bundle.manifest.last - 1 + 2
+    # The int8 model, affine and klt at each cut, and the points of the picture and of the first head.
+    assert result.reused == 1 + 2 * (result.bundle.manifest.last - 1) + 2
     assert not settings.work_folder.exists()
     assert os.listdir(settings.out.parent) == [settings.out.name]
 
@@ -160,7 +160,7 @@ def test_tensors_instead_of_pictures_and_cuts_by_name(settings: Settings, tmp_pa
     bundle = _run(_with(settings, data=folder, cuts=("r3",))).bundle
     assert bundle.manifest.preprocessing is None
     assert [boundary.label for boundary in bundle.manifest.boundaries] == ["input", "r3", "output"]
-    assert {codec.id for codec in bundle.manifest.codecs} == {"0-raw", "1-raw", "1-affine"}
+    assert {codec.id for codec in bundle.manifest.codecs} == {"0-raw", "1-raw", "1-affine", "1-klt"}
     assert bundle.manifest.task.metric == "agreement"
 
 

@@ -11,8 +11,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ ANCHORS = 4
 LEVELS = tuple(f"q{number}" for number in range(1, 2 * ANCHORS))
 _BATCH = 32
 #: Learning rates: networks, what starts from `klt` (relative to each parameter's own size), gains, densities.
-_RATES = (1e-3, 2e-4, 1e-3, 4e-3)
+_RATES = (2e-3, 5e-4, 5e-3, 1e-2)
 #: The squared error weighs so much in the beginning, nothing after this share of the training.
 _SQUARED, _SQUARED_UNTIL = 0.5, 0.4
 #: Steps in which the densities learn alone, and samples that they and λ come from.
@@ -308,7 +310,7 @@ def _write(boundary: Boundary, module: Bottleneck, features: Sequence[Tensor], c
         specs.append(TensorSpec(f"{code.plane.name}/symbols", shape, dtype.name))
         tables = []
         for planes in found:
-            values: Symbols = planes[number].astype(np.int8 if largest < 64 else np.int16)
+            values: npt.NDArray[Any] = planes[number].astype(np.int8 if largest < 64 else np.int16)
             contexts = code.with_contexts(values.astype(np.float32)).context_map.reshape(code.components, -1)
             tables.append(EntropyModel.fit(values.reshape(len(values), code.components, -1), index=contexts))
         models.append(tables)

@@ -14,7 +14,7 @@ from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.klt import design_klt
 from cutpoint.calibration.progress import Reporter
-from cutpoint.calibration.sensitivity import Divergence
+from cutpoint.calibration.sensitivity import SAMPLES, Divergence
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.spans import extract_span
 from cutpoint.calibration.tasks import is_classification
@@ -151,7 +151,7 @@ def _fit(
     teacher = Teacher(tail, classes, graph.batch, device)
     samples = [head_graph.run(sample) for sample in calibration[:_START]]
     with reporter.stage(f"starting bottleneck at {boundary.label}", 1):
-        fit, steps = design_klt(boundary, samples, Divergence(tail_graph.run, outputs, samples[:48]), classes)
+        fit, steps = design_klt(boundary, samples, Divergence(tail_graph.run, outputs, samples[:SAMPLES]))
         module = start_bottleneck(fit, steps)
     most = max(1, _VALUES // sum(spec.size for spec in (*boundary.tensors, *outputs)))
     with reporter.stage(f"features at {boundary.label}", min(most, len(sources))) as advance:

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from importlib import metadata
 
 import msgspec
@@ -19,19 +20,21 @@ from cutpoint.calibration.exports import ExportedSpans, export_spans
 from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.importers import ImportedModel, import_model
+from cutpoint.calibration.klt import fit_klt
 from cutpoint.calibration.learned import fit_bottlenecks, training_sources
 from cutpoint.calibration.measure import measure_points, uncut_answers
 from cutpoint.calibration.points import group_by_head, make_points
 from cutpoint.calibration.precision import quantise
 from cutpoint.calibration.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.progress import Reporter
+from cutpoint.calibration.sensitivity import SAMPLES, Divergence
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, Manifest, Measurement, Point, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs
-from cutpoint.sdk.runtimes import create_runtime
+from cutpoint.sdk.runtimes import Graph, create_runtime
 
 __all__ = ["Result", "run_calibration"]
 
@@ -261,29 +264,67 @@ def _codecs(
                 fitted.append(raw_codec(boundary))
             if boundary.index == 0 and data.preprocessing is not None:
                 fitted += [picture_codec(boundary, codec) for codec in ("jpeg", "webp") if codec in settings.codecs]
-            if "affine" in settings.codecs and boundary.index > 0:
-                fitted.append(_affine(boundary, exported, data.calibration.tensors, work, key))
+            if boundary.index > 0:
+                made = _Crossing(boundary, boundaries[-1], exported, data.calibration.tensors, work, key)
+                fitted += [fit() for codec, fit in made.fits.items() if codec in settings.codecs]
             advance()
     return fitted
 
 
-def _affine(
-    boundary: Boundary, exported: ExportedSpans, samples: Sequence[Sequence[Array]], work: WorkFolder, key: str
-) -> FittedCodec:
-    def make() -> bytes:
+class _Crossing:
+    """Fits codecs to the calibration data as it crosses one boundary.
+
+    Attributes:
+        fits: codec id → makes the codec, or takes it from the work folder.
+    """
+
+    def __init__(
+        self,
+        boundary: Boundary,
+        end: Boundary,
+        exported: ExportedSpans,
+        samples: Sequence[Sequence[Array]],
+        work: WorkFolder,
+        key: str,
+    ) -> None:
+        self._boundary = boundary
+        self._end = end
+        self._exported = exported
+        self._samples = samples
+        self._work = work
+        self._key = digest(key, msgspec.json.encode(boundary))
+        self.fits = {
+            "affine": partial(self._stored, "affine", self._affine),
+            "klt": partial(self._stored, "klt", self._klt),
+        }
+
+    def _stored(self, codec: str, make: Callable[[], FittedCodec]) -> FittedCodec:
+        stored = self._work.get(codec, self._key, lambda: msgspec.msgpack.encode(make()))
+        return msgspec.msgpack.decode(stored, type=FittedCodec)
+
+    def _affine(self) -> FittedCodec:
+        return fit_affine(self._boundary, self._tensors)
+
+    def _klt(self) -> FittedCodec:
+        tail = self._span(self._boundary.index, self._end.index)
+        return fit_klt(self._boundary, self._tensors, Divergence(tail.run, self._end.tensors, self._tensors[:SAMPLES]))
+
+    @cached_property
+    def _tensors(self) -> list[tuple[Array, ...]]:
+        head = self._span(0, self._boundary.index)
+        return [head.run(sample) for sample in self._samples]
+
+    def _span(self, start: int, end: int) -> Graph:
         (graph,) = (
             graph
-            for span in exported.spans
-            if span.key == (0, boundary.index, "fp32")
+            for span in self._exported.spans
+            if span.key == (start, end, "fp32")
             for graph in span.graphs
             if graph.format == "onnx"
         )
-        weights = {path.rsplit("/", 1)[-1]: exported.files[path][1] for path in graph.weights}
-        head = create_runtime("onnx", os.cpu_count() or 1).load(exported.files[graph.file][1], weights)
-        return msgspec.msgpack.encode(fit_affine(boundary, [head.run(sample) for sample in samples]))
-
-    stored = work.get("affine", digest(key, msgspec.json.encode(boundary)), make)
-    return msgspec.msgpack.decode(stored, type=FittedCodec)
+        files = self._exported.files
+        weights = {path.rsplit("/", 1)[-1]: files[path][1] for path in graph.weights}
+        return create_runtime("onnx", os.cpu_count() or 1).load(files[graph.file][1], weights)
 
 
 def _measured(settings: Settings, bundle: Bundle, data: _Data, work: WorkFolder, reporter: Reporter) -> Manifest:

@@ -30,7 +30,7 @@ _PREFIX = 8
 def dct_matrix(length: int) -> Array:
     """The orthonormal DCT-II (Ahmed, Natarajan & Rao, 1974), float64 (length, length): ``matrix @ signal``."""
     k, x = np.arange(length)[:, None], np.arange(length)[None]
-    matrix = np.sqrt(2 / length) * np.cos(np.pi * (2 * x + 1) * k / (2 * length))
+    matrix: Array = np.sqrt(2 / length) * np.cos(np.pi * (2 * x + 1) * k / (2 * length))
     matrix[0] /= np.sqrt(2)
     return matrix
 
@@ -81,7 +81,8 @@ class Axis:
     @cached_property
     def frequencies(self) -> Array:
         """The frequency of each place of a period, counted in half waves per block, int64 (period,)."""
-        return np.concatenate([np.arange(block) for block in self.blocks])[: self.period]
+        all_blocks: Array = np.concatenate([np.arange(block) for block in self.blocks])
+        return all_blocks[: self.period]
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,15 @@ class Plane:
         if inverse:
             rows, columns = rows.T, columns.T
         shape = values.shape
-        values = np.matmul(values.reshape(-1, len(columns)), columns.T)
-        return np.matmul(rows, values.reshape(-1, len(rows), shape[-1])).reshape(shape)
+        across: Array = np.matmul(values.reshape(-1, len(columns)), columns.T)
+        down: Array = np.matmul(rows, across.reshape(-1, len(rows), shape[-1]))
+        return down.reshape(shape)
 
     @cached_property
     def radius(self) -> Array:
         """Distance of each frequency from the constant one, float64 (row period, column period)."""
-        return np.hypot(self.rows.frequencies[:, None], self.columns.frequencies[None])
+        radius: Array = np.hypot(self.rows.frequencies[:, None], self.columns.frequencies[None])
+        return radius
 
     def spread(self, values: Array) -> Array:
         """Values by frequency, (…, row period, column period), for every place: (…, height, width)."""
@@ -136,7 +139,8 @@ class Plane:
         height, width = self.rows.period, self.columns.period
         front = values.shape[:-2]
         parts = values.reshape(*front, self.rows.side // height, height, self.columns.side // width, width)
-        return parts.mean(axis=(-4, -2))
+        mean: Array = parts.mean(axis=(-4, -2))
+        return mean
 
 
 def find_planes(spec: TensorSpec) -> tuple[Plane, ...]:
@@ -161,4 +165,5 @@ def tensor_of(spec: TensorSpec, planes: Sequence[Plane], values: Sequence[Array]
     if planes[0].tokens is None:
         return values[0].reshape(len(values[0]), *spec.shape[1:]).astype(spec.dtype)
     tokens = [plane.reshape(*plane.shape[:2], -1).swapaxes(1, 2) for plane in values]
-    return np.concatenate(tokens, axis=1).astype(spec.dtype)
+    joined: Array = np.concatenate(tokens, axis=1)
+    return joined.astype(spec.dtype)

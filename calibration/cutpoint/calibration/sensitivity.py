@@ -12,7 +12,10 @@ import numpy as np
 from cutpoint.calibration.tasks import is_classification
 from cutpoint.codecs import Array, TensorSpec
 
-__all__ = ["Divergence", "TailRun"]
+__all__ = ["SAMPLES", "Divergence", "TailRun"]
+
+#: As many samples as anybody asks a `Divergence` about.
+SAMPLES = 48
 
 #: From a boundary's tensors, batch 1, to the model's outputs.
 TailRun = Callable[[Sequence[Array]], Sequence[Array]]
@@ -33,6 +36,9 @@ class Divergence:
     For class scores it is the Kullback–Leibler divergence of the probabilities in nats; for other outputs the squared
     error as a share of the squared output, the mean over the output tensors.
 
+    Attributes:
+        classes: whether the outputs are class scores.
+
     Args:
         tail: runs the model from the boundary on.
         outputs: of the model.
@@ -41,7 +47,7 @@ class Divergence:
 
     def __init__(self, tail: TailRun, outputs: Sequence[TensorSpec], samples: Sequence[Sequence[Array]]) -> None:
         self._tail = tail
-        self._classes = is_classification(outputs)
+        self.classes = is_classification(outputs)
         self._wanted = [self._answer(sample) for sample in samples]
 
     def __len__(self) -> int:
@@ -54,10 +60,10 @@ class Divergence:
 
     def _answer(self, sample: Sequence[Array]) -> list[Array]:
         outputs = self._tail(sample)
-        return [_log_probabilities(outputs[0])] if self._classes else [value.astype(np.float64) for value in outputs]
+        return [_log_probabilities(outputs[0])] if self.classes else [value.astype(np.float64) for value in outputs]
 
     def _distance(self, wanted: Sequence[Array], given: Sequence[Array]) -> float:
-        if self._classes:
+        if self.classes:
             return float((np.exp(wanted[0]) * (wanted[0] - given[0])).sum())
         shares = [np.square(w - g).sum() / max(np.square(w).sum(), 1e-30) for w, g in zip(wanted, given, strict=True)]
         return float(np.mean(shares))

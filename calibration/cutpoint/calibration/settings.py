@@ -10,7 +10,7 @@ from cutpoint.calibration.errors import CalibrationError
 
 __all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "TRAINED", "Settings"]
 
-CODECS = ("raw", "jpeg", "webp", "affine", "bottleneck")
+CODECS = ("raw", "jpeg", "webp", "affine", "klt", "bottleneck")
 #: Codecs that take training, and are therefore made only when asked for.
 TRAINED = ("bottleneck",)
 PRECISIONS = ("fp32", "int8")

@@ -160,7 +160,9 @@ class Client:
         elif self.mode == "device":
             chosen = self._fallback.points
         self.policy: Policy = self._given_policy or LatencyPolicy(chosen)
-        await self._on_device(lambda: self._head.warm_up(chosen))
+        # A policy that says what it chooses from spares the device loading the rest.
+        needed = (*getattr(self.policy, "points", chosen), *self._fallback.points[:1])
+        await self._on_device(lambda: self._head.warm_up(needed))
         await self._on_device(self._time_device)
         if self._url is not None and self.mode != "device":
             last = self.bundle.manifest.boundaries[-1]

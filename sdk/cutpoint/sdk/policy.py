@@ -52,7 +52,10 @@ class Plan:
 
 
 class Policy(Protocol):
-    """Chooses a point. Anything with this method can be given to `Client(policy=…)`."""
+    """Chooses a point. Anything with this method can be given to `Client(policy=…)`.
+
+    One that also has an attribute `points`, those it chooses from, spares the client loading others beforehand.
+    """
 
     def choose(self, conditions: Conditions) -> Plan:
         """The plan for a request that starts now. Must give a local point while `conditions.channel` is None."""
@@ -124,6 +127,7 @@ class StaticPolicy:
     """
 
     def __init__(self, point: Point, fallback: Point) -> None:
+        self.points = (point, fallback)
         self._chosen = LatencyPolicy([point])
         self._fallback = LatencyPolicy([fallback])
 
