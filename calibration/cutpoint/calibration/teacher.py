@@ -60,17 +60,16 @@ class Teacher:
     def _outputs(outputs: Any) -> tuple[Tensor, ...]:
         return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
-    def distance(self, given: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    def distance(self, given: Sequence[Tensor], wanted: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
         """Divergence of each sample's outputs, (samples,).
 
-        For class scores the Kullback–Leibler divergence in nats at temperature 1 (Hinton et al., arXiv 1503.02531);
-        for other outputs the squared error as a share of the squared output, the mean over the outputs.
+        For class scores the Kullback–Leibler divergence in nats, logarithms of probabilities divided by `temperature`
+        beforehand (Hinton et al., arXiv 1503.02531); for other outputs the squared error as a share of the squared output, the mean over the outputs.
         """
         if self._classes:
             probable = bool(wanted[0].min() >= 0) and bool(((wanted[0].sum(-1) - 1).abs() < 1e-3).all())
-            a, b = (
-                x[0].clamp_min(_LEAST).log() if probable else functional.log_softmax(x[0], -1) for x in (given, wanted)
-            )
+            scores = (x[0].clamp_min(_LEAST).log() if probable else x[0] for x in (given, wanted))
+            a, b = (functional.log_softmax(values / temperature, -1) for values in scores)
             return (b.exp() * (b - a)).flatten(1).sum(-1)
         shares = [
             (a - b).float().square().flatten(1).sum(1) / b.float().square().flatten(1).sum(1).clamp_min(1e-30)
