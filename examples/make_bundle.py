@@ -32,7 +32,7 @@ def main() -> int:
         command += ["--data", str(calibration), "--evaluation", str(evaluation), "--out", str(OUT), "--overwrite"]
         command += ["--calibration-samples", str(CALIBRATION_PICTURES), "--samples", str(EVALUATION_PICTURES)]
         command += ["--resize", "256", "--size", "224", "--scale", "1", "--mean", "127.5", "--std", "127.5"]
-        command += ["--labels", str(calibration / "classes.txt"), "--name", "scenes"]
+        command += ["--labels", str(calibration / "classes.txt"), "--name", "scenes", "--streams"]
         return subprocess.run([*command, *sys.argv[1:]], check=False).returncode
 
 

@@ -1,10 +1,12 @@
-"""Four real networks, calibrated on at most 100 pictures and measured through every cut on pictures not seen before.
+"""Four real networks, calibrated on at most 100 pictures, served in another process, measured through the socket.
 
 Needs the shared data (see tests/conftest.py) and takes about half an hour on two cores.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -15,18 +17,21 @@ import numpy as np
 from rich.table import Table
 from tests.support.torch_models import shared_root
 
-from cutpoint.calibration.data import load_samples, open_dataset, shuffled
-from cutpoint.calibration.measure import answers, uncut_answers
+from cutpoint.calibration.data import load_samples, open_dataset, shuffled, split
+from cutpoint.calibration.measure import uncut_answers
 from cutpoint.calibration.pipeline import run_calibration
-from cutpoint.calibration.points import group_by_head
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
+from cutpoint.calibration.tasks import Judge
 from cutpoint.codecs import Array
+from cutpoint.sdk import Client, Objective, StaticPolicy
 from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.client import Mode
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import create_runtime
+from cutpoint.sdk.testing import ServerProcess
 
-__all__ = ["TITLE", "head_agreement", "raw_differences", "run", "table"]
+__all__ = ["TITLE", "head_agreement", "run", "table", "through_the_socket"]
 
 TITLE = "accuracy through the cut"
 
@@ -46,24 +51,24 @@ def _networks(folder: Path) -> dict[str, Settings]:
         "mobilenet_v2": Settings(
             str(models / "mobilenet_v2_1.0_224.onnx"),
             calibration,
-            folder / "mobilenet_v2",
+            folder / "mobilenet_v2.cutpoint",
             preprocessing={"resize": 256, "scale": 1 / 128, "mean": [1, 1, 1]},
             **photographs,
         ),
         "deit_tiny": Settings(
             f"{_FACTORIES}:deit_tiny",
             calibration,
-            folder / "deit_tiny",
+            folder / "deit_tiny.cutpoint",
             preprocessing={"resize": 256, "interpolation": "bicubic", **_IMAGENET},
             **photographs,
         ),
         "resnet20": Settings(
-            f"{_FACTORIES}:resnet20", cifar, folder / "resnet20", preprocessing=_IMAGENET, samples=500
+            f"{_FACTORIES}:resnet20", cifar, folder / "resnet20.cutpoint", preprocessing=_IMAGENET, samples=500
         ),
         "yolox_nano": Settings(
             str(models / "yolox_nano_416.onnx"),
             shared / "detection" / "images",
-            folder / "yolox_nano",
+            folder / "yolox_nano.cutpoint",
             preprocessing={"letterbox": True, "channels": "bgr", "scale": 1.0},
             calibration_samples=60,
             samples=68,
@@ -71,23 +76,39 @@ def _networks(folder: Path) -> dict[str, Settings]:
     }
 
 
-def raw_differences(bundle: Bundle, samples: Sequence[tuple[Array, ...]]) -> int:
-    """On how many (sample, cut) pairs a raw fp32 point gives another top-1 (or tensor) than the uncut model."""
+async def through_the_socket(path: Path, samples: Sequence[tuple[Array, ...]], judge: Judge) -> dict[str, Any]:
+    """Sends every sample at raw, 8-bit and WebP points to a server process; local points run on the device.
+
+    Returns:
+        The metric of each point, and on how many (sample, cut) pairs a raw fp32 point gives another top-1 (or tensor)
+        than the uncut model.
+    """
+    bundle = await asyncio.to_thread(Bundle.open, path)
     graphs = BundleGraphs(bundle, [create_runtime("onnx")])
-    uncut = uncut_answers(graphs, samples, lambda: None)
-    classes = bundle.manifest.task.kind == "classification"
-    points = [point for point in bundle.points if point.id.endswith("raw-exact") and point.precision != "int8"]
-    wrong = 0
-    for group in group_by_head(points):
-        for sample, wanted in zip(samples, uncut, strict=True):
-            for _, given, _ in answers(graphs, group, sample):
-                same = (
-                    np.argmax(given[0]) == np.argmax(wanted[0])
-                    if classes
-                    else all(np.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(given, wanted, strict=True))
-                )
-                wrong += not same
-    return wrong
+    uncut = await asyncio.to_thread(uncut_answers, graphs, samples, lambda: None)
+    raw = [p for p in bundle.points if p.id.endswith("raw-exact") and p.precision != "int8"]
+    others = [p for p in bundle.points if p.local or p.id.endswith(("fp32-affine-8bit", "webp-q85", "webp-q95"))]
+    anything = Objective(accuracy_floor=0.0)
+    metrics, wrong = {}, 0
+    async with ServerProcess(path, "--threads", "1", "--max-frame", "8000000") as server:
+        for point in (*raw, *others):
+            policy = StaticPolicy(point, point)
+            mode: Mode = "device" if point.local else "edge"
+            async with Client(server.url, bundle, mode=mode, policy=policy, objective=anything) as client:
+                scores = []
+                for number, sample in enumerate(samples):
+                    result = await client.infer(sample)
+                    assert result.source == ("device" if point.local else "edge")
+                    scores.append(judge.score(number, result.outputs))
+                    wrong += point in raw and not _same(result.outputs, uncut[number], judge.kind)
+            metrics[point.id] = {"metric": float(np.mean(scores)), "bytes": point.measured.bytes_mean}
+    return {"points": metrics, "raw_differences": wrong, "raw_pairs": len(raw) * len(samples)}
+
+
+def _same(given: Sequence[Array], wanted: Sequence[Array], kind: str) -> bool:
+    if kind == "classification":
+        return bool(np.argmax(given[0]) == np.argmax(wanted[0]))
+    return all(np.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(given, wanted, strict=True))
 
 
 def head_agreement(bundle: Bundle, samples: Sequence[tuple[Array, ...]], runtime: str) -> dict[int, float]:
@@ -110,30 +131,37 @@ def head_agreement(bundle: Bundle, samples: Sequence[tuple[Array, ...]], runtime
 
 
 def run() -> dict[str, Any]:
-    """Calibrates and measures all networks."""
+    """Calibrates and measures all networks, or those that CUTPOINT_NETWORKS names (with commas)."""
+    chosen = os.environ.get("CUTPOINT_NETWORKS", "").split(",")
     networks = []
     with tempfile.TemporaryDirectory(prefix="cutpoint-") as folder:
         for name, settings in _networks(Path(folder)).items():
+            if chosen != [""] and name not in chosen:
+                continue
             bundle = run_calibration(settings, SilentReporter()).bundle
-            task = bundle.manifest.task
+            # The pictures that calibration measured on, and no others.
             sources = shuffled(open_dataset(settings.evaluation or settings.data).sources)
+            if settings.evaluation is None:
+                sources = split(sources, settings.calibration_samples, settings.samples)[1]
             specs = bundle.manifest.boundaries[0].tensors
-            samples = load_samples(sources, 500, specs, bundle.manifest.preprocessing).tensors
+            loaded = load_samples(sources, settings.samples, specs, bundle.manifest.preprocessing)
+            graphs = BundleGraphs(bundle, [create_runtime("onnx")])
+            labels = [source.label for source in loaded.sources]
+            judge = Judge(
+                bundle.manifest.boundaries[-1].tensors, labels, uncut_answers(graphs, loaded.tensors, lambda: None)
+            )
+            measured = asyncio.run(through_the_socket(settings.out, loaded.tensors, judge))
             networks.append(
                 {
                     "name": name,
-                    "metric": task.metric,
-                    "uncut": task.uncut,
-                    "samples": task.samples,
-                    "raw_differences": raw_differences(bundle, samples),
+                    "metric": judge.metric,
+                    "uncut": judge.uncut_metric(),
+                    "samples": len(loaded.tensors),
                     "litert": {
-                        runtime: min(head_agreement(bundle, samples[:200], runtime).values(), default=None)
+                        runtime: min(head_agreement(bundle, loaded.tensors[:200], runtime).values(), default=None)
                         for runtime in ("ai-edge-litert", "tflite-runtime")
                     },
-                    "points": {
-                        point.id: {"metric": point.measured.metric, "bytes": point.measured.bytes_mean}
-                        for point in bundle.points
-                    },
+                    **measured,
                 }
             )
     return {"networks": networks}
@@ -144,10 +172,8 @@ def table(result: dict[str, Any]) -> Table:
     table = Table(title=TITLE)
     kinds = {
         "8 bit": "fp32-affine-8bit",
-        "6 bit": "fp32-affine-6bit",
-        "4 bit": "fp32-affine-4bit",
-        "int8, 8 bit": "int8-affine-8bit",
-        "webp q85": "webp-q85",
+        "WebP q85": "webp-q85",
+        "WebP q95": "webp-q95",
     }
     for column in ("network", "uncut", "raw differs", *kinds, "int8 local", "LiteRT = ORT"):
         table.add_column(column, justify="left" if column == "network" else "right")
@@ -161,7 +187,7 @@ def table(result: dict[str, Any]) -> Table:
         table.add_row(
             network["name"],
             f"{network['uncut']:.1%}",
-            str(network["raw_differences"]),
+            f"{network['raw_differences']} of {network['raw_pairs']}",
             *(worst([p["metric"] for key, p in points.items() if key.endswith(kind)]) for kind in kinds.values()),
             worst([p["metric"] for key, p in points.items() if key.count("-") == 1 and key.endswith("-int8")]),
             f"{min(litert):.1%}" if litert else "–",

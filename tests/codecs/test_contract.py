@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cutpoint.calibration.codecs import FittedCodec, fit_affine
 from cutpoint.calibration.klt import fit_klt
+from cutpoint.calibration.streams import for_streams
 from cutpoint.codecs import (
     Array,
     BitstreamError,
@@ -75,6 +76,11 @@ def _fitted(fit: Callable[..., FittedCodec]) -> CodecParts:
     )
 
 
+def _fit_delta(boundary: Boundary, samples: list[Tensors]) -> FittedCodec:
+    neighbours = [tuple((t + np.asarray(0.05, t.dtype)) for t in sample) for sample in samples]
+    return for_streams(fit_affine(boundary, samples), list(zip(samples, neighbours, strict=True)))
+
+
 def _quality() -> CodecParts:
     return CodecParts(PICTURE, PICTURE, ("low", "high"), config={"quality": [20, 90]})
 
@@ -86,6 +92,7 @@ FAMILIES: dict[str, tuple[Callable[[], CodecParts], Callable[[int], Tensors]]] =
     "webp": (_quality, picture),
     "affine": (lambda: _fitted(fit_affine), features),
     "klt": (lambda: _fitted(fit_klt), features),
+    "delta": (lambda: _fitted(_fit_delta), features),
 }
 
 

@@ -247,3 +247,27 @@ async def test_arguments_that_make_no_sense(bundle: Bundle, arguments: dict[str,
     with pytest.raises(InputError):
         async with Client(**{**given, **arguments}):  # type: ignore[arg-type]
             pass
+
+
+async def test_stream_sends_differences_and_survives_a_new_connection(bundle: Bundle) -> None:
+    server = EdgeServer(bundle, Settings(port=0))
+    await server.start()
+    delta = bundle.points[bundle.point_number("cut1-fp32-delta-fine")]
+    policy = StaticPolicy(delta, bundle.points[0])
+    frames = [picture(1, 4) for _ in range(12)]
+    async with Client(server.url, bundle, policy=policy, times=QUICK, objective=Objective(patience=1e6)) as client:
+        key = (await client.infer(frames[0])).bytes_sent
+        sizes = []
+        async for result in client.stream(frames, in_flight=1):
+            assert (result.source, label(result.outputs)) == ("edge", 1)
+            sizes.append(result.bytes_sent)
+            if len(sizes) == 6:  # the server's memory goes with the connection; the stream goes on
+                for connection in list(server._connections):
+                    await connection.close()
+                await until(lambda: not client.connected)
+                await until(lambda: client.connected)
+        assert sizes[0] == key
+        # One frame is lost to the broken connection's memory: refused, then sent again as a key frame.
+        assert sizes[6] > key
+        assert all(size < 0.75 * key for size in sizes[1:6] + sizes[7:])
+    await server.stop()

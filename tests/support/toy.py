@@ -122,7 +122,7 @@ def _codec_constants() -> dict[str, Any]:
     }
 
 
-def _tables() -> bytes:
+def _tables(differences: bool) -> bytes:
     def symbols(step: float) -> np.ndarray[Any, np.dtype[np.uint8]]:
         planes = []
         for seed in range(60):
@@ -132,7 +132,12 @@ def _tables() -> bytes:
         features = np.stack(planes).transpose(1, 0, 2).reshape(8, -1)
         return np.clip(np.round(features / step) + 128, 0, 255).astype(np.uint8)
 
-    return pack_tables([[EntropyModel.fit(symbols(step))] for step in _STEPS])
+    rows = [symbols(step) for step in _STEPS]
+    if differences:
+        # A stream that changes a little: every fourth symbol goes up or down by one.
+        rng = np.random.default_rng(1)
+        rows += [rng.choice(np.array([-1, 0, 0, 0, 0, 0, 0, 1], np.int8), row.shape) for row in rows]
+    return pack_tables([[EntropyModel.fit(row)] for row in rows])
 
 
 def toy_bundle(name: str = "toy", tail_repeats: int = 0) -> Bundle:
@@ -159,7 +164,8 @@ def toy_bundle(name: str = "toy", tail_repeats: int = 0) -> Bundle:
         "spans/1-2.fp32.onnx": ("server", _graph(tail_nodes, [_info(_FEATURES)], [_info(_SCORES)], tail_constants)),
         "codecs/1-affine.enc.onnx": ("device", _encoder()),
         "codecs/1-affine.dec.onnx": ("server", _decoder()),
-        "codecs/1-affine.tables": ("both", _tables()),
+        "codecs/1-affine.tables": ("both", _tables(differences=False)),
+        "codecs/1-delta.tables": ("both", _tables(differences=True)),
     }
 
     def span(start: int, end: int) -> Span:
@@ -183,16 +189,19 @@ def toy_bundle(name: str = "toy", tail_repeats: int = 0) -> Bundle:
             CodecEntry("0-jpeg", "jpeg", 0, 0, ("q30", "q90"), config={"quality": [30, 90]}),
             CodecEntry("0-webp", "webp", 0, 0, ("q30", "q90"), config={"quality": [30, 90]}),
             CodecEntry("1-raw", "raw", 1, 1, ("fp16", "exact")),
-            CodecEntry(
-                "1-affine",
-                "affine",
-                1,
-                1,
-                ("coarse", "fine"),
-                symbols=(_SYMBOLS,),
-                encoder=(GraphFile("onnx", "codecs/1-affine.enc.onnx"),),
-                decoder=(GraphFile("onnx", "codecs/1-affine.dec.onnx"),),
-                tables="codecs/1-affine.tables",
+            *(
+                CodecEntry(
+                    f"1-{codec}",
+                    codec,
+                    1,
+                    1,
+                    ("coarse", "fine"),
+                    symbols=(_SYMBOLS,),
+                    encoder=(GraphFile("onnx", "codecs/1-affine.enc.onnx"),),
+                    decoder=(GraphFile("onnx", "codecs/1-affine.dec.onnx"),),
+                    tables=f"codecs/1-{codec}.tables",
+                )
+                for codec in ("affine", "delta")
             ),
         ),
         points=(
@@ -202,6 +211,7 @@ def toy_bundle(name: str = "toy", tail_repeats: int = 0) -> Bundle:
             point("cut1-fp32-raw-exact", 1, "1-raw", 1, 512, 0.98),
             point("cut1-fp32-affine-coarse", 1, "1-affine", 0, 60, 0.90),
             point("cut1-fp32-affine-fine", 1, "1-affine", 1, 110, 0.98),
+            point("cut1-fp32-delta-fine", 1, "1-delta", 1, 111, 0.98),
         ),
         preprocessing=Preprocessing(height=SIDE, width=SIDE, scale=1.0),
     )

@@ -226,7 +226,9 @@ def _train(
         moved = teacher.distance(given, answers)
         warm = slope.warm.repeat(repeat) * teacher.distance(given, answers, _WARM)
         weight = _SQUARED * max(0.0, 1 - progress / _SQUARED_UNTIL)
-        value = (((moved + warm) / 2 + slope.rate.repeat(repeat) * bits) / slope.unit.repeat(repeat) + weight * squared).mean()
+        value = (
+            ((moved + warm) / 2 + slope.rate.repeat(repeat) * bits) / slope.unit.repeat(repeat) + weight * squared
+        ).mean()
         shown = {}
         for name, numbers in (("divergence", moved), ("bytes", bits / 8), ("squared", squared)):
             for anchor, number in enumerate(numbers.detach().reshape(repeat, ANCHORS).mean(0).tolist()):

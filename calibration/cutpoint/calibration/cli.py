@@ -108,6 +108,7 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     show_default=True,
     help=f"Of {', '.join(CODECS)}; {', '.join(TRAINED)} takes training.",
 )
+@click.option("--streams", is_flag=True, help="For video: code differences to earlier frames where that is smaller.")
 @click.option("--precisions", default=",".join(PRECISIONS), show_default=True, help="Of the device's spans.")
 @click.option("--runtimes", help="Of the heads: onnx, or onnx,tflite. Default: both for torch models, where possible.")
 @click.option(
@@ -178,6 +179,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         preprocessing=_preprocessing(options["preprocess"], options),
         cuts=_cuts(options["cuts"]),
         codecs=_list(options["codecs"]),
+        streams=options["streams"],
         precisions=_list(options["precisions"]),
         runtimes=_list(options["runtimes"]) if options["runtimes"] is not None else None,
         calibration_samples=options["calibration_samples"],

@@ -94,7 +94,8 @@ class PlaneHalf:
     def dead_zone(self) -> str:
         """The dead zone of every coefficient at this level, in steps."""
         row = self.graph.row(f"{self.key}/dead-zones", self.dead_zones, self.dead_zones.shape[1:])
-        contexts = self.spread(f"{self.key}/contexts", self.code.contexts.astype(np.int32))
+        contexts = self.spread(f"{self.key}/contexts", self.code.contexts)
+        contexts = self.graph.add("Cast", [contexts], f"{self.key}/indices", to=TensorProto.INT32)
         return self.graph.add("Gather", [row, contexts], f"{self.key}/dead-zone", axis=0)
 
     def transform(self, value: str, inverse: bool) -> str:

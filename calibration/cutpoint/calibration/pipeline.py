@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from importlib import metadata
 
 import msgspec
+import numpy as np
 import onnx
 
 from cutpoint.calibration.codecs import FittedCodec, fit_affine, picture_codec, raw_codec
@@ -29,6 +30,7 @@ from cutpoint.calibration.prepare import boundary0, check_faithful, make_preproc
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.sensitivity import SAMPLES, Divergence
 from cutpoint.calibration.settings import Settings
+from cutpoint.calibration.streams import for_streams, neighbour
 from cutpoint.calibration.tasks import Judge
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.codecs import Array
@@ -265,7 +267,8 @@ def _codecs(
             if boundary.index == 0 and data.preprocessing is not None:
                 fitted += [picture_codec(boundary, codec) for codec in ("jpeg", "webp") if codec in settings.codecs]
             if boundary.index > 0:
-                made = _Crossing(boundary, boundaries[-1], exported, data.calibration.tensors, work, key)
+                streams = settings.streams and data.preprocessing is not None
+                made = _Crossing(boundary, boundaries[-1], exported, data.calibration.tensors, streams, work, key)
                 fitted += [fit() for codec, fit in made.fits.items() if codec in settings.codecs]
             advance()
     return fitted
@@ -284,6 +287,7 @@ class _Crossing:
         end: Boundary,
         exported: ExportedSpans,
         samples: Sequence[Sequence[Array]],
+        streams: bool,
         work: WorkFolder,
         key: str,
     ) -> None:
@@ -291,15 +295,19 @@ class _Crossing:
         self._end = end
         self._exported = exported
         self._samples = samples
+        self._streams = streams
         self._work = work
-        self._key = digest(key, msgspec.json.encode(boundary))
+        self._key = digest(key, msgspec.json.encode(boundary), str(streams))
         self.fits = {
             "affine": partial(self._stored, "affine", self._affine),
             "klt": partial(self._stored, "klt", self._klt),
         }
 
     def _stored(self, codec: str, make: Callable[[], FittedCodec]) -> FittedCodec:
-        stored = self._work.get(codec, self._key, lambda: msgspec.msgpack.encode(make()))
+        def build() -> FittedCodec:
+            return for_streams(make(), self._frames) if self._streams else make()
+
+        stored = self._work.get(codec, self._key, lambda: msgspec.msgpack.encode(build()))
         return msgspec.msgpack.decode(stored, type=FittedCodec)
 
     def _affine(self) -> FittedCodec:
@@ -313,6 +321,13 @@ class _Crossing:
     def _tensors(self) -> list[tuple[Array, ...]]:
         head = self._span(0, self._boundary.index)
         return [head.run(sample) for sample in self._samples]
+
+    @cached_property
+    def _frames(self) -> list[tuple[tuple[Array, ...], tuple[Array, ...]]]:
+        """Neighbouring frames, at this boundary."""
+        head, rng = self._span(0, self._boundary.index), np.random.default_rng(0)
+        moved = (head.run([neighbour(sample[0], rng)]) for sample in self._samples)
+        return list(zip(self._tensors, moved, strict=True))
 
     def _span(self, start: int, end: int) -> Graph:
         (graph,) = (

@@ -32,6 +32,7 @@ class Settings:
         preprocessing: fields of `Preprocessing` other than the defaults; height and width default to the model's.
         cuts: how many cuts to keep at most, or the names of the cuts.
         codecs: of `CODECS`.
+        streams: make the codecs with symbols codecs for streams (`delta`), where the model takes pictures.
         precisions: of `PRECISIONS`, of the device's spans.
         runtimes: of `RUNTIMES`, for the heads. None: ``onnx``, and for torch models ``tflite`` too where the converter
             is installed and knows their layers.
@@ -56,6 +57,7 @@ class Settings:
     preprocessing: dict[str, Any] = field(default_factory=dict)
     cuts: int | tuple[str, ...] = 8
     codecs: tuple[str, ...] = tuple(codec for codec in CODECS if codec not in TRAINED)
+    streams: bool = False
     precisions: tuple[str, ...] = PRECISIONS
     runtimes: tuple[str, ...] | None = None
     calibration_samples: int = 100

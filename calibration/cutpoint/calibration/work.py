@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+from cutpoint.sdk.files import write_file
 
 __all__ = ["WorkFolder", "digest"]
 
@@ -46,16 +46,7 @@ class WorkFolder:
             self.reused += 1
             return file.read_bytes()
         data = make()
-        self.path.mkdir(parents=True, exist_ok=True)
-        # Renamed into place: an interruption leaves no half-written result behind.
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=".")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            os.replace(temporary, file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_file(file, data)
         return data
 
     def remove(self) -> None:

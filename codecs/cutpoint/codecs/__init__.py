@@ -1,12 +1,14 @@
 """Tensors ↔ symbols ↔ bytes: what happens between a boundary and the wire."""
 
 from cutpoint.codecs.codec import Codec, CodecParts, Transform, codec_ids, create_codec, register
+from cutpoint.codecs.delta import DeltaCodec, SymbolMemory, difference
 from cutpoint.codecs.entropy import EntropyModel
 from cutpoint.codecs.errors import (
     BitstreamError,
     CodecError,
     CoderUnavailable,
     CutpointError,
+    ReferenceLost,
     SymbolError,
     TableError,
 )
@@ -25,11 +27,14 @@ __all__ = [
     "CodecParts",
     "CoderUnavailable",
     "CutpointError",
+    "DeltaCodec",
     "EntropyModel",
     "JpegCodec",
     "RawCodec",
+    "ReferenceLost",
     "SymbolCodec",
     "SymbolError",
+    "SymbolMemory",
     "TableError",
     "TensorSpec",
     "Transform",
@@ -37,6 +42,7 @@ __all__ = [
     "check_tensors",
     "codec_ids",
     "create_codec",
+    "difference",
     "pack_tables",
     "register",
     "unpack_tables",

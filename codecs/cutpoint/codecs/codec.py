@@ -76,8 +76,7 @@ class Codec(ABC):
         Raises:
             CodecError: for tensors of another shape or type, or a level that is not there.
         """
-        self._check_level(level)
-        check_tensors(self.parts.source, tensors, f"codec {self.codec_id!r}")
+        self.check(tensors, level)
         return self._encode(tensors, level)
 
     def decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
@@ -89,6 +88,11 @@ class Codec(ABC):
         """
         self._check_level(level)
         return self._decode(data, level)
+
+    def check(self, tensors: Sequence[Array], level: int) -> None:
+        """Raises `CodecError` unless `encode` takes these."""
+        self._check_level(level)
+        check_tensors(self.parts.source, tensors, f"codec {self.codec_id!r}")
 
     @abstractmethod
     def _encode(self, tensors: Sequence[Array], level: int) -> bytes: ...

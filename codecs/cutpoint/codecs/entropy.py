@@ -113,6 +113,11 @@ class EntropyModel:
         return int(self._map.shape[1]) if self._map.ndim == 2 else None
 
     @property
+    def table_map(self) -> npt.NDArray[np.uint8]:
+        """The table of each channel, shape (channels,), or of each position, (channels, positions). A copy."""
+        return self._map.copy()
+
+    @property
     def tables(self) -> int:
         """How many tables there are."""
         return len(self._tables.frequencies)

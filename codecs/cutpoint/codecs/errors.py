@@ -3,6 +3,7 @@
 CutpointError
  ├── CodecError                a codec cannot do what was asked (unknown codec, level, tensor of another shape)
  │    ├── BitstreamError       bytes that no encoder wrote
+ │    │    └── ReferenceLost   a difference to a frame that is not here any more
  │    ├── TableError           entropy tables that are malformed, or symbols no tables can be fitted to
  │    ├── SymbolError          an array of symbols whose shape or type is not its model's
  │    └── CoderUnavailable     the entropy coder that was asked for by name is not on this machine
@@ -11,7 +12,15 @@ CutpointError
 
 from __future__ import annotations
 
-__all__ = ["BitstreamError", "CodecError", "CoderUnavailable", "CutpointError", "SymbolError", "TableError"]
+__all__ = [
+    "BitstreamError",
+    "CodecError",
+    "CoderUnavailable",
+    "CutpointError",
+    "ReferenceLost",
+    "SymbolError",
+    "TableError",
+]
 
 
 class CutpointError(Exception):
@@ -24,6 +33,10 @@ class CodecError(CutpointError):
 
 class BitstreamError(CodecError):
     """Bytes that no encoder wrote: truncated, damaged, or made with other tables."""
+
+
+class ReferenceLost(BitstreamError):
+    """A frame of a stream is coded as the difference to one that is not here any more: send a key frame."""
 
 
 class TableError(CodecError):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-import numpy as np
-
 from cutpoint.codecs.codec import Codec, CodecParts, register
 from cutpoint.codecs.entropy import EntropyModel
 from cutpoint.codecs.errors import BitstreamError, CodecError
@@ -74,11 +72,14 @@ class SymbolCodec(Codec):
     endian). A symbol tensor has shape (1, channels, …); the entropy model of a level sees it as (channels, positions).
     """
 
-    def __init__(self, parts: CodecParts) -> None:
+    def __init__(self, parts: CodecParts, models: Sequence[Sequence[EntropyModel]] | None = None) -> None:
         super().__init__(parts)
         if not parts.symbols:
             raise CodecError("a symbol codec needs at least one symbol tensor")
-        self._models = unpack_tables(parts.tables, len(parts.levels), len(parts.symbols))
+        self._models = models or unpack_tables(parts.tables, len(parts.levels), len(parts.symbols))
+        for row in self._models[: len(parts.levels)]:
+            if any(model.dtype != spec.dtype for model, spec in zip(row, parts.symbols, strict=True)):
+                raise CodecError("the entropy tables are for symbols of another type")
 
     def symbols(self, tensors: Sequence[Array], level: int) -> tuple[Array, ...]:
         """The symbols that `encode` would code, as `parts.symbols` describes."""
@@ -88,21 +89,24 @@ class SymbolCodec(Codec):
         check_tensors(self.parts.symbols, symbols, "encoder graph")
         return symbols
 
-    def _encode(self, tensors: Sequence[Array], level: int) -> bytes:
+    def encode_symbols(self, symbols: Sequence[Array], row: int) -> bytes:
+        """The streams of `symbols`, coded with row `row` of the tables."""
         streams = [
             model.encode(values.reshape(_rows(spec)))
-            for spec, model, values in zip(
-                self.parts.symbols, self._models[level], self.symbols(tensors, level), strict=True
-            )
+            for spec, model, values in zip(self.parts.symbols, self._models[row], symbols, strict=True)
         ]
         head = b"".join(_LENGTH.pack(len(stream)) + stream for stream in streams[:-1])
         return head + streams[-1]
 
-    def decode_symbols(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
-        """The symbols in `data`, as `parts.symbols` describes, before the decoder graph."""
+    def decode_symbols(self, data: bytes | memoryview, row: int) -> tuple[Array, ...]:
+        """The symbols in `data`, coded with row `row` of the tables, in the type of that row's models.
+
+        Raises:
+            BitstreamError: if no encoder wrote these bytes.
+        """
         view = memoryview(data)
         symbols = []
-        for i, (spec, model) in enumerate(zip(self.parts.symbols, self._models[level], strict=True)):
+        for i, (spec, model) in enumerate(zip(self.parts.symbols, self._models[row], strict=True)):
             length = len(view)
             if i < len(self.parts.symbols) - 1:
                 if len(view) < _LENGTH.size:
@@ -111,15 +115,21 @@ class SymbolCodec(Codec):
                 view = view[_LENGTH.size :]
                 if length > len(view):
                     raise BitstreamError(f"symbol tensor {i}: {length} bytes announced, {len(view)} there")
-            values = model.decode(bytes(view[:length]), _rows(spec))
-            symbols.append(np.asarray(values, dtype=spec.dtype).reshape(spec.shape))
+            symbols.append(model.decode(bytes(view[:length]), _rows(spec)).reshape(spec.shape))
             view = view[length:]
         return tuple(symbols)
 
-    def _decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
+    def reconstruct(self, symbols: Sequence[Array], level: int) -> tuple[Array, ...]:
+        """The tensors that `symbols` stand for: the decoder graph."""
         if self.parts.synthesis is None:
             raise CodecError("this machine has no decoder graph of the codec: it can only encode")
-        return self.parts.synthesis(self.decode_symbols(data, level), level)
+        return self.parts.synthesis(symbols, level)
+
+    def _encode(self, tensors: Sequence[Array], level: int) -> bytes:
+        return self.encode_symbols(self.symbols(tensors, level), level)
+
+    def _decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
+        return self.reconstruct(self.decode_symbols(data, level), level)
 
 
 def _variant(codec_id: str) -> type[SymbolCodec]:

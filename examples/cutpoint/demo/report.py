@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -15,6 +13,7 @@ from PIL import Image
 
 from cutpoint.demo.run import ChannelRun
 from cutpoint.demo.scenes import CLASSES, Scene
+from cutpoint.sdk.files import write_file
 
 __all__ = ["write_report"]
 
@@ -24,7 +23,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:.5rem 0 1rem;width:100%}
 th,td{text-align:right;padding:.25rem .6rem;border-bottom:1px solid #ddd}
-th:first-child,td:first-child{text-align:left} .points{font-size:12px;color:#555;text-align:left}
+th:first-child,td:first-child,th:last-child{text-align:left} .points{font-size:12px;color:#555;text-align:left}
 svg{width:100%;height:auto;background:#fafafa} figure{display:inline-block;margin:4px;text-align:center;font-size:12px}
 .key{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}
 """
@@ -34,7 +33,7 @@ def _plot(run: ChannelRun) -> str:
     """Latency of every request over time (logarithmic), above the link's rate."""
     low, high = 5.0, 10.0
     for each in run.runs:
-        high = max([high, *(request.latency_ms for request in each.requests)])
+        high = max([high, *(1.3 * request.latency_ms for request in each.requests)])
 
     def x(at: float) -> float:
         return _LEFT + (_WIDTH - _LEFT) * at / run.seconds
@@ -120,13 +119,4 @@ def write_report(
         "when it was due; a hollow one was not answered. Energy is an estimate from published constants.</p>"
         f"{sections}<h2>Pictures</h2>{''.join(_picture(scene) for scene in scenes[:12])}</html>"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_file(path, page.encode())

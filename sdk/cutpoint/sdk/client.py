@@ -8,7 +8,6 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ssl import SSLContext
 from types import TracebackType
@@ -17,29 +16,27 @@ from typing import Literal, Self, TypeVar
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import Channel, ChannelEstimator
+from cutpoint.sdk.device import SCALE_WEIGHT, Device, Input
 from cutpoint.sdk.download import download_bundle
-from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError, Refused
-from cutpoint.sdk.graphs import BundleGraphs
-from cutpoint.sdk.head import DeviceOutput, Head
+from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError, ReferenceGone, Refused
+from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.link import Link, LinkTimes
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.pictures import Picture
 from cutpoint.sdk.policy import Conditions, LatencyPolicy, Plan, Policy, StaticPolicy, admissible
 from cutpoint.sdk.protocol import IDLE, Result
 from cutpoint.sdk.result import InferenceResult, Timing
-from cutpoint.sdk.runtimes import Runtime, create_runtime
+from cutpoint.sdk.runtimes import Runtime
 
 __all__ = ["Client", "Mode"]
 
 Mode = Literal["auto", "device", "edge"]
-Input = Picture | tuple[Array, ...]
 T = TypeVar("T")
+#: Of a stream: by codec and level, the symbols of the last frame that the server answered.
+_References = dict[tuple[str | None, int], tuple[Array, ...]]
 
 #: Bytes that a result has beside its tensors; generous.
 _RESULT_OVERHEAD = 1 << 16
-#: Weight of a new sample in the scales of device and server.
-_SCALE_WEIGHT = 0.3
 #: Seconds below which hedging is not worth a thought: the event loop's own jitter.
 _LEAST_PATIENCE = 0.02
 
@@ -109,16 +106,12 @@ class Client:
         self._given_policy = policy
         self._token = token
         self._ssl = ssl
-        self._runtime = runtime
-        self._threads = threads
-        self._slowdown = slowdown
         self._times = times or LinkTimes()
         self._clock = clock
         self._rng = rng or random.Random()
-        self._executor = ThreadPoolExecutor(1, "cutpoint-device")
+        self._device = Device(runtime, threads, slowdown)
         self._estimator = ChannelEstimator()
         self._link: Link | None = None
-        self._device_scale = 1.0
         self._server_scale = 1.0
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -145,10 +138,7 @@ class Client:
         else:
             assert self._url is not None
             self.bundle = await download_bundle(self._url, token=self._token, ssl=self._ssl)
-        runtimes = await self._on_device(self._create_runtimes)
-        graphs = BundleGraphs(self.bundle, runtimes)
-        self._head = Head(graphs, self._stretch if self._slowdown > 1 else None)
-        points = tuple(point for point in self.bundle.points if graphs.supports(point))
+        points = await self._device.open(self.bundle)
         if not any(point.local for point in points):
             raise InputError(f"{self.bundle.origin}: no runtime here can run the whole model")
         chosen = admissible(points, self.objective.floor(self.bundle.manifest.task.uncut))
@@ -161,9 +151,7 @@ class Client:
             chosen = self._fallback.points
         self.policy: Policy = self._given_policy or LatencyPolicy(chosen)
         # A policy that says what it chooses from spares the device loading the rest.
-        needed = (*getattr(self.policy, "points", chosen), *self._fallback.points[:1])
-        await self._on_device(lambda: self._head.warm_up(needed))
-        await self._on_device(self._time_device)
+        await self._device.warm_up(getattr(self.policy, "points", chosen), self._fallback.points[0])
         if self._url is not None and self.mode != "device":
             last = self.bundle.manifest.boundaries[-1]
             self._link = Link(
@@ -186,13 +174,7 @@ class Client:
         """Closes the connection. Requests that still wait for the server are answered by the device, or fail."""
         if self._link is not None:
             await self._link.close()
-        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
-
-    def _create_runtimes(self) -> Sequence[Runtime]:
-        if not isinstance(self._runtime, str):
-            return self._runtime
-        runtimes = [create_runtime(self._runtime, self._threads)]
-        return runtimes if self._runtime == "onnx" else [*runtimes, create_runtime("onnx", self._threads)]
+        await self._device.close()
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -211,7 +193,7 @@ class Client:
         """What a decision made now would depend on."""
         channel: Channel | None = self._estimator.channel if self.connected else None
         server = self._link.server if self._link is not None else IDLE
-        return Conditions(channel, server, self._device_scale, self._server_scale)
+        return Conditions(channel, server, self._device.scale, self._server_scale)
 
     # -- inference -----------------------------------------------------------------------------------------------
 
@@ -229,22 +211,19 @@ class Client:
             LinkError, Refused: in mode `edge` only.
             GraphError, CodecError: if the bundle's files do not work here.
         """
+        return await self._infer(data, point, None)
+
+    async def _infer(self, data: Input, point: str | None, references: _References | None) -> InferenceResult:
         started = self._clock()
         if self.mode == "edge" and not self.connected:
             await self._wait_for_link(self.objective.deadline or self._times.connect)
         plan = self._plan(point)
+        reference = references.get((plan.point.codec, plan.point.level)) if references else None
+        output, tensors, prepare_ms = await self._device.compute(plan.point, data, reference)
         if plan.point.local:
-            tensors, prepare_ms = await self._on_device(lambda: self._prepare(data))
-            output = await self._on_device(lambda: self._compute(plan.point, tensors))
             return self._device_result(started, plan, output, prepare_ms)
-
-        def prepare_and_compute() -> tuple[tuple[Array, ...], float, DeviceOutput]:
-            tensors, prepare_ms = self._prepare(data)
-            return tensors, prepare_ms, self._compute(plan.point, tensors)
-
-        tensors, prepare_ms, output = await self._on_device(prepare_and_compute)
         sent: list[int] = []
-        asking = self._ask(plan.point, output, started, sent)
+        asking = self._ask(plan.point, tensors, output, started, sent, references)
         if self.mode == "edge":
             asked = await self._within_deadline(asking, started)
             return self._edge_result(started, plan, output, prepare_ms, asked, hedged=False)
@@ -252,7 +231,7 @@ class Client:
         fallback = self._fallback.choose(self.conditions)
 
         async def on_device() -> DeviceOutput:
-            return await self._on_device(lambda: self._compute(fallback.point, tensors))
+            return (await self._device.compute(fallback.point, tensors))[0]
 
         answer = await first_answer(asking, on_device, self._patience(plan, fallback, started))
         if answer.edge is not None:
@@ -275,7 +254,8 @@ class Client:
         """Answers a sequence of inputs, in their order.
 
         Args:
-            frames: pictures or tensors, as for `infer`. An ordinary iterable is advanced in a thread.
+            frames: pictures or tensors, as for `infer`. An ordinary iterable is advanced in a thread. At points whose
+                codec is for streams, what the last answered frame had already is not sent again.
             in_flight: how many may be under way at a time.
 
         Raises:
@@ -284,10 +264,11 @@ class Client:
         if in_flight < 1:
             raise InputError(f"in_flight must be at least 1, not {in_flight}")
         source = frames if isinstance(frames, AsyncIterable) else _in_thread(iter(frames))
+        references: _References = {}
         tasks: deque[asyncio.Task[InferenceResult]] = deque()
         try:
             async for frame in source:
-                tasks.append(asyncio.create_task(self.infer(frame)))
+                tasks.append(asyncio.create_task(self._infer(frame, None, references)))
                 while len(tasks) >= in_flight or (tasks and tasks[0].done()):
                     yield await tasks[0]
                     tasks.popleft()
@@ -311,40 +292,40 @@ class Client:
         fallback = self._fallback.choose(conditions).point
         return StaticPolicy(point, point if self.mode == "edge" else fallback).choose(conditions)
 
-    def _prepare(self, data: Input) -> tuple[tuple[Array, ...], float]:
-        started = time.perf_counter()
-        return self._head.prepare(data), (time.perf_counter() - started) * 1e3
-
-    def _compute(self, point: Point, tensors: tuple[Array, ...]) -> DeviceOutput:
-        output = self._head.run(point, tensors)
-        expected = point.measured.device_ms + point.measured.encode_ms
-        if expected > 0.1:  # less is mostly the call itself
-            ratio = (output.head_ms + output.encode_ms) / expected
-            self._device_scale += _SCALE_WEIGHT * (ratio - self._device_scale)
-        return output
-
-    def _time_device(self) -> None:
-        """Takes the speed of this device from one run of the whole model, so that the first plan is not a guess."""
-        point = self._fallback.points[0]
-        output = self._head.run(point, self._head.zeros())
-        self._device_scale = output.head_ms / max(point.measured.device_ms, 1e-3)
-
-    async def _ask(self, point: Point, output: DeviceOutput, started: float, sent: list[int]) -> _Asked:
-        assert self._link is not None
-        assert output.payload is not None
+    async def _ask(
+        self,
+        point: Point,
+        tensors: tuple[Array, ...],
+        output: DeviceOutput,
+        started: float,
+        sent: list[int],
+        references: _References | None,
+    ) -> _Asked:
         asked_at = self._clock()
-        budget = 0.0
-        if self.objective.deadline is not None:
-            budget = self.objective.deadline - (asked_at - started)
-            if budget <= 0:
-                raise DeadlineExceeded(f"the deadline passed on the device, before anything was sent for {point.id}")
-        result = await self._link.request(self.bundle.point_number(point.id), output.payload, budget, sent)
+        try:
+            result = await self._send(point, output, started, sent)
+        except ReferenceGone:
+            # The server keeps a few frames, and none beyond a connection: start the stream anew.
+            output, *_ = await self._device.compute(point, tensors)
+            result = await self._send(point, output, started, sent)
+        if references is not None and output.symbols is not None:
+            references[point.codec, point.level] = output.symbols
         timings = result.timings
         expected = point.measured.tail_ms + point.measured.decode_ms
         if expected > 0.1:
             ratio = (timings.tail_ms + timings.decode_ms) / expected
-            self._server_scale += _SCALE_WEIGHT * (ratio - self._server_scale)
+            self._server_scale += SCALE_WEIGHT * (ratio - self._server_scale)
         return _Asked(result, sum(sent), (self._clock() - asked_at) * 1e3)
+
+    async def _send(self, point: Point, output: DeviceOutput, started: float, sent: list[int]) -> Result:
+        assert self._link is not None
+        assert output.payload is not None
+        budget = 0.0
+        if self.objective.deadline is not None:
+            budget = self.objective.deadline - (self._clock() - started)
+            if budget <= 0:
+                raise DeadlineExceeded(f"the deadline passed on the device, before anything was sent for {point.id}")
+        return await self._link.request(self.bundle.point_number(point.id), output.payload, budget, sent)
 
     def _patience(self, plan: Plan, fallback: Plan, started: float) -> float:
         """Seconds from now after which the device starts on its own answer."""
@@ -404,15 +385,6 @@ class Client:
         total = (self._clock() - started) * 1e3
         timing = Timing(total=total, prepare=prepare_ms, head=output.head_ms)
         return InferenceResult(output.outputs, done.point, "device", timing, bytes_sent, plan or done, fallback, hedged)
-
-    # -- the device's thread -------------------------------------------------------------------------------------
-
-    async def _on_device(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-    def _stretch(self, processor_seconds: float, wall_seconds: float) -> None:
-        # From processor time: what other processes take from this machine is not the emulated device's affair.
-        time.sleep(max(0.0, processor_seconds * self._slowdown - wall_seconds))
 
 
 async def _in_thread(iterator: Iterator[T]) -> AsyncIterator[T]:

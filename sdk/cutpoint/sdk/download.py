@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from pathlib import Path
 from ssl import SSLContext
 
@@ -14,6 +13,7 @@ from yarl import URL
 
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import AuthenticationFailed, BundleError, LinkError
+from cutpoint.sdk.files import write_file
 
 __all__ = ["BundleOffer", "cache_folder", "download_bundle"]
 
@@ -86,7 +86,7 @@ async def download_bundle(
     bundle = await asyncio.to_thread(Bundle.from_bytes, data, url)
     if bundle.hash != offer.hash:
         raise BundleError(f"{url}: sent bundle {bundle.hash[:12]}…, announced {offer.hash[:12]}…")
-    await asyncio.to_thread(_keep, path, data)
+    await asyncio.to_thread(write_file, path, data)
     return bundle
 
 
@@ -102,15 +102,3 @@ async def _get(session: aiohttp.ClientSession, url: URL, ssl: SSLContext | None,
             if len(data) > limit:
                 raise BundleError(f"{url}: sends more than the {limit} bytes it announced")
         return bytes(data)
-
-
-def _keep(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".download.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

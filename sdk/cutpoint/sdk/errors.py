@@ -17,6 +17,7 @@ CutpointError
       ├── BadRequest                bad_request
       ├── UnknownPoint              unknown_point
       ├── BadPayload                bad_payload
+      ├── ReferenceGone             reference_lost
       ├── TooLarge                  too_large
       ├── Overloaded                overloaded
       ├── DeadlineExceeded          deadline_exceeded
@@ -47,6 +48,7 @@ __all__ = [
     "LocalProtocolError",
     "Overloaded",
     "ProtocolError",
+    "ReferenceGone",
     "Refused",
     "RemoteProtocolError",
     "RuntimeUnavailable",
@@ -149,6 +151,12 @@ class BadPayload(Refused):
     """The payload does not decode: damaged, truncated, or of another size than announced."""
 
     code = "bad_payload"
+
+
+class ReferenceGone(Refused):
+    """A frame of a stream refers to one that the server has not kept. The client sends a key frame by itself."""
+
+    code = "reference_lost"
 
 
 class TooLarge(Refused):

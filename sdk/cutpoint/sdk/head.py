@@ -8,7 +8,7 @@ from time import perf_counter, thread_time
 
 import numpy as np
 
-from cutpoint.codecs import Array
+from cutpoint.codecs import Array, DeltaCodec
 from cutpoint.sdk.bundle import Point
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.graphs import BundleGraphs
@@ -23,6 +23,7 @@ class DeviceOutput:
 
     Attributes:
         payload: the bytes to send; None for a local point.
+        symbols: what the payload stands for, where the codec can refer to it later; None otherwise.
         outputs: the model's outputs; None unless the point is local.
         head_ms: time in the head, or the whole model.
         encode_ms: time in the codec.
@@ -32,6 +33,7 @@ class DeviceOutput:
     outputs: tuple[Array, ...] | None
     head_ms: float
     encode_ms: float
+    symbols: tuple[Array, ...] | None = None
 
 
 class Head:
@@ -69,12 +71,13 @@ class Head:
             raise InputError(f"{given} given, but the bundle takes {_describe(specs)}")
         return data
 
-    def run(self, point: Point, tensors: tuple[Array, ...]) -> DeviceOutput:
+    def run(self, point: Point, tensors: tuple[Array, ...], reference: tuple[Array, ...] | None = None) -> DeviceOutput:
         """The device's share of `point`.
 
         Args:
             point: any point of the bundle.
             tensors: of boundary 0, as `prepare` gives them.
+            reference: symbols of an earlier frame that the server has; of use to codecs for streams only.
 
         Raises:
             GraphError, CodecError, BundleError: if the bundle's files do not work here.
@@ -88,9 +91,14 @@ class Head:
             head_ms = 0.0
         if point.codec is None:
             return DeviceOutput(None, tensors, head_ms, 0.0)
-        payload = self._graphs.codec(point.codec).encode(tensors, point.level)
+        codec = self._graphs.codec(point.codec)
+        symbols = None
+        if isinstance(codec, DeltaCodec):
+            payload, symbols = codec.encode_frame(tensors, point.level, reference)
+        else:
+            payload = codec.encode(tensors, point.level)
         _, encode_ms = self._lap(started)
-        return DeviceOutput(payload, None, head_ms, encode_ms)
+        return DeviceOutput(payload, None, head_ms, encode_ms, symbols)
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
         """Loads and runs every graph and codec that `points` need once, on zeros, at this machine's own speed."""

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from cutpoint.codecs import Array, CodecError
+from cutpoint.codecs import Array, CodecError, DeltaCodec, SymbolMemory
 from cutpoint.sdk.bundle import Point
 from cutpoint.sdk.graphs import BundleGraphs
 
@@ -34,10 +34,16 @@ class Tail:
         self._graphs = graphs
         self._manifest = graphs.bundle.manifest
 
-    def run(self, point: Point, payload: bytes | memoryview) -> TailOutput:
+    def run(self, point: Point, payload: bytes | memoryview, memory: SymbolMemory | None = None) -> TailOutput:
         """The server's share of `point`.
 
+        Args:
+            point: any point of the bundle that is not local.
+            payload: what the device's codec wrote.
+            memory: earlier frames of the client's stream; this one is added to it.
+
         Raises:
+            ReferenceLost: if the payload refers to a frame that the memory does not hold.
             BitstreamError: if the payload is not an encoder's.
             CodecError: if the point is local.
             GraphError, BundleError: if the bundle's files do not work here.
@@ -45,7 +51,12 @@ class Tail:
         if point.codec is None or point.tail_precision is None:
             raise CodecError(f"point {point.id!r} is computed on the device alone")
         started = perf_counter()
-        tensors = self._graphs.codec(point.codec).decode(payload, point.level)
+        codec = self._graphs.codec(point.codec)
+        if memory is not None and isinstance(codec, DeltaCodec):
+            tensors, symbols = codec.decode_frame(payload, point.level, memory)
+            memory.remember(symbols)
+        else:
+            tensors = codec.decode(payload, point.level)
         decoded = perf_counter()
         outputs = self._graphs.span(point.end, self._manifest.last, point.tail_precision).run(tensors)
         done = perf_counter()

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from cutpoint.codecs import ReferenceLost, SymbolMemory
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import BitstreamError, CutpointError, LocalProtocolError, Refused, RemoteProtocolError
 from cutpoint.sdk.protocol import (
@@ -88,6 +89,7 @@ class ClientConnection:
         self._clock = clock
         self._connection = Connection(Role.SERVER, settings.limits.frame, max_payload)
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._memory = SymbolMemory()
 
     async def idle(self) -> None:
         """Returns when every request is answered."""
@@ -206,7 +208,7 @@ class ClientConnection:
             if self._state().draining:
                 answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
             else:
-                outcome = await self._engine.submit(point, request.payload, request.budget)
+                outcome = await self._engine.submit(point, request.payload, request.budget, self._memory)
                 output = outcome.output
                 self._metrics.queue.observe(outcome.queue_ms / 1e3)
                 self._metrics.decode.observe(output.decode_ms / 1e3)
@@ -219,6 +221,8 @@ class ClientConnection:
             answer = Error(request.request_id, "cancelled", "cancelled")
         except Refused as error:
             answer = Error(request.request_id, error.code, str(error), error.retry_after)
+        except ReferenceLost as error:
+            answer = Error(request.request_id, "reference_lost", str(error))
         except BitstreamError as error:
             answer = Error(request.request_id, "bad_payload", str(error))
         except CutpointError as error:

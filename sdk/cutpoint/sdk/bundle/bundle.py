@@ -28,6 +28,7 @@ from cutpoint.sdk.bundle.manifest import (
     encode_manifest,
 )
 from cutpoint.sdk.errors import BundleError
+from cutpoint.sdk.files import write_file
 
 __all__ = ["Bundle"]
 
@@ -310,17 +311,7 @@ class Bundle:
                 raise BundleError(f"{path} is a folder, but not a bundle: it is left alone")
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".cutpoint":
-            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(self.to_bytes())
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(temporary, 0o644)
-                os.replace(temporary, path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            write_file(path, self.to_bytes())
             return
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:

@@ -49,7 +49,10 @@ def infer(
     top: int,
     as_json: bool,
 ) -> None:
-    """Classify IMAGES with BUNDLE: on this device, or with the server's help."""
+    """Run IMAGES through BUNDLE: on this device, or with the server's help.
+
+    Prints the best classes; for models that do not classify, the shapes of the outputs.
+    """
     if server is None and mode != "device":
         raise click.UsageError("give --server URL, or --mode device to compute here alone")
     client = Client(
@@ -68,7 +71,7 @@ async def _run(client: Client, images: tuple[Path, ...], point: str | None, top:
     failed: list[InputError] = []
     table = Table("image", "answer", "point", "source", "bytes", "ms", box=None)
     async with client:
-        labels = client.bundle.manifest.task.labels
+        task = client.bundle.manifest.task
         for image in images:
             try:
                 result = await client.infer(image, point=point)
@@ -76,11 +79,14 @@ async def _run(client: Client, images: tuple[Path, ...], point: str | None, top:
                 failed.append(error)
                 click.echo(f"error: {error}", err=True)
                 continue
-            best = top_classes(result.outputs[0], labels, top)
+            classes = task.kind == "classification"
+            best = top_classes(result.outputs[0], task.labels, top) if classes else []
             if as_json:
                 click.echo(json.dumps(_as_json(image, best, result), ensure_ascii=False))
             else:
                 answer = ", ".join(f"{label} {score:.2f}" for label, score in best)
+                if not classes:
+                    answer = ", ".join(f"{tensor.dtype}{list(tensor.shape)}" for tensor in result.outputs)
                 row = [answer, result.point.id, result.source, str(result.bytes_sent), f"{result.timing.total:.1f}"]
                 table.add_row(image.name, *row)
     if table.row_count:

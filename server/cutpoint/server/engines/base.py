@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from cutpoint.codecs import SymbolMemory
 from cutpoint.sdk.bundle import Point
 from cutpoint.sdk.tail import TailOutput
 
@@ -22,13 +23,14 @@ class Outcome:
 class Engine(Protocol):
     """Computes tails. Cancelling the task that awaits `submit` frees the work, as far as it has not begun."""
 
-    async def submit(self, point: Point, payload: bytes, budget: float) -> Outcome:
+    async def submit(self, point: Point, payload: bytes, budget: float, memory: SymbolMemory) -> Outcome:
         """Decodes `payload` and runs the tail.
 
         Args:
             point: its point.
             payload: what the client's codec wrote.
             budget: seconds until the answer is of no use; 0 for no limit. Work that has not begun by then is dropped.
+            memory: earlier frames of the client's stream.
 
         Raises:
             BitstreamError, CodecError, GraphError: if the payload or the graphs do not work.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from cutpoint.codecs import SymbolMemory
 from cutpoint.sdk.bundle import Point
 from cutpoint.sdk.errors import DeadlineExceeded, Overloaded
 from cutpoint.sdk.tail import Tail
@@ -40,7 +41,7 @@ class LocalEngine:
         waiting = max(0, self._pending - self._threads + 1)
         return waiting * self._service_ms / self._threads
 
-    async def submit(self, point: Point, payload: bytes, budget: float) -> Outcome:
+    async def submit(self, point: Point, payload: bytes, budget: float, memory: SymbolMemory) -> Outcome:
         if self._pending >= self._max_queue + self._threads:
             retry_after = max(0.1, self.queue_ms() / 1e3)
             raise Overloaded(f"{self._max_queue} requests are waiting, which is the server's limit", retry_after)
@@ -50,7 +51,7 @@ class LocalEngine:
             waited = self._clock() - arrived
             if budget and waited >= budget:
                 raise DeadlineExceeded(f"waited {waited * 1e3:.0f} ms for a worker, longer than the request's budget")
-            return Outcome(self._tail.run(point, payload), waited * 1e3)
+            return Outcome(self._tail.run(point, payload, memory), waited * 1e3)
 
         self._pending += 1
         try:

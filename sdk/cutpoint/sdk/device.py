@@ -1,0 +1,115 @@
+"""The device's one worker thread: it prepares pictures and computes heads, and learns how fast it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from cutpoint.codecs import Array
+from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.head import DeviceOutput, Head
+from cutpoint.sdk.pictures import Picture
+from cutpoint.sdk.runtimes import Runtime, create_runtime
+
+__all__ = ["SCALE_WEIGHT", "Device", "Input"]
+
+T = TypeVar("T")
+
+#: What a request may be about: a picture, or the tensors of boundary 0.
+Input = Picture | tuple[Array, ...]
+#: Weight of a new sample in the scales of device and server.
+SCALE_WEIGHT = 0.3
+#: Milliseconds below which a time says more about the call than about the work.
+_MEASURABLE_MS = 0.1
+
+
+class Device:
+    """Computes the device's share of requests, one at a time, outside the event loop.
+
+    Args:
+        runtime: name for `create_runtime`, or runtimes, best first. onnxruntime stands behind any named one.
+        threads: of the runtime, within one call.
+        slowdown: emulates a device this many times slower by waiting; 1 for no emulation.
+
+    Attributes:
+        scale: how many times slower than in calibration this device computes.
+    """
+
+    def __init__(self, runtime: str | Sequence[Runtime], threads: int, slowdown: float) -> None:
+        self._runtime = runtime
+        self._threads = threads
+        self._slowdown = slowdown
+        self._executor = ThreadPoolExecutor(1, "cutpoint-device")
+        self.scale = 1.0
+
+    async def open(self, bundle: Bundle) -> tuple[Point, ...]:
+        """Gets ready for `bundle`, and returns the points that can run here.
+
+        Raises:
+            RuntimeUnavailable: if the runtime is not installed.
+        """
+        runtimes = await self._run(self._create_runtimes)
+        graphs = BundleGraphs(bundle, runtimes)
+        self._head = Head(graphs, self._stretch if self._slowdown > 1 else None)
+        return tuple(point for point in bundle.points if graphs.supports(point))
+
+    async def warm_up(self, points: Sequence[Point], local: Point) -> None:
+        """Loads what `points` need, and takes the device's speed from running `local`, so that no plan is a guess."""
+
+        def work() -> None:
+            self._head.warm_up((*points, local))
+            times = sorted(self._head.run(local, self._head.zeros()).head_ms for _ in range(3))
+            self.scale = times[1] / max(local.measured.device_ms, 1e-3)
+
+        await self._run(work)
+
+    async def compute(
+        self, point: Point, data: Input, reference: tuple[Array, ...] | None = None
+    ) -> tuple[DeviceOutput, tuple[Array, ...], float]:
+        """The device's share of `point`.
+
+        Args:
+            point: any point that can run here.
+            data: a picture, or the tensors of boundary 0.
+            reference: symbols of an earlier frame of the stream that the server has.
+
+        Returns:
+            What came of it, the tensors of boundary 0, and the milliseconds it took to make them.
+
+        Raises:
+            InputError: if `data` is not what the bundle takes.
+            GraphError, CodecError, BundleError: if the bundle's files do not work here.
+        """
+
+        def work() -> tuple[DeviceOutput, tuple[Array, ...], float]:
+            started = time.perf_counter()
+            tensors = self._head.prepare(data)
+            prepare_ms = (time.perf_counter() - started) * 1e3
+            output = self._head.run(point, tensors, reference)
+            expected = point.measured.device_ms + point.measured.encode_ms
+            if expected > _MEASURABLE_MS:
+                self.scale += SCALE_WEIGHT * ((output.head_ms + output.encode_ms) / expected - self.scale)
+            return output, tensors, prepare_ms
+
+        return await self._run(work)
+
+    async def close(self) -> None:
+        """Waits for the work that has begun; what has not is dropped."""
+        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+
+    def _create_runtimes(self) -> Sequence[Runtime]:
+        if not isinstance(self._runtime, str):
+            return self._runtime
+        runtimes = [create_runtime(self._runtime, self._threads)]
+        return runtimes if self._runtime == "onnx" else [*runtimes, create_runtime("onnx", self._threads)]
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _stretch(self, processor_seconds: float, wall_seconds: float) -> None:
+        # From processor time: what other processes take from this machine is not the emulated device's affair.
+        time.sleep(max(0.0, processor_seconds * self._slowdown - wall_seconds))

@@ -1,0 +1,252 @@
+"""Bytes against accuracy for every codec family at several cuts, beside what apps send today.
+
+MobileNetV2 and DeiT-tiny, calibrated on one set of photographs and measured on another with the code that serves
+requests. The references are JPEG and WebP (method 6) of the picture, and 8-bit features through zstd -9 at the same
+cut.
+
+Needs the shared data (see tests/conftest.py) and takes about a quarter of an hour on two cores;
+`CUTPOINT_BENCH_PHOTOGRAPHS` sets how many evaluation photographs are used instead of all. A run with all of them draws
+`docs/rate-accuracy.svg`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zstandard
+from PIL import Image
+from rich.table import Table
+from tests.bench._plot import Curve, draw
+from tests.support.torch_models import shared_root
+
+from cutpoint.calibration.data import Samples, load_samples, open_dataset, shuffled
+from cutpoint.calibration.pipeline import run_calibration
+from cutpoint.calibration.progress import SilentReporter
+from cutpoint.calibration.settings import Settings
+from cutpoint.codecs import Array
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.runtimes import Graph, create_runtime
+
+__all__ = ["FAMILIES", "TITLE", "run", "table"]
+
+TITLE = "rate and accuracy"
+#: The families that are measured at every cut.
+FAMILIES = ("affine", "klt")
+#: Loss of accuracy at which sizes are compared.
+LOSS = 0.01
+
+_ALL = 911
+_CALIBRATION = 300
+_QUALITIES = {"jpeg": (10, 25, 50, 75, 88), "webp": (5, 15, 35, 60, 80, 90)}
+_PLOT = Path(__file__).parents[2] / "docs" / "rate-accuracy.svg"
+
+Row = dict[str, Any]
+
+
+def _networks() -> dict[str, dict[str, Any]]:
+    imagenet = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    return {
+        "MobileNetV2": {
+            "model": "mobilenet_v2_1.0_224.onnx",
+            "preprocessing": {"resize": 256, "scale": 1 / 128, "mean": [1, 1, 1]},
+            "cuts": ("t66", "t86", "t99", "t126", "t146"),
+        },
+        "DeiT-tiny": {
+            "model": "deit_tiny_patch16_224.onnx",
+            "preprocessing": {"resize": 256, "interpolation": "bicubic", **imagenet},
+            "cuts": tuple(f"/blocks/blocks.{block}/Add_1_output_0" for block in (2, 5, 8)),
+        },
+    }
+
+
+def run() -> dict[str, Any]:
+    """Calibrates and measures both networks."""
+    count = int(os.environ.get("CUTPOINT_BENCH_PHOTOGRAPHS", _ALL))
+    with tempfile.TemporaryDirectory(prefix="cutpoint-") as folder:
+        networks = [_network(name, count, Path(folder) / name, **settings) for name, settings in _networks().items()]
+    result = {"photographs": count, "calibration": _CALIBRATION, "networks": networks}
+    if count >= _ALL:
+        _PLOT.write_text(plot(result))
+    return result
+
+
+def _network(
+    name: str, count: int, out: Path, model: str, preprocessing: dict[str, Any], cuts: tuple[str, ...]
+) -> dict[str, Any]:
+    shared = shared_root()
+    images = shared / "images"
+    settings = Settings(
+        str(shared / "models" / model),
+        images / "imagenet-calibration",
+        out,
+        evaluation=images / "imagenet-evaluation",
+        preprocessing=preprocessing,
+        cuts=cuts,
+        codecs=FAMILIES,
+        precisions=("fp32",),
+        runtimes=("onnx",),
+        calibration_samples=_CALIBRATION,
+        samples=count,
+    )
+    bundle = run_calibration(settings, SilentReporter()).bundle
+    sources = shuffled(open_dataset(settings.evaluation or settings.data).sources)
+    manifest = bundle.manifest
+    samples = load_samples(sources, count, manifest.boundaries[0].tensors, manifest.preprocessing)
+    graphs = BundleGraphs(bundle, [create_runtime("onnx")])
+    return {
+        "name": name,
+        "uncut": manifest.task.uncut,
+        "pictures": {codec: _pictures(graphs, samples, codec) for codec in _QUALITIES},
+        "cuts": [_cut(bundle, graphs, samples, index, label) for index, label in enumerate(cuts, start=1)],
+    }
+
+
+def _parallel(work: Callable[[int], Any], count: int) -> list[Any]:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(work, range(count)))
+
+
+def _pictures(graphs: BundleGraphs, samples: Samples, codec: str) -> list[Row]:
+    """Curve of a picture codec, the smallest first."""
+    model = graphs.span(0, graphs.bundle.manifest.last, "fp32")
+    return [_picture_point(model, samples, codec, quality) for quality in _QUALITIES[codec]]
+
+
+def _picture_point(model: Graph, samples: Samples, codec: str, quality: int) -> Row:
+    options = {"method": 6} if codec == "webp" else {"optimize": True, "subsampling": "4:2:0"}
+
+    def one(number: int) -> tuple[int, bool]:
+        buffer = io.BytesIO()
+        Image.fromarray(samples.tensors[number][0][0]).save(buffer, codec.upper(), quality=quality, **options)
+        with Image.open(buffer) as picture:
+            pixels = np.asarray(picture.convert("RGB"))[None]
+        scores = model.run([pixels])[0]
+        return len(buffer.getvalue()), int(scores.argmax()) == samples.sources[number].label
+
+    sizes, right = zip(*_parallel(one, len(samples.tensors)), strict=True)
+    return {"level": f"q{quality}", "bytes": float(np.mean(sizes)), "metric": float(np.mean(right))}
+
+
+def _cut(bundle: Bundle, graphs: BundleGraphs, samples: Samples, index: int, label: str) -> dict[str, Any]:
+    manifest = bundle.manifest
+    whole = bundle.points[bundle.point_number(f"cut{manifest.last}-fp32")].measured.device_ms
+    curves: dict[str, list[Row]] = {}
+    for point in bundle.points:
+        if point.start != index or point.codec is None:
+            continue
+        codec = bundle.codec(point.codec)
+        found = point.measured
+        curves.setdefault(codec.codec, []).append(
+            {
+                "level": codec.levels[point.level],
+                "bytes": found.bytes_mean,
+                "metric": found.metric,
+                "share": (found.device_ms + found.encode_ms) / whole,
+                "encode_ms": found.encode_ms,
+                "decode_ms": found.decode_ms,
+            }
+        )
+    boundary = manifest.boundaries[index]
+    return {
+        "label": label,
+        "shape": list(boundary.tensors[0].shape[1:]),
+        "macs": boundary.macs / manifest.boundaries[-1].macs,
+        "int8_zstd": _int8_zstd(graphs, samples, index),
+        "curves": curves,
+    }
+
+
+def _int8_zstd(graphs: BundleGraphs, samples: Samples, index: int) -> dict[str, float]:
+    """Mean bytes of 8-bit features behind zstd -9, with ranges per channel (`affine`) and with one range."""
+    head = graphs.span(0, index, "fp32")
+    affine: Any = graphs.codec(f"{index}-affine")
+    top = max(float(np.abs(head.run(sample)[0]).max()) for sample in samples.tensors[:100])
+
+    def packed(values: Array) -> int:
+        return len(zstandard.ZstdCompressor(level=9).compress(np.ascontiguousarray(values).tobytes()))
+
+    def one(number: int) -> tuple[int, int]:
+        crossing = head.run(samples.tensors[number])
+        (symbols,) = affine.symbols(crossing, 2)
+        single = np.clip(np.rint(crossing[0] * (127 / top)), -127, 127).astype(np.int8)
+        return packed(symbols), packed(single)
+
+    channels, single = zip(*_parallel(one, len(samples.tensors)), strict=True)
+    return {"per_channel": float(np.mean(channels)), "per_tensor": float(np.mean(single))}
+
+
+def bytes_at(curve: Sequence[Row], metric: float) -> float | None:
+    """The size at which a curve first reaches `metric`: logarithm of bytes, interpolated. None where it does not."""
+    before: Row | None = None
+    for row in curve:
+        if row["metric"] >= metric:
+            if before is None:
+                return float(row["bytes"])
+            share = (metric - before["metric"]) / (row["metric"] - before["metric"])
+            return float(np.exp(np.log(before["bytes"]) * (1 - share) + np.log(row["bytes"]) * share))
+        before = row
+    return None
+
+
+def _ratio(size: float | None, reference: float | None) -> str:
+    return "–" if size is None or reference is None else f"1/{reference / size:.1f}"
+
+
+def _size(size: float | None) -> str:
+    return "–" if size is None else f"{size:,.0f}"
+
+
+def table(result: dict[str, Any]) -> Table:
+    """A row per cut and family: the curve, and sizes at one point of accuracy lost beside the references'."""
+    out = Table(title=f"{TITLE}: {result['photographs']} photographs, sizes compared at {100 * LOSS:.0f} point lost")
+    for column in ("cut", "device", "codec", "bytes → top-1 %", "bytes", "of int8+zstd", "of WebP"):
+        out.add_column(column, justify="right" if column in ("device", "bytes", "of int8+zstd", "of WebP") else "left")
+    for network in result["networks"]:
+        wanted = network["uncut"] - LOSS
+        out.add_section()
+        out.add_row(f"{network['name']}, uncut {network['uncut']:.1%}")
+        webp = bytes_at(network["pictures"]["webp"], wanted)
+        for codec, curve in network["pictures"].items():
+            out.add_row("0", "–", codec, _points(curve), _size(bytes_at(curve, wanted)), "", "")
+        for cut in network["cuts"]:
+            shape = "×".join(map(str, cut["shape"]))
+            int8 = cut["int8_zstd"]["per_tensor"]
+            for codec, curve in cut["curves"].items():
+                size = bytes_at(curve, wanted)
+                share = f"{np.median([row['share'] for row in curve]):.0%}"
+                ratios = (_ratio(size, int8), _ratio(size, webp))
+                out.add_row(f"{cut['label']} ({shape})", share, codec, _points(curve), _size(size), *ratios)
+            out.add_row("", "", "int8+zstd", "", _size(int8), "", "")
+    return out
+
+
+def _points(curve: Sequence[Row]) -> str:
+    return ", ".join(f"{row['bytes']:,.0f} → {100 * row['metric']:.1f}" for row in curve)
+
+
+def plot(result: dict[str, Any]) -> str:
+    """The curves as an SVG, a panel per network."""
+    panels = []
+    for network in result["networks"]:
+        curve = partial(_curve, uncut=network["uncut"])
+        curves = [curve(name, rows, dashed=True) for name, rows in network["pictures"].items()]
+        for cut in network["cuts"]:
+            for codec, rows in cut["curves"].items():
+                if codec != "affine" or cut is network["cuts"][-1]:
+                    depth = f"{cut['macs']:.0%} of the computation"
+                    curves.append(curve(f"{codec}, {depth}", rows, dashed=False))
+        panels.append((f"{network['name']}, uncut {network['uncut']:.1%}", curves))
+    return draw(panels, "bytes for one picture", "top-1, points from the uncut model")
+
+
+def _curve(name: str, rows: Sequence[Row], uncut: float, dashed: bool) -> Curve:
+    return Curve(name, [(row["bytes"], 100 * (row["metric"] - uncut)) for row in rows], dashed)
