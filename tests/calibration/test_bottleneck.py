@@ -13,7 +13,7 @@ from cutpoint.calibration.bottleneck import ANCHORS, LEVELS, Bottleneck, start_b
 from cutpoint.calibration.bottleneck_net import interpolated
 from cutpoint.calibration.cli import calibrate
 from cutpoint.calibration.codecs import FittedCodec
-from cutpoint.calibration.data import Source
+from cutpoint.calibration.data import open_dataset, shuffled
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.klt import design_dead_zones, design_klt
@@ -221,11 +221,13 @@ def test_where_codecs_are_trained() -> None:
 
 def test_no_training_on_what_is_measured(tmp_path: Path) -> None:
     data = picture_folder(tmp_path / "data", 10)
-    source = Source(data / "x.png", "x.png")
-    assert training_sources(Settings("m.onnx", data, tmp_path / "out"), [source]) == [source]
-    settings = Settings("m.onnx", data, tmp_path / "out", evaluation=data, train_data=data)
+    files = shuffled(open_dataset(data).sources)
+    settings = Settings("m.onnx", data, tmp_path / "out")
+    assert training_sources(settings, files[:3], files[5:]) == files[:3]
+    settings = Settings("m.onnx", tmp_path / "other", tmp_path / "out", train_data=data)
+    assert training_sources(settings, [], files[5:]) == files[:5]
     with pytest.raises(CalibrationError, match="train on others"):
-        training_sources(settings, [source])
+        training_sources(settings, [], files)
 
 
 def test_calibrating_with_training(tmp_path: Path) -> None:

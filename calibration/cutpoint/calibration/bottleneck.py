@@ -40,8 +40,8 @@ _BATCH = 32
 _RATES = (1e-3, 5e-4, 5e-3, 1e-2)
 #: The squared error weighs so much in the beginning, nothing after this share of the training.
 _SQUARED, _SQUARED_UNTIL = 0.1, 0.4
-#: Divergence is taken at temperature 1, which is what counts, and at this one, which all classes have a part in: the mean
-#: of both varies far less from picture to picture.
+#: Divergence is taken at temperature 1, which is what counts, and at this one, which all classes have a part in: the
+#: mean of both varies far less from picture to picture.
 _WARM = 3.0
 #: Finest anchor, as a share of the way from the coarsest to the finest step of `klt` (logarithms). Beyond, `klt` loses
 #: next to nothing already.

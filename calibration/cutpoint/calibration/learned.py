@@ -70,17 +70,23 @@ def choose_boundaries(boundaries: Sequence[Boundary], wanted: int | tuple[str, .
     return sorted(chosen, key=lambda b: b.index)
 
 
-def training_sources(settings: Settings, calibration: Sequence[Source]) -> list[Source]:
+def training_sources(settings: Settings, calibration: Sequence[Source], measured: Sequence[Source]) -> list[Source]:
     """The files to train on, in a mixed order: those of `--train-data`, or those that calibration may see.
 
+    Files that points are measured on are left out.
+
     Raises:
-        CalibrationError: if points would be measured on what codecs were trained on.
+        CalibrationError: if none are left.
     """
-    if settings.train_data is None:
-        return list(calibration)
-    if settings.evaluation is not None and settings.evaluation.resolve() == settings.train_data.resolve():
-        raise CalibrationError(f"{settings.train_data}: points are measured on these files; train on others")
-    return shuffled(open_dataset(settings.train_data).sources)
+    sources = calibration
+    if settings.train_data is not None:
+        sources = shuffled(open_dataset(settings.train_data).sources)
+    taken = {source.path.resolve() for source in measured}
+    left = [source for source in sources if source.path.resolve() not in taken]
+    if not left:
+        folder = settings.train_data or settings.data
+        raise CalibrationError(f"{folder}: points are measured on all of these files; train on others")
+    return left
 
 
 def fit_bottlenecks(
@@ -108,7 +114,8 @@ def fit_bottlenecks(
         reporter: hears what is done.
     """
     fitted = []
-    names = "\n".join(f"{source.path}" for source in sources)
+    found = [(source.path, source.path.stat()) for source in sources]
+    names = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in found)
     for boundary in choose_boundaries(boundaries, settings.train_cuts):
         budget = f"{settings.train_steps} {settings.train_minutes}"
         own = digest(key, msgspec.json.encode(boundary), names, budget)

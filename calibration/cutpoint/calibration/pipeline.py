@@ -110,7 +110,7 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
     exported = _spans(graph, variants, boundaries, convert, reporter)
     codecs = _codecs(settings, boundaries, exported, data, work, model_key, reporter)
     if "bottleneck" in settings.codecs:
-        sources = training_sources(settings, data.training)
+        sources = training_sources(settings, data.training, data.evaluation.sources)
         pictures = data.calibration.tensors, sources, data.preprocessing
         codecs += fit_bottlenecks(settings, graph, boundaries, *pictures, work, model_key, reporter)
     if not codecs:

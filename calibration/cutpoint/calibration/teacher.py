@@ -64,7 +64,8 @@ class Teacher:
         """Divergence of each sample's outputs, (samples,).
 
         For class scores the Kullback–Leibler divergence in nats, logarithms of probabilities divided by `temperature`
-        beforehand (Hinton et al., arXiv 1503.02531); for other outputs the squared error as a share of the squared output, the mean over the outputs.
+        beforehand (Hinton et al., arXiv 1503.02531); for other outputs the squared error as a share of the squared
+        output, the mean over the outputs.
         """
         if self._classes:
             probable = bool(wanted[0].min() >= 0) and bool(((wanted[0].sum(-1) - 1).abs() < 1e-3).all())
