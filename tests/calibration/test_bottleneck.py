@@ -9,8 +9,7 @@ import torch
 from tests.support.networks import SIDE, picture_folder, residual_net, token_net
 
 import cutpoint.calibration.training as training
-from cutpoint.calibration.bottleneck import ANCHORS, LEVELS, Bottleneck, start_bottleneck, train_bottleneck
-from cutpoint.calibration.bottleneck_net import interpolated
+from cutpoint.calibration.bottleneck import LEVELS, Bottleneck, start_bottleneck, train_bottleneck
 from cutpoint.calibration.cli import calibrate
 from cutpoint.calibration.codecs import FittedCodec
 from cutpoint.calibration.data import open_dataset, shuffled
@@ -86,10 +85,10 @@ def test_before_the_first_step_it_is_klt(cut: str) -> None:
     module = start_bottleneck(fit, steps)
     with torch.no_grad():
         tensors, _, _ = module(case.features)
-        symbols = module.symbols(case.features, 0.0)
+        symbols = module.symbols(case.features, 0)
     wanted = fit.quantised(max(steps), len(case.samples))
-    first = np.concatenate([sample[0] for sample in fit.tensors(wanted)])[::ANCHORS]
-    differences = np.abs(tensors[0].numpy()[::ANCHORS] - first).reshape(len(first), -1).max(axis=1)
+    first = np.concatenate([sample[0] for sample in fit.tensors(wanted)])[:: len(LEVELS)]
+    differences = np.abs(tensors[0].numpy()[:: len(LEVELS)] - first).reshape(len(first), -1).max(axis=1)
     # Components without any symbol are left out, and with them their means.
     assert differences.max() < 0.01 * np.abs(first).max()
     zones = design_dead_zones(fit.codes[0], fit.coefficients[0], max(steps))
@@ -114,13 +113,6 @@ def test_higher_levels_take_more_bytes_and_are_nearer(maps: Case, trained: Fitte
     assert 3 * sizes[0] < sizes[-1]
 
 
-def test_levels_between_anchors_have_gains_between() -> None:
-    rows = torch.tensor([[0.0, 1.0], [2.0, 5.0], [4.0, 6.0]])
-    found = interpolated(rows, torch.tensor([0.0, 0.5, 1.5, 2.0]))
-    np.testing.assert_allclose(found.numpy(), [[0, 1], [1, 3], [3, 5.5], [4, 6]])
-    np.testing.assert_allclose(interpolated(rows[:1], torch.zeros(2)).numpy(), rows[[0, 0]].numpy())
-
-
 @pytest.mark.parametrize("cut", ["r4", "tokens", "m"])
 def test_the_graphs_compute_what_the_module_does(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(token_net() if cut == "tokens" else residual_net(), cut)
@@ -132,8 +124,8 @@ def test_the_graphs_compute_what_the_module_does(cut: str, monkeypatch: pytest.M
     module = modules[0]
     for level in (0, 3, len(LEVELS) - 1):
         with torch.no_grad():
-            (wanted,) = module.symbols([case.features[0][:1]], level / 2)
-            coded = module.plane_nets[0](module.extract([case.features[0][:1]])[0], torch.tensor([level / 2]))
+            (wanted,) = module.symbols([case.features[0][:1]], level)
+            coded = module.plane_nets[0](module.extract([case.features[0][:1]])[0], torch.tensor([level]))
             (tensor,) = module.join([coded.values])
         given = encoder.run([*case.samples[0], np.array(level)])
         assert np.abs(given[0] - wanted.numpy()).max() <= 1
@@ -146,7 +138,7 @@ def test_training_lowers_the_loss(maps: Case) -> None:
     curves = json.loads(maps.train(120).files["report/bottleneck-1.json"][1])
     assert len(curves["loss"]) == len(curves["step"]) == 120
     assert np.mean(curves["loss"][-20:]) < 0.9 * np.mean(curves["loss"][:5])
-    assert {f"divergence{ANCHORS - 1}", "bytes0", "squared0"} <= set(curves)
+    assert {f"divergence{len(LEVELS) - 1}", "bytes0", "squared0"} <= set(curves)
 
 
 def test_the_same_again(maps: Case, trained: FittedCodec) -> None:

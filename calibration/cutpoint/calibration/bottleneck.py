@@ -1,6 +1,6 @@
 """The `bottleneck` codec: `klt` as the start, then everything trained against the model's own answers.
 
-What is minimised is, at every anchor level, ``divergence of the outputs + λ · bits`` (distillation needs no labels), at
+What is minimised is, at every level, ``divergence of the outputs + λ · bits`` (distillation needs no labels), at
 first with the squared error of the tensors beside it. λ of a level is the slope of `klt`'s own rate–distortion curve
 there: what a bit buys without training, training must buy as well.
 """
@@ -31,11 +31,10 @@ from cutpoint.sdk.bundle import Boundary, CodecEntry, GraphFile, Part
 
 __all__ = ["LEVELS", "Bottleneck", "start_bottleneck", "train_bottleneck"]
 
-#: Levels whose gains are trained; between each two lies one more.
-ANCHORS = 4
-#: Level names, the smallest first.
-LEVELS = tuple(f"q{number}" for number in range(1, 2 * ANCHORS))
-_BATCH = 32
+#: Level names, the smallest first. Each has gains of its own, and all are trained together: gains interpolated between
+#: trained ones cost up to a point of accuracy on MobileNetV2.
+LEVELS = ("q1", "q2", "q3", "q4", "q5", "q6")
+_BATCH = 36
 #: Learning rates: networks, what starts from `klt` (relative to each parameter's own size), gains, densities.
 _RATES = (1e-3, 5e-4, 5e-3, 1e-2)
 #: The squared error weighs so much in the beginning, nothing after this share of the training.
@@ -43,7 +42,7 @@ _SQUARED, _SQUARED_UNTIL = 0.1, 0.4
 #: Divergence is taken at temperature 1, which is what counts, and at this one, which all classes have a part in: the
 #: mean of both varies far less from picture to picture.
 _WARM = 3.0
-#: Finest anchor, as a share of the way from the coarsest to the finest step of `klt` (logarithms). Beyond, `klt` loses
+#: Finest level, as a share of the way from the coarsest to the finest step of `klt` (logarithms). Beyond, `klt` loses
 #: next to nothing already.
 _FINEST = 0.6
 #: Steps in which the densities learn alone, and samples that they and λ come from.
@@ -102,49 +101,49 @@ class Bottleneck(nn.Module):
         ]
 
     def forward(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Codes tensors (samples, …), sample i at anchor i modulo anchors.
+        """Codes tensors (samples, …), sample i at level i modulo levels.
 
         Returns:
             The tensors that come out; bits of each sample (samples,); squared error of each sample (samples,) as a
             share of the variance.
         """
-        level = torch.arange(len(tensors[0]), device=tensors[0].device) % ANCHORS
+        level = torch.arange(len(tensors[0]), device=tensors[0].device) % len(LEVELS)
         values, bits, errors = [], [], []
         for net, rate, plane in zip(self.plane_nets, self.rates, self.extract(tensors), strict=True):
-            coded = net(plane, level.float())
+            coded = net(plane, level)
             values.append(coded.values)
             bits.append(rate(coded.scaled))
             errors.append(((coded.values - plane) / net.channel_size[:, None, None]).square().flatten(1).mean(1))
         return self.join(values), torch.stack(bits).sum(0), torch.stack(errors).mean(0)
 
-    def symbols(self, tensors: Sequence[Tensor], level: float) -> list[Tensor]:
-        """Symbols of each plane, float, at a level counted in anchors."""
-        levels = torch.full((len(tensors[0]),), level, device=tensors[0].device)
+    def symbols(self, tensors: Sequence[Tensor], level: int) -> list[Tensor]:
+        """Symbols of each plane, float."""
+        levels = torch.full((len(tensors[0]),), level, dtype=torch.int64, device=tensors[0].device)
         return [net(plane, levels).symbols for net, plane in zip(self.plane_nets, self.extract(tensors), strict=True)]
 
 
 def start_bottleneck(fit: KltFit, steps: Sequence[float]) -> Bottleneck:
-    """The module that computes what `klt` does at the steps of the anchors.
+    """The module that computes what `klt` does between the steps of the levels.
 
     Args:
         fit: of the boundary.
         steps: of the coarsest and of the finest level, and any between.
     """
     finest = max(steps) * (min(steps) / max(steps)) ** _FINEST
-    anchors = [float(step) for step in np.geomspace(max(steps), finest, ANCHORS)]
+    steps = [float(step) for step in np.geomspace(max(steps), finest, len(LEVELS))]
     nets, rates, codes = [], [], []
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for code, coefficients in zip(fit.codes, fit.coefficients, strict=True):
-            zones = np.stack([design_dead_zones(code, coefficients, step) for step in anchors])
-            symbols = np.abs(code.quantise(coefficients, anchors[-1], zones[-1]))
+            zones = np.stack([design_dead_zones(code, coefficients, step) for step in steps])
+            symbols = np.abs(code.quantise(coefficients, steps[-1], zones[-1]))
             used = np.flatnonzero(symbols.max(axis=(0, 2, 3)))
             used = used if len(used) else np.zeros(1, np.int64)
             values = code.inverse(coefficients)
             code, coefficients = code.kept(used), coefficients[:, used]
             mixed = np.einsum("mc,nchw->nmhw", code.analysis, values - code.mean[:, None, None])
-            nets.append(PlaneNet(code, anchors, zones, _size(values - code.mean[:, None, None]), _size(mixed)))
-            rates.append(Rate(np.abs(coefficients).mean(axis=0), ANCHORS, symbols[:, used].max(axis=0) > 0))
+            nets.append(PlaneNet(code, steps, zones, _size(values - code.mean[:, None, None]), _size(mixed)))
+            rates.append(Rate(np.abs(coefficients).mean(axis=0), len(LEVELS), symbols[:, used].max(axis=0) > 0))
             codes.append(code)
     return Bottleneck(fit.specs, fit.planes, codes, nets, rates)
 
@@ -157,7 +156,7 @@ def _size(values: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Slope:
-    """What divergence and bits are worth at each anchor, (anchors,) each.
+    """What divergence and bits are worth at each level, (levels,) each.
 
     Attributes:
         rate: λ.
@@ -210,7 +209,7 @@ def _train(
     device: torch.device,
 ) -> Curves:
     count = len(features[0])
-    batch = max(ANCHORS, min(_BATCH, count) // ANCHORS * ANCHORS)
+    batch = max(len(LEVELS), min(_BATCH, count) // len(LEVELS) * len(LEVELS))
 
     def pick(which: Tensor) -> list[Tensor]:
         return [tensor[which].to(device).float() for tensor in features]
@@ -222,7 +221,7 @@ def _train(
         which = _batch(count, batch, step)
         tensors, bits, squared = module(pick(which))
         given, answers = teacher(tensors), [tensor[which].to(device).float() for tensor in wanted]
-        repeat = batch // ANCHORS
+        repeat = batch // len(LEVELS)
         moved = teacher.distance(given, answers)
         warm = slope.warm.repeat(repeat) * teacher.distance(given, answers, _WARM)
         weight = _SQUARED * max(0.0, 1 - progress / _SQUARED_UNTIL)
@@ -231,8 +230,8 @@ def _train(
         ).mean()
         shown = {}
         for name, numbers in (("divergence", moved), ("bytes", bits / 8), ("squared", squared)):
-            for anchor, number in enumerate(numbers.detach().reshape(repeat, ANCHORS).mean(0).tolist()):
-                shown[f"{name}{anchor}"] = number
+            for which_level, number in enumerate(numbers.detach().reshape(repeat, len(LEVELS)).mean(0).tolist()):
+                shown[f"{name}{which_level}"] = number
         return value, shown
 
     nets, linear, gains, densities = _RATES
@@ -259,13 +258,13 @@ def _learn_densities(module: Bottleneck, pick: Callable[[Tensor], list[Tensor]],
     """Lets the densities find the coefficients as they are in the beginning."""
     parameters = [p for p in module.rates.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, 3e-2)
-    level = torch.arange(batch) % ANCHORS
+    level = torch.arange(batch) % len(LEVELS)
     scaled = []
     with torch.no_grad():
         for number in range(max(1, min(_START_SAMPLES, count) // batch)):
             tensors = pick(torch.arange(number * batch, (number + 1) * batch) % count)
             planes = module.extract(tensors)
-            levels = level.float().to(planes[0].device)
+            levels = level.to(planes[0].device)
             scaled.append([net(p, levels).scaled for net, p in zip(module.plane_nets, planes, strict=True)])
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -285,22 +284,22 @@ def _slopes(
     count: int,
     batch: int,
 ) -> _Slope:
-    """λ of each anchor, from how divergence falls with bits along the anchors at the start."""
-    moved, warm, bits = torch.zeros(3, ANCHORS, dtype=torch.float64)
+    """λ of each level, from how divergence falls with bits along the levels at the start."""
+    moved, warm, bits = torch.zeros(3, len(LEVELS), dtype=torch.float64)
     rounds = max(1, min(_START_SAMPLES, count) // batch)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         for number in range(rounds):
             # Each sample at every level.
-            for shift in range(ANCHORS):
+            for shift in range(len(LEVELS)):
                 which = torch.arange(number * batch, (number + 1) * batch).roll(shift) % count
                 tensors, spent, _ = module(pick(which))
                 given, answers = teacher(tensors), [t[which].to(tensors[0].device).float() for t in wanted]
                 found = teacher.distance(given, answers), teacher.distance(given, answers, _WARM), spent
                 for total, values in zip((moved, warm, bits), found, strict=True):
-                    total += values.double().cpu().reshape(-1, ANCHORS).mean(0) / (rounds * ANCHORS)
+                    total += values.double().cpu().reshape(-1, len(LEVELS)).mean(0) / (rounds * len(LEVELS))
     moved, warm, bits = moved.clamp_min(1e-9), warm.clamp_min(1e-9), bits.clamp_min(1.0)
-    # Exponent of divergence ~ bits^-exponent around each anchor, kept sane where there is next to nothing to code.
+    # Exponent of divergence ~ bits^-exponent around each level, kept sane where there is next to nothing to code.
     apart = np.maximum(np.diff(bits.log().numpy()), 0.05)
     exponent = -np.gradient(moved.log().numpy(), np.concatenate([[0.0], np.cumsum(apart)]))
     rate = torch.tensor(np.clip(exponent, 0.5, 4.0)) * moved / bits
@@ -309,12 +308,11 @@ def _slopes(
 
 
 def _write(boundary: Boundary, module: Bottleneck, features: Sequence[Tensor], curves: Curves) -> FittedCodec:
-    levels = [number / 2 for number in range(len(LEVELS))]
     sizes = [code.components * code.plane.rows.side * code.plane.columns.side for code in module.codes]
     count = max(1, min(len(features[0]), _TABLE_VALUES // sum(sizes)))
     found: list[list[Array]] = []
     with torch.no_grad():
-        for level in levels:
+        for level in range(len(LEVELS)):
             parts = [
                 [p.to(torch.int16).numpy() for p in module.symbols([t[which].float() for t in features], level)]
                 for which in torch.split(torch.arange(count), _BATCH)
@@ -333,7 +331,7 @@ def _write(boundary: Boundary, module: Bottleneck, features: Sequence[Tensor], c
             contexts = code.with_contexts(values.astype(np.float32)).context_map.reshape(code.components, -1)
             tables.append(EntropyModel.fit(values.reshape(len(values), code.components, -1), index=contexts))
         models.append(tables)
-    encoder, decoder = build_bottleneck(boundary.tensors, module.planes, module.plane_nets, module.codes, specs, levels)
+    encoder, decoder = build_bottleneck(boundary.tensors, module.planes, module.plane_nets, module.codes, specs)
     index = boundary.index
     stem = f"codecs/{index}-bottleneck"
     entry = CodecEntry(

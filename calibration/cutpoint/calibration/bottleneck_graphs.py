@@ -10,11 +10,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from cutpoint.calibration.bottleneck_net import PlaneNet, interpolated
+from cutpoint.calibration.bottleneck_net import PlaneNet
 from cutpoint.calibration.codec_graphs import GraphBuilder
 from cutpoint.calibration.klt import PlaneCode
 from cutpoint.calibration.klt_graphs import PlaneHalf, join_parts
-from cutpoint.codecs import Array, TensorSpec
+from cutpoint.codecs import TensorSpec
 
 __all__ = ["build_bottleneck"]
 
@@ -25,7 +25,6 @@ def build_bottleneck(
     nets: Sequence[PlaneNet],
     codes: Sequence[PlaneCode],
     symbols: Sequence[TensorSpec],
-    levels: Sequence[float],
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """Encoder and decoder graph of a boundary.
 
@@ -35,7 +34,6 @@ def build_bottleneck(
         nets: the trained module of each plane.
         codes: the transform that each module started from; planes and contexts of the dead zones are taken from it.
         symbols: the symbol tensor of each plane.
-        levels: where between the anchors each level lies.
     """
     encoder, decoder = GraphBuilder(), GraphBuilder()
     with torch.no_grad():
@@ -43,8 +41,8 @@ def build_bottleneck(
             parts = []
             for number in numbers:
                 net, code, symbol = nets[number], codes[number], symbols[number]
-                _Encoder(encoder, f"p{number}", net, code, levels).build(spec, symbol)
-                parts.append(_Decoder(decoder, f"p{number}", net, code, levels).build(spec, symbol))
+                _Encoder(encoder, f"p{number}", net, code).build(spec, symbol)
+                parts.append(_Decoder(decoder, f"p{number}", net, code).build(spec, symbol))
             join_parts(decoder, spec, parts)
     return encoder.model(specs, symbols), decoder.model(symbols, specs)
 
@@ -52,9 +50,8 @@ def build_bottleneck(
 class _Half(PlaneHalf):
     """What both directions have in common."""
 
-    def __init__(self, graph: GraphBuilder, key: str, net: PlaneNet, code: PlaneCode, levels: Sequence[float]) -> None:
+    def __init__(self, graph: GraphBuilder, key: str, net: PlaneNet, code: PlaneCode) -> None:
         self.net = net
-        self.levels = torch.tensor(levels, dtype=torch.float32)
         code = replace(
             code,
             analysis=net.analysis.numpy(),
@@ -62,15 +59,11 @@ class _Half(PlaneHalf):
             offset=net.offset.numpy(),
             weight=net.log_weight.exp().numpy(),
         )
-        super().__init__(graph, key, code, (), self.rows(net.dead_zones))
-
-    def rows(self, anchors: Tensor) -> Array:
-        """The row of each level, between the rows of the anchors."""
-        return interpolated(anchors, self.levels).numpy()
+        super().__init__(graph, key, code, (), net.dead_zones.numpy())
 
     def gain(self, sign: int) -> str:
         """Gain of each component at this level (1), or its inverse (-1)."""
-        table = self.rows(self.net.log_gains) * sign
+        table = self.net.log_gains.numpy() * sign
         return self.graph.row(f"{self.key}/gain", np.exp(table), (table.shape[1], 1, 1))
 
     def conv(
@@ -133,8 +126,8 @@ class _Decoder(_Half):
         graph, key, restorer = self.graph, self.key, self.net.restorer
         value = self.first(linear, restorer.reduce, "restore/reduce")
         side = (restorer.scale.shape[1], 1, 1)
-        scale = graph.row(f"{key}/restore/scale", self.rows(restorer.scale), side)
-        shift = graph.row(f"{key}/restore/shift", self.rows(restorer.shift), side)
+        scale = graph.row(f"{key}/restore/scale", restorer.scale.numpy(), side)
+        shift = graph.row(f"{key}/restore/shift", restorer.shift.numpy(), side)
         value = graph.add("Mul", [value, scale], f"{key}/restore/scaled")
         value = self.relu(graph.add("Add", [value, shift], f"{key}/restore/shifted"))
         for number, (wide, mix) in enumerate(zip(restorer.wide, restorer.mix, strict=True)):

@@ -17,25 +17,13 @@ from cutpoint.calibration.klt import PlaneCode
 from cutpoint.calibration.planes import Plane
 from cutpoint.codecs import Array, TensorSpec
 
-__all__ = ["Coded", "PlaneNet", "Refiner", "Restorer", "interpolated", "join_planes"]
+__all__ = ["Coded", "PlaneNet", "Refiner", "Restorer", "join_planes"]
 
 #: Hidden channels of the device's network at most, and of the server's.
 _REFINE_HIDDEN = 128
 _RESTORE_HIDDEN = 160
 #: Blocks of the server's network.
 _BLOCKS = 2
-
-
-def interpolated(rows: Tensor, level: Tensor) -> Tensor:
-    """Rows (anchors, …) at fractional levels (samples,): linear between neighbouring anchors.
-
-    Gains are kept as logarithms, so that they are interpolated geometrically, which gives every rate between the ones
-    that were trained (Cui et al., "Asymmetric gained deep image compression", CVPR 2021).
-    """
-    low = level.floor().long().clamp(0, max(len(rows) - 2, 0))
-    high = (low + 1).clamp(max=len(rows) - 1)
-    share = (level - low).reshape(-1, *(1,) * (rows.dim() - 1))
-    return rows[low] * (1 - share) + rows[high] * share
 
 
 class Refiner(nn.Module):
@@ -62,12 +50,12 @@ class Restorer(nn.Module):
     The first layer's output is scaled and shifted per level: how much there is to correct depends on the step.
     """
 
-    def __init__(self, channels: int, anchors: int, flat: bool) -> None:
+    def __init__(self, channels: int, levels: int, flat: bool) -> None:
         super().__init__()
         hidden = min(2 * channels, _RESTORE_HIDDEN)
         self.reduce = nn.Conv2d(channels, hidden, 1)
-        self.scale = nn.Parameter(torch.ones(anchors, hidden))
-        self.shift = nn.Parameter(torch.zeros(anchors, hidden))
+        self.scale = nn.Parameter(torch.ones(levels, hidden))
+        self.shift = nn.Parameter(torch.zeros(levels, hidden))
         size = 1 if flat else 3
         self.wide = nn.ModuleList(nn.Conv2d(hidden, hidden, size, padding=size // 2) for _ in range(_BLOCKS))
         self.mix = nn.ModuleList(_shrunk(nn.Conv2d(hidden, hidden, 1)) for _ in range(_BLOCKS))
@@ -75,7 +63,7 @@ class Restorer(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """Normalised channels → corrections, in units of each channel's size."""
-        scale, shift = (interpolated(rows, level)[..., None, None] for rows in (self.scale, self.shift))
+        scale, shift = (rows[level][..., None, None] for rows in (self.scale, self.shift))
         x = functional.relu(self.reduce(x) * scale + shift)
         for wide, mix in zip(self.wide, self.mix, strict=True):
             x = x + mix(functional.relu(wide(x)))
@@ -110,12 +98,12 @@ class Coded:
 
 
 class PlaneNet(nn.Module):
-    """Encoder and decoder of one plane, with the gains of all anchor levels.
+    """Encoder and decoder of one plane, with the gains of all levels.
 
     Args:
         code: the `klt` transform that is the start.
-        steps: of each anchor level, the coarsest first.
-        dead_zones: of each anchor level, float32 (anchors, contexts).
+        steps: of each level, the coarsest first.
+        dead_zones: of each level, float32 (levels, contexts).
         channel_size: root mean square of each centred channel, float32 (channels,).
         component_size: of each component before the spatial transform, float32 (components,).
     """
@@ -181,14 +169,14 @@ class PlaneNet(nn.Module):
 
     def gains(self, level: Tensor) -> Tensor:
         """Steps per unit, (samples, components, 1, 1)."""
-        return interpolated(self.log_gains, level).exp()[..., None, None]
+        return self.log_gains[level].exp()[..., None, None]
 
     def zones(self, level: Tensor) -> Tensor:
         """Dead zone of every coefficient in steps, (samples, components, height, width)."""
-        return self._spread(interpolated(self.dead_zones, level)[:, self.contexts])
+        return self._spread(self.dead_zones[level][:, self.contexts])
 
     def forward(self, values: Tensor, level: Tensor) -> Coded:
-        """Codes values (samples, channels, height, width) at `level` (samples,), counted in anchors from 0.
+        """Codes values (samples, channels, height, width) at `level` (samples,).
 
         Rounding is exact forwards; its derivative is taken to be 1 (Bengio et al., arXiv 1308.3432), so that the
         decoder learns on what it will get and the gains feel what they cost and give. That holds inside the dead zone

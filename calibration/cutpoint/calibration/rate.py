@@ -15,7 +15,7 @@ _GROUP = 24
 
 
 class Rate(nn.Module):
-    """Bits of one plane's coefficients at every anchor level.
+    """Bits of one plane's coefficients at every level.
 
     The density of each group of coefficients and level is learned without any assumption on its form (Ballé et al.,
     ICLR 2018, appendix 6.1) from values with uniform noise in place of rounding. It only steers training: what is
@@ -23,11 +23,11 @@ class Rate(nn.Module):
 
     Args:
         size: mean magnitude of every coefficient in the beginning, any shape.
-        anchors: number of anchor levels.
+        levels: number of levels.
         coded: where a coefficient is worth coding, same shape; the others cost nothing.
     """
 
-    def __init__(self, size: Array, anchors: int, coded: Array) -> None:
+    def __init__(self, size: Array, levels: int, coded: Array) -> None:
         super().__init__()
         with quiet():
             from compressai.entropy_models import EntropyBottleneck
@@ -36,21 +36,21 @@ class Rate(nn.Module):
         order = order[chosen[order]]
         groups = max(1, -(-len(order) // _GROUP))
         padding = groups * _GROUP - len(order)
-        self.anchors = anchors
+        self.levels = levels
         self.groups = groups
         self.index = nn.Buffer(torch.cat([order, order.new_zeros(padding)]))
         self.real = nn.Buffer(torch.cat([torch.ones(len(order)), torch.zeros(padding)]).reshape(groups, _GROUP))
-        self.density = EntropyBottleneck(anchors * groups, init_scale=2.0, filters=(3, 3, 3))
+        self.density = EntropyBottleneck(levels * groups, init_scale=2.0, filters=(3, 3, 3))
         self.density.quantiles.requires_grad_(False)  # They serve CompressAI's own coder.
 
     def forward(self, scaled: Tensor) -> Tensor:
         """Bits of each sample, (samples,).
 
         Args:
-            scaled: in steps, (samples, components, height, width); sample i at anchor i modulo anchors.
+            scaled: in steps, (samples, components, height, width); sample i at level i modulo levels.
         """
         samples = len(scaled)
-        rows = scaled.flatten(1)[:, self.index].reshape(-1, self.anchors * self.groups, _GROUP)
+        rows = scaled.flatten(1)[:, self.index].reshape(-1, self.levels * self.groups, _GROUP)
         _, likelihoods = self.density(rows, training=True)
-        bits: Tensor = -likelihoods.log2().reshape(-1, self.anchors, self.groups, _GROUP) * self.real
+        bits: Tensor = -likelihoods.log2().reshape(-1, self.levels, self.groups, _GROUP) * self.real
         return bits.sum((2, 3)).reshape(samples)
