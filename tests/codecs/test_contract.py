@@ -7,12 +7,17 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
+from cutpoint.calibration.bottleneck import start_bottleneck, train_bottleneck
 from cutpoint.calibration.codecs import FittedCodec, fit_affine
-from cutpoint.calibration.klt import fit_klt
+from cutpoint.calibration.klt import design_klt, fit_klt
 from cutpoint.calibration.streams import for_streams
+from cutpoint.calibration.teacher import Teacher
+from cutpoint.calibration.training import Budget
 from cutpoint.codecs import (
     Array,
     BitstreamError,
@@ -81,6 +86,17 @@ def _fit_delta(boundary: Boundary, samples: list[Tensors]) -> FittedCodec:
     return for_streams(fit_affine(boundary, samples), list(zip(samples, neighbours, strict=True)))
 
 
+def _fit_bottleneck(boundary: Boundary, samples: list[Tensors]) -> FittedCodec:
+    values = [helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, ["N", *spec.shape[1:]]) for spec in FEATURES]
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 5])
+    nodes = [helper.make_node("Relu", ["vector"], ["scores"])]
+    tail = helper.make_model(helper.make_graph(nodes, "tail", values, [scores]))
+    teacher = Teacher(tail, classes=False, batch=True, device=torch.device("cpu"))
+    tensors = [torch.from_numpy(np.concatenate(values)).float() for values in zip(*samples, strict=True)]
+    module = start_bottleneck(*design_klt(boundary, samples, None))
+    return train_bottleneck(boundary, module, teacher, tensors, teacher(tensors), Budget(2))
+
+
 def _quality() -> CodecParts:
     return CodecParts(PICTURE, PICTURE, ("low", "high"), config={"quality": [20, 90]})
 
@@ -92,6 +108,7 @@ FAMILIES: dict[str, tuple[Callable[[], CodecParts], Callable[[int], Tensors]]] =
     "webp": (_quality, picture),
     "affine": (lambda: _fitted(fit_affine), features),
     "klt": (lambda: _fitted(fit_klt), features),
+    "bottleneck": (lambda: _fitted(_fit_bottleneck), features),
     "delta": (lambda: _fitted(_fit_delta), features),
 }
 

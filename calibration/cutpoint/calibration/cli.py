@@ -16,7 +16,7 @@ from rich.table import Table
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.extras import ONNX_PACKAGES, require
 from cutpoint.calibration.progress import ConsoleReporter
-from cutpoint.calibration.settings import CODECS, PRECISIONS, Settings
+from cutpoint.calibration.settings import CODECS, PRECISIONS, TRAINED, Settings
 from cutpoint.codecs.errors import CutpointError
 from cutpoint.sdk.bundle import Bundle
 
@@ -102,7 +102,12 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 @click.option(
     "--cuts", default="8", show_default=True, help="How many cuts to keep, or tensor names with commas between."
 )
-@click.option("--codecs", default=",".join(CODECS), show_default=True)
+@click.option(
+    "--codecs",
+    default=",".join(codec for codec in CODECS if codec not in TRAINED),
+    show_default=True,
+    help=f"Of {', '.join(CODECS)}; {', '.join(TRAINED)} takes training.",
+)
 @click.option("--streams", is_flag=True, help="For video: code differences to earlier frames where that is smaller.")
 @click.option("--precisions", default=",".join(PRECISIONS), show_default=True, help="Of the device's spans.")
 @click.option("--runtimes", help="Of the heads: onnx, or onnx,tflite. Default: both for torch models, where possible.")
@@ -111,6 +116,12 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 )
 @click.option("--samples", default=200, show_default=True, help="Pictures that points are measured on.")
 @click.option("--threads", default=1, show_default=True, help="Of the runtime while measuring.")
+@click.option(
+    "--train-cuts", default="2", show_default=True, help="Where to train codecs: how many cuts, or tensor names."
+)
+@click.option("--train-data", type=click.Path(path_type=Path), help="Folder to train on, no labels needed.")
+@click.option("--train-steps", default=1500, show_default=True, help="Length of each training.")
+@click.option("--train-minutes", type=float, help="Length of each training in minutes instead.")
 @click.option("--preprocess", type=click.Path(path_type=Path), help="TOML file with the options below as keys.")
 @click.option("--size", help="Of boundary 0: a side, or HEIGHTxWIDTH. Default: the model's.")
 @click.option("--resize", type=int, help="Scale the short side to this before the centre crop.")
@@ -176,6 +187,10 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         threads=options["threads"],
         overwrite=options["overwrite"],
         work=options["work"],
+        train_cuts=_cuts(options["train_cuts"]),
+        train_data=options["train_data"],
+        train_steps=options["train_steps"],
+        train_minutes=options["train_minutes"],
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from cutpoint.calibration.errors import CalibrationError
 
-__all__ = ["ONNX_PACKAGES", "TFLITE_PACKAGES", "TORCH_PACKAGES", "missing", "require"]
+__all__ = ["ONNX_PACKAGES", "TFLITE_PACKAGES", "TORCH_PACKAGES", "TRAINING_PACKAGES", "missing", "require"]
 
 #: What calibrating an ONNX file needs.
 ONNX_PACKAGES = ("onnx",)
@@ -15,6 +15,9 @@ ONNX_PACKAGES = ("onnx",)
 TORCH_PACKAGES = ("torch", "onnxscript")
 #: What writing .tflite heads needs on top.
 TFLITE_PACKAGES = ("torch", "onnx2torch", "litert_torch")
+
+#: What training codecs needs on top.
+TRAINING_PACKAGES = ("torch", "onnx2torch", "compressai")
 
 
 def missing(packages: Iterable[str]) -> tuple[str, ...]:

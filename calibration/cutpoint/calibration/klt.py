@@ -24,7 +24,7 @@ from cutpoint.calibration.sensitivity import Divergence
 from cutpoint.codecs import Array, EntropyModel, TensorSpec, pack_tables
 from cutpoint.sdk.bundle import Boundary, CodecEntry, GraphFile, Part
 
-__all__ = ["LEVELS", "PlaneCode", "design_dead_zones", "fit_klt", "fit_plane"]
+__all__ = ["LEVELS", "KltFit", "PlaneCode", "design_dead_zones", "design_klt", "fit_klt", "fit_plane"]
 
 #: Level names, the smallest first.
 LEVELS = ("q1", "q2", "q3", "q4", "q5", "q6")
@@ -208,7 +208,7 @@ def design_dead_zones(code: PlaneCode, coefficients: Array, step: float) -> Arra
     return zones
 
 
-class _Fit:
+class KltFit:
     """The planes of a boundary while they are fitted: transforms and coefficients of all samples."""
 
     def __init__(self, specs: Sequence[TensorSpec], samples: Sequence[Sequence[Array]]) -> None:
@@ -304,6 +304,20 @@ def _smooth(place: Array, group: Array, moved: Sequence[float]) -> Array:
     return weights
 
 
+def design_klt(
+    boundary: Boundary, samples: Sequence[Sequence[Array]], divergence: Divergence | None
+) -> tuple[KltFit, list[float]]:
+    """Bases and the step of each level; arguments as `fit_klt`."""
+    fit = KltFit(boundary.tensors, samples[: max(1, _FIT_VALUES // sum(spec.size for spec in boundary.tensors))])
+    first, last = _BLIND_STEPS
+    if divergence is not None:
+        coarse, middle, fine = _MOVED_CLASSES if divergence.classes else _MOVED_OUTPUTS
+        few, many = min(_WEIGHING, len(divergence)), len(divergence)
+        fit.weigh_by_sensitivity(divergence, fit.step_for(middle, divergence, few), few)
+        first, last = (fit.step_for(wanted, divergence, many) for wanted in (coarse, fine))
+    return fit, [float(step) for step in np.geomspace(first, last, len(LEVELS))]
+
+
 def fit_klt(
     boundary: Boundary, samples: Sequence[Sequence[Array]], divergence: Divergence | None = None
 ) -> FittedCodec:
@@ -315,18 +329,11 @@ def fit_klt(
         divergence: of the model's outputs, for the first of `samples`; None: all coefficients weigh alike, and the
             steps go by the tensors' own size.
     """
-    fit = _Fit(boundary.tensors, samples[: max(1, _FIT_VALUES // sum(spec.size for spec in boundary.tensors))])
-    first, last = _BLIND_STEPS
-    if divergence is not None:
-        coarse, middle, fine = _MOVED_CLASSES if divergence.classes else _MOVED_OUTPUTS
-        few, many = min(_WEIGHING, len(divergence)), len(divergence)
-        fit.weigh_by_sensitivity(divergence, fit.step_for(middle, divergence, few), few)
-        first, last = (fit.step_for(wanted, divergence, many) for wanted in (coarse, fine))
-    steps = [float(step) for step in np.geomspace(first, last, len(LEVELS))]
+    fit, steps = design_klt(boundary, samples, divergence)
     return _write(boundary, fit, steps)
 
 
-def _write(boundary: Boundary, fit: _Fit, steps: Sequence[float]) -> FittedCodec:
+def _write(boundary: Boundary, fit: KltFit, steps: Sequence[float]) -> FittedCodec:
     codes, symbols, zones, models = [], [], [], []
     for code, coefficients in zip(fit.codes, fit.coefficients, strict=True):
         designed = np.stack([design_dead_zones(code, coefficients, step) for step in steps])

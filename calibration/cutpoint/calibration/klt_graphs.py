@@ -16,7 +16,7 @@ from cutpoint.codecs import Array, TensorSpec
 if TYPE_CHECKING:
     from cutpoint.calibration.klt import PlaneCode
 
-__all__ = ["build_klt"]
+__all__ = ["PlaneHalf", "build_klt", "join_parts"]
 
 
 def build_klt(
@@ -44,11 +44,11 @@ def build_klt(
             code, symbol = codes[number], symbols[number]
             _Encoder(encoder, f"p{number}", code, steps, dead_zones[number]).build(spec, symbol)
             parts.append(_Decoder(decoder, f"p{number}", code, steps, dead_zones[number]).build(spec, symbol))
-        _join(decoder, spec, parts)
+        join_parts(decoder, spec, parts)
     return encoder.model(specs, symbols), decoder.model(symbols, specs)
 
 
-def _join(graph: GraphBuilder, spec: TensorSpec, parts: Sequence[str]) -> None:
+def join_parts(graph: GraphBuilder, spec: TensorSpec, parts: Sequence[str]) -> None:
     """Planes, as tensors, to the boundary's tensor."""
     value = parts[0]
     if len(parts) > 1:
@@ -56,7 +56,7 @@ def _join(graph: GraphBuilder, spec: TensorSpec, parts: Sequence[str]) -> None:
     graph.add("Cast", [value], spec.name, to=helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)))
 
 
-class _Half:
+class PlaneHalf:
     """What both directions have in common."""
 
     def __init__(
@@ -124,30 +124,7 @@ class _Half:
         weights = self.graph.constant(f"{output}/weights", np.ascontiguousarray(matrix)[:, :, None, None])
         return self.graph.add("Conv", [value, weights, self.graph.constant(f"{output}/bias", bias)], output)
 
-
-class _Encoder(_Half):
-    def build(self, spec: TensorSpec, symbol: TensorSpec) -> None:
-        graph, key, code = self.graph, self.key, self.code
-        value = self._plane_of(spec)
-        value = self.mix(value, code.analysis, -(code.analysis @ code.mean), f"{key}/components")
-        value = self.transform(value, inverse=False)
-        value = graph.add("Sub", [value, self.spread(f"{key}/offset", code.offset)], f"{key}/centred")
-        gains = self.spread(f"{key}/gains", code.weight / self.steps[:, None, None])
-        gain = graph.add("Gather", [gains, "level"], f"{key}/gain", axis=0)
-        value = graph.add("Mul", [value, gain], f"{key}/scaled")
-        zone = self.dead_zone()
-        near = graph.add("Min", [value, zone], f"{key}/near-above")
-        near = graph.add("Max", [near, graph.add("Neg", [zone], f"{key}/below")], f"{key}/near")
-        value = graph.add("Sub", [value, near], f"{key}/shrunk")
-        value = graph.add("Round", [value], f"{key}/rounded")
-        most = float(np.iinfo(symbol.dtype).max)
-        low = graph.constant(f"{key}/low", np.array(-most, np.float32))
-        value = graph.add(
-            "Clip", [value, low, graph.constant(f"{key}/high", np.array(most, np.float32))], f"{key}/clipped"
-        )
-        graph.add("Cast", [value], symbol.name, to=helper.np_dtype_to_tensor_dtype(np.dtype(symbol.dtype)))
-
-    def _plane_of(self, spec: TensorSpec) -> str:
+    def plane_of(self, spec: TensorSpec) -> str:
         """The plane as (1, channels, height, width)."""
         graph, key = self.graph, self.key
         value = spec.name
@@ -165,21 +142,57 @@ class _Encoder(_Half):
             value = graph.reshape(value, [1, *self.plane.shape], f"{key}/plane")
         return value
 
-
-class _Decoder(_Half):
-    def build(self, spec: TensorSpec, symbol: TensorSpec) -> str:
-        graph, key, code = self.graph, self.key, self.code
-        value = graph.add("Cast", [symbol.name], f"{key}/float", to=TensorProto.FLOAT)
-        away = graph.add("Mul", [graph.add("Sign", [value], f"{key}/sign"), self.dead_zone()], f"{key}/away")
-        value = graph.add("Add", [value, away], f"{key}/middle")
-        gains = self.spread(f"{key}/gains", self.steps[:, None, None] / code.weight)
-        gain = graph.add("Gather", [gains, "level"], f"{key}/gain", axis=0)
-        value = graph.add("Mul", [value, gain], f"{key}/scaled")
-        value = graph.add("Add", [value, self.spread(f"{key}/offset", code.offset)], f"{key}/coefficients")
-        value = self.transform(value, inverse=True)
-        value = self.mix(value, code.synthesis, code.mean, f"{key}/channels")
+    def tensor_of(self, value: str, spec: TensorSpec) -> str:
+        """The opposite of `plane_of`: float32, in the layout of the tensor."""
+        graph, key = self.graph, self.key
         if self.plane.tokens is None:
             return value if spec.shape == (1, *self.plane.shape) else graph.reshape(value, spec.shape, f"{key}/tensor")
         first, last = self.plane.tokens
         value = graph.reshape(value, [1, self.plane.channels, last - first], f"{key}/sequence")
         return graph.add("Transpose", [value], f"{key}/tokens", perm=[0, 2, 1])
+
+    def rounded(self, value: str, symbol: TensorSpec) -> None:
+        """Coefficients in steps to symbols."""
+        graph, key = self.graph, self.key
+        zone = self.dead_zone()
+        near = graph.add("Min", [value, zone], f"{key}/near-above")
+        near = graph.add("Max", [near, graph.add("Neg", [zone], f"{key}/below")], f"{key}/near")
+        value = graph.add("Sub", [value, near], f"{key}/shrunk")
+        value = graph.add("Round", [value], f"{key}/rounded")
+        most = float(np.iinfo(symbol.dtype).max)
+        low = graph.constant(f"{key}/low", np.array(-most, np.float32))
+        value = graph.add(
+            "Clip", [value, low, graph.constant(f"{key}/high", np.array(most, np.float32))], f"{key}/clipped"
+        )
+        graph.add("Cast", [value], symbol.name, to=helper.np_dtype_to_tensor_dtype(np.dtype(symbol.dtype)))
+
+    def middles(self, symbol: TensorSpec) -> str:
+        """Symbols to the middles of the intervals that became them, in steps."""
+        graph, key = self.graph, self.key
+        value = graph.add("Cast", [symbol.name], f"{key}/float", to=TensorProto.FLOAT)
+        away = graph.add("Mul", [graph.add("Sign", [value], f"{key}/sign"), self.dead_zone()], f"{key}/away")
+        return graph.add("Add", [value, away], f"{key}/middle")
+
+
+class _Encoder(PlaneHalf):
+    def build(self, spec: TensorSpec, symbol: TensorSpec) -> None:
+        graph, key, code = self.graph, self.key, self.code
+        value = self.plane_of(spec)
+        value = self.mix(value, code.analysis, -(code.analysis @ code.mean), f"{key}/components")
+        value = self.transform(value, inverse=False)
+        value = graph.add("Sub", [value, self.spread(f"{key}/offset", code.offset)], f"{key}/centred")
+        gains = self.spread(f"{key}/gains", code.weight / self.steps[:, None, None])
+        gain = graph.add("Gather", [gains, "level"], f"{key}/gain", axis=0)
+        self.rounded(graph.add("Mul", [value, gain], f"{key}/scaled"), symbol)
+
+
+class _Decoder(PlaneHalf):
+    def build(self, spec: TensorSpec, symbol: TensorSpec) -> str:
+        graph, key, code = self.graph, self.key, self.code
+        value = self.middles(symbol)
+        gains = self.spread(f"{key}/gains", self.steps[:, None, None] / code.weight)
+        gain = graph.add("Gather", [gains, "level"], f"{key}/gain", axis=0)
+        value = graph.add("Mul", [value, gain], f"{key}/scaled")
+        value = graph.add("Add", [value, self.spread(f"{key}/offset", code.offset)], f"{key}/coefficients")
+        value = self.transform(value, inverse=True)
+        return self.tensor_of(self.mix(value, code.synthesis, code.mean, f"{key}/channels"), spec)

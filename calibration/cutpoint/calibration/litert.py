@@ -25,7 +25,7 @@ from cutpoint.codecs import Array, CutpointError
 from cutpoint.sdk.bundle import Preprocessing
 from cutpoint.sdk.runtimes import create_runtime
 
-__all__ = ["check_same", "convert_head", "convert_span"]
+__all__ = ["check_same", "convert_head", "convert_span", "plain_reshapes", "quiet"]
 
 #: Largest difference to the ONNX head, as a share of the largest value.
 _TOLERANCE = 1e-3
@@ -60,8 +60,8 @@ def convert_span(span: onnx.ModelProto) -> bytes:
         CalibrationError: if a layer of the span has no counterpart; names it.
     """
     span = simplify(fix_batch(span))
-    _plain_reshapes(span)
-    with _quiet():
+    plain_reshapes(span)
+    with quiet():
         import onnx2torch
 
         try:
@@ -100,7 +100,7 @@ def _convert(module: Any, span: onnx.ModelProto) -> bytes:
         kind = value.type.tensor_type
         shape = [dim.dim_value or 1 for dim in kind.shape.dim]
         examples.append(torch.from_numpy(np.zeros(shape, helper.tensor_dtype_to_np_dtype(kind.elem_type))))
-    with _quiet(), tempfile.TemporaryDirectory(prefix="cutpoint-") as folder:
+    with quiet(), tempfile.TemporaryDirectory(prefix="cutpoint-") as folder:
         import litert_torch
 
         path = Path(folder) / "span.tflite"
@@ -162,7 +162,7 @@ def _cut_program(program: Any, names: Sequence[str], preprocessing: Preprocessin
     return head
 
 
-def _plain_reshapes(span: onnx.ModelProto) -> None:
+def plain_reshapes(span: onnx.ModelProto) -> None:
     """Drops `allowzero`, which onnx2torch does not read, where no side is 0 and it changes nothing."""
     constants = {value.name: value for value in span.graph.initializer}
     for node in span.graph.node:
@@ -174,7 +174,7 @@ def _plain_reshapes(span: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what the converters print and log, from C++ too: errors come as exceptions."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

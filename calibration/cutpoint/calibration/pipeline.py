@@ -15,13 +15,14 @@ import onnx
 
 from cutpoint.calibration.codecs import FittedCodec, fit_affine, picture_codec, raw_codec
 from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
-from cutpoint.calibration.data import Dataset, Samples, load_samples, open_dataset, shuffled, split
+from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exports import ExportedSpans, export_spans
-from cutpoint.calibration.extras import TFLITE_PACKAGES, missing, require
+from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.importers import ImportedModel, import_model
 from cutpoint.calibration.klt import fit_klt
+from cutpoint.calibration.learned import fit_bottlenecks, training_sources
 from cutpoint.calibration.measure import measure_points, uncut_answers
 from cutpoint.calibration.points import group_by_head, make_points
 from cutpoint.calibration.precision import quantise
@@ -63,6 +64,7 @@ class _Data:
     evaluation: Samples
     classes: tuple[str, ...]
     preprocessing: Preprocessing | None
+    training: list[Source]
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:
@@ -81,6 +83,8 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
         raise CalibrationError(f"{settings.out} exists: remove it, or add --overwrite")
     if settings.runtimes is not None and "tflite" in settings.runtimes:
         require(TFLITE_PACKAGES, "writing .tflite heads")
+    if "bottleneck" in settings.codecs:
+        require(TRAINING_PACKAGES, "training codecs")
     dataset = open_dataset(settings.data, settings.labels)
     evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
     work = WorkFolder(settings.work_folder)
@@ -105,6 +109,12 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
         convert = _tflite_converter(imported, data, work)
     exported = _spans(graph, variants, boundaries, convert, reporter)
     codecs = _codecs(settings, boundaries, exported, data, work, model_key, reporter)
+    if "bottleneck" in settings.codecs:
+        sources = training_sources(settings, data.training, data.evaluation.sources)
+        pictures = data.calibration.tensors, sources, data.preprocessing
+        codecs += fit_bottlenecks(settings, graph, boundaries, *pictures, work, model_key, reporter)
+    if not codecs:
+        raise CalibrationError(f"no codec of {', '.join(settings.codecs)} fits any boundary of this model; add raw")
     manifest = Manifest(
         schema=SCHEMA,
         name=settings.name or imported.name,
@@ -153,7 +163,7 @@ def _load(
             reason = samples.skipped[0][1] if samples.skipped else "no files left"
             raise CalibrationError(f"{title}: no file of {len(sources)} could be read; the first: {reason}")
         loaded.append(samples)
-    data = _Data(loaded[0], loaded[1], (evaluation or dataset).classes, preprocessing)
+    data = _Data(loaded[0], loaded[1], (evaluation or dataset).classes, preprocessing, first)
     if data.skipped:
         names = "; ".join(reason for _, reason in data.skipped)
         reporter.note(f"{len(data.skipped)} unreadable file{'s' * (len(data.skipped) > 1)} skipped: {names}")
@@ -261,8 +271,6 @@ def _codecs(
                 made = _Crossing(boundary, boundaries[-1], exported, data.calibration.tensors, streams, work, key)
                 fitted += [fit() for codec, fit in made.fits.items() if codec in settings.codecs]
             advance()
-    if not fitted:
-        raise CalibrationError(f"no codec of {', '.join(settings.codecs)} fits any boundary of this model; add raw")
     return fitted
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from cutpoint.calibration.errors import CalibrationError
 
-__all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "Settings"]
+__all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "TRAINED", "Settings"]
 
-CODECS = ("raw", "jpeg", "webp", "affine", "klt")
+CODECS = ("raw", "jpeg", "webp", "affine", "klt", "bottleneck")
+#: Codecs that take training, and are therefore made only when asked for.
+TRAINED = ("bottleneck",)
 PRECISIONS = ("fp32", "int8")
 RUNTIMES = ("onnx", "tflite")
 
@@ -39,6 +41,10 @@ class Settings:
         threads: of the runtime while measuring.
         overwrite: replace a bundle that is there.
         work: folder for finished steps; None: beside `out`.
+        train_cuts: at how many cuts to train codecs at most, or the names of the cuts.
+        train_data: folder to train codecs on; None: what calibration may see of `data`. Labels are not used.
+        train_steps: of training, for each trained codec.
+        train_minutes: of training instead; the result then depends on how fast the machine is.
     """
 
     model: str
@@ -50,7 +56,7 @@ class Settings:
     labels: tuple[str, ...] = ()
     preprocessing: dict[str, Any] = field(default_factory=dict)
     cuts: int | tuple[str, ...] = 8
-    codecs: tuple[str, ...] = CODECS
+    codecs: tuple[str, ...] = tuple(codec for codec in CODECS if codec not in TRAINED)
     streams: bool = False
     precisions: tuple[str, ...] = PRECISIONS
     runtimes: tuple[str, ...] | None = None
@@ -59,6 +65,10 @@ class Settings:
     threads: int = 1
     overwrite: bool = False
     work: Path | None = None
+    train_cuts: int | tuple[str, ...] = 2
+    train_data: Path | None = None
+    train_steps: int = 1500
+    train_minutes: float | None = None
 
     def __post_init__(self) -> None:
         for what, given, known in (
@@ -76,6 +86,8 @@ class Settings:
             raise CalibrationError("runtime 'onnx' cannot be left out: tails run on it")
         if min(self.calibration_samples, self.samples, self.threads) < 1:
             raise CalibrationError("samples and threads must be at least 1")
+        if self.train_steps < 1 or (self.train_minutes is not None and self.train_minutes <= 0):
+            raise CalibrationError("training takes at least 1 step, or more than 0 minutes")
 
     @property
     def work_folder(self) -> Path:

@@ -17,7 +17,7 @@ from cutpoint.codecs.tensors import Array, TensorSpec, check_tensors
 __all__ = ["SYMBOL_CODECS", "SymbolCodec", "pack_tables", "unpack_tables"]
 
 #: Codec ids that run as `SymbolCodec`.
-SYMBOL_CODECS = ("affine", "klt")
+SYMBOL_CODECS = ("affine", "klt", "bottleneck")
 
 _COUNTS = struct.Struct("<BB")
 _LENGTH = struct.Struct("<I")
