@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from cutpoint.calibration.codecs import FittedCodec
-from cutpoint.calibration.klt import LEVELS, design_dead_zones, fit_klt, fit_plane
+from cutpoint.calibration.klt import LEVELS, design_dead_zones, fit_klt
 from cutpoint.calibration.klt_graphs import build_klt
+from cutpoint.calibration.plane_code import fit_plane
 from cutpoint.calibration.planes import find_planes
 from cutpoint.calibration.sensitivity import Divergence
 from cutpoint.codecs import Array, TensorSpec, unpack_tables

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from cutpoint.calibration.bottleneck_graphs import build_bottleneck
 from cutpoint.calibration.bottleneck_net import PlaneNet, join_planes
 from cutpoint.calibration.codecs import FittedCodec
-from cutpoint.calibration.klt import KltFit, PlaneCode, design_dead_zones
+from cutpoint.calibration.klt import KltFit, design_dead_zones
+from cutpoint.calibration.plane_code import PlaneCode
 from cutpoint.calibration.planes import Plane
 from cutpoint.calibration.rate import Rate
 from cutpoint.calibration.teacher import Teacher

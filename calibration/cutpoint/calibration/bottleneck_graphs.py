@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cutpoint.calibration.bottleneck_net import PlaneNet
 from cutpoint.calibration.codec_graphs import GraphBuilder
-from cutpoint.calibration.klt import PlaneCode
 from cutpoint.calibration.klt_graphs import PlaneHalf, join_parts
+from cutpoint.calibration.plane_code import PlaneCode
 from cutpoint.codecs import TensorSpec
 
 __all__ = ["build_bottleneck"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cutpoint.calibration.klt import PlaneCode
+from cutpoint.calibration.plane_code import PlaneCode
 from cutpoint.calibration.planes import Plane
 from cutpoint.codecs import Array, TensorSpec
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from cutpoint.calibration.codec_graphs import GraphBuilder
+from cutpoint.calibration.plane_code import PlaneCode
 from cutpoint.calibration.planes import Plane
 from cutpoint.codecs import Array, TensorSpec
-
-if TYPE_CHECKING:
-    from cutpoint.calibration.klt import PlaneCode
 
 __all__ = ["PlaneHalf", "build_klt", "join_parts"]
 
