@@ -262,10 +262,11 @@ async def test_stream_sends_differences_and_survives_a_new_connection(bundle: Bu
             assert (result.source, label(result.outputs)) == ("edge", 1)
             sizes.append(result.bytes_sent)
             if len(sizes) == 6:  # the server's memory goes with the connection; the stream goes on
+                assert client._link is not None
+                link, old = client._link, client._link._connection
                 for connection in list(server._connections):
                     await connection.close()
-                await until(lambda: not client.connected)
-                await until(lambda: client.connected)
+                await until(lambda: client.connected and link._connection is not old)
         assert sizes[0] == key
         # One frame is lost to the broken connection's memory: refused, then sent again as a key frame.
         assert sizes[6] > key

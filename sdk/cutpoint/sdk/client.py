@@ -229,8 +229,11 @@ class Client:
             return self._edge_result(started, plan, output, prepare_ms, asked, hedged=False)
 
         fallback = self._fallback.choose(self.conditions)
+        asked_at = self._clock()
 
         async def on_device() -> DeviceOutput:
+            # Told at once, not when the race is over: the next request must not run into the same silence.
+            self._estimator.observe_late(sum(sent), self._clock() - asked_at)
             return (await self._device.compute(fallback.point, tensors))[0]
 
         answer = await first_answer(asking, on_device, self._patience(plan, fallback, started))
