@@ -4,6 +4,11 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
+
+# Times say more about the machine than about the code.
+settings.register_profile("cutpoint", deadline=None)
+settings.load_profile("cutpoint")
 
 
 @pytest.fixture(autouse=True)

@@ -32,8 +32,8 @@ def test_finish_inverts_the_integral(steps: list[float], step: float, start: flo
     trace = Trace(tuple(steps), step)
     middle = trace.finish(start, a)
     assert middle >= start
-    # Sending in two pieces takes as long as sending at once. What ends on the very edge of an outage may, by a rounding,
-    # end on its other edge: the outage is shorter than the trace.
+    # Sending in two pieces takes as long as sending at once. What ends on the very edge of an outage may, by a
+    # rounding, end on its other edge: the outage is shorter than the trace.
     assert trace.finish(middle, b) == pytest.approx(trace.finish(start, a + b), rel=1e-6, abs=trace.duration)
 
 

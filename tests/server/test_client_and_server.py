@@ -266,7 +266,7 @@ async def test_stream_sends_differences_and_survives_a_new_connection(bundle: Bu
                 link, old = client._link, client._link._connection
                 for connection in list(server._connections):
                     await connection.close()
-                await until(lambda: client.connected and link._connection is not old)
+                await until(lambda link=link, old=old: link.up and link._connection is not old)
         assert sizes[0] == key
         # One frame is lost to the broken connection's memory: refused, then sent again as a key frame.
         assert sizes[6] > key
