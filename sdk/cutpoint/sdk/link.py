@@ -250,8 +250,9 @@ class Link:
                 except (aiohttp.ClientError, OSError, TimeoutError, LinkError, ProtocolError) as error:
                     reason = error
                 finally:
+                    # Also when something unforeseen ends the task: nobody may wait for it for ever.
                     self._down()
-                self._tried.set()
+                    self._tried.set()
                 delay = self._times.backoff.delay(attempt, self._rng)
                 if isinstance(reason, Refused):
                     delay = max(delay, reason.retry_after or 0, self._times.backoff.longest if reason.fatal else 0)
