@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 NAME ?= all
 
-.PHONY: demo demo-bundle test bench lint format clean
+.PHONY: demo demo-bundle test test-android bench lint format clean
 
 demo: .venv/.base
 	$(BIN)/cutpoint demo
 
 test: .venv/.dev lint
-	$(BIN)/python -W error -m pytest
+	$(BIN)/python -W error -m pytest --ignore=tests/android
+
+# Needs a JDK; see android_bridge/Makefile.
+test-android: .venv/.dev
+	$(MAKE) -C android_bridge test
+	$(BIN)/python -W error -m pytest tests/android
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.bench $(NAME)
@@ -39,4 +44,5 @@ format: .venv/.dev
 	touch $@ .venv/.base
 
 clean:
+	rm -rf android_bridge/build
 	rm -rf .venv build dist bench .mypy_cache .ruff_cache .pytest_cache

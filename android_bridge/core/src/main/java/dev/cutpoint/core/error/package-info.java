@@ -1,0 +1,2 @@
+/** What cutpoint throws. */
+package dev.cutpoint.core.error;

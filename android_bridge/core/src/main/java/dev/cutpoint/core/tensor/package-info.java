@@ -1,0 +1,2 @@
+/** Arrays of numbers and what describes them. */
+package dev.cutpoint.core.tensor;
