@@ -1,0 +1,118 @@
+package dev.cutpoint.core.bundle;
+
+import dev.cutpoint.core.error.BundleException;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Pattern;
+
+/** Checks that what a manifest refers to is there, and that its paths stay inside the bundle. */
+final class ManifestCheck {
+    private static final Pattern PATH =
+            Pattern.compile("[A-Za-z0-9_+@=-][A-Za-z0-9_.+@=-]*(/[A-Za-z0-9_+@=-][A-Za-z0-9_.+@=-]*)*");
+    private static final Pattern SHA256 = Pattern.compile("[0-9a-f]{64}");
+
+    private final Manifest manifest;
+    private final int last;
+    private final Set<String> files = new HashSet<>();
+    private final Set<String> spans = new HashSet<>();
+    private final Map<String, CodecEntry> codecs = new HashMap<>();
+
+    ManifestCheck(Manifest manifest) {
+        this.manifest = manifest;
+        this.last = manifest.boundaries.size() - 1;
+    }
+
+    /** Throws {@link BundleException} for the first thing that is wrong. */
+    void run() {
+        checkBoundaries();
+        int count = manifest.points.size();
+        need(count > 0 && count <= 65535, "between 1 and 65535 points are needed");
+        checkFiles();
+        checkSpans();
+        checkCodecs();
+        checkPoints();
+    }
+
+    private void checkBoundaries() {
+        need(last >= 1, "at least two boundaries are needed, the input and the output");
+        for (int i = 0; i <= last; i++) {
+            need(manifest.boundaries.get(i).index == i, "boundaries are not numbered 0, 1, …");
+            need(!manifest.boundaries.get(i).tensors.isEmpty(), "a boundary without tensors");
+        }
+    }
+
+    private void checkFiles() {
+        Set<String> folded = new HashSet<>();
+        for (FileEntry file : manifest.files) {
+            if (file.path.length() > 200 || !PATH.matcher(file.path).matches()) {
+                throw new BundleException(
+                        "'" + file.path + "': not a path that a bundle may hold (relative, letters, digits and -_.+@= only)");
+            }
+            need(!file.path.equals(Manifest.NAME), "the manifest lists itself");
+            need(file.size >= 0 && SHA256.matcher(file.sha256).matches(), file.path + ": bad size or hash");
+            files.add(file.path);
+            need(folded.add(file.path.toLowerCase(Locale.ROOT)), "two files have the same name");
+        }
+    }
+
+    private void checkSpans() {
+        for (Span span : manifest.spans) {
+            String key = Span.key(span.start, span.end, span.precision);
+            need(spans.add(key), "two spans have the same name");
+            need(0 <= span.start && span.start < span.end && span.end <= last, "span " + key + " is not between two boundaries");
+            need(!span.graphs.isEmpty(), "span " + key + " has no graph file");
+            checkGraphs(span.graphs, "span " + key);
+        }
+    }
+
+    private void checkCodecs() {
+        for (CodecEntry codec : manifest.codecs) {
+            String what = "codec '" + codec.id + "'";
+            need(codecs.put(codec.id, codec) == null, "two codecs have the same name");
+            need(0 <= codec.start && codec.start <= codec.end && codec.end < last, what + " is at boundaries that are not there");
+            need(!codec.levels.isEmpty(), what + " has no level");
+            checkGraphs(codec.encoder, what);
+            checkGraphs(codec.decoder, what);
+            need(codec.tables == null || files.contains(codec.tables), what + ": tables '" + codec.tables + "' are not there");
+        }
+    }
+
+    private void checkPoints() {
+        Set<String> ids = new HashSet<>();
+        boolean local = false;
+        for (Point point : manifest.points) {
+            String what = "point '" + point.id + "'";
+            need(ids.add(point.id), "two points have the same name");
+            need(point.start <= 0 || spans.contains(Span.key(0, point.start, point.precision)), what + " has no head span");
+            if (point.isLocal()) {
+                need(point.start == last && point.end == last, what + " has no codec, but is not local");
+                local = true;
+                continue;
+            }
+            CodecEntry codec = codecs.get(point.codec);
+            need(codec != null, what + " names codec '" + point.codec + "', which is not there");
+            need(point.start == codec.start && point.end == codec.end, what + " and its codec differ in boundary");
+            need(0 <= point.level && point.level < codec.levels.size(), what + ": its codec has no level " + point.level);
+            need(spans.contains(Span.key(point.end, last, point.tailPrecision)), what + " has no tail span");
+        }
+        need(local, "no local point: a device must be able to answer alone");
+    }
+
+    private void checkGraphs(List<GraphFile> graphs, String what) {
+        for (GraphFile graph : graphs) {
+            for (String path : graph.paths()) {
+                need(files.contains(path), what + " refers to '" + path + "', which is not among the files");
+            }
+        }
+    }
+
+    private static void need(boolean condition, String message) {
+        if (!condition) {
+            throw new BundleException(Manifest.NAME + ": " + message);
+        }
+    }
+}

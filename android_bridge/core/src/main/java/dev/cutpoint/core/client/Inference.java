@@ -1,0 +1,316 @@
+package dev.cutpoint.core.client;
+
+import dev.cutpoint.core.error.CutpointException;
+import dev.cutpoint.core.error.Refusal;
+import dev.cutpoint.core.error.RefusedException;
+import dev.cutpoint.core.link.Exchange;
+import dev.cutpoint.core.link.Loop;
+import dev.cutpoint.core.link.Reply;
+import dev.cutpoint.core.policy.Plan;
+import dev.cutpoint.core.policy.Policy;
+import dev.cutpoint.core.protocol.Frame;
+import dev.cutpoint.core.tensor.Tensor;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Future;
+
+/**
+ * One request, from the plan to its answer. Two ways lead there: the edge first, the device when the edge fails or is late;
+ * whichever answers first wins and the other is cancelled. For the loop's thread.
+ */
+final class Inference {
+    /** Seconds below which hedging is not worth a thought: the scheduler's own jitter. */
+    private static final double LEAST_PATIENCE = 0.02;
+
+    private final Engine engine;
+    private final Loop loop;
+    private final Input input;
+    private final References references;
+    private final CompletableFuture<InferenceResult> answer;
+    private final double started;
+    private Plan plan;
+    private Plan fallback;
+    private DeviceOutput output;
+    private double askedAt;
+    private int bytesSent;
+    private Exchange exchange;
+    private Future<?> computing;
+    private Loop.Timer timer;
+    private CutpointException failure;
+    private RuntimeException deviceError;
+    private boolean done;
+    private boolean edgeDone;
+    private boolean onDevice;
+    private boolean hedged;
+
+    /**
+     * @param references of the stream that it belongs to; null for none
+     * @param answer what came of it; cancelling it cancels the work
+     */
+    Inference(
+            Engine engine,
+            Input input,
+            References references,
+            CompletableFuture<InferenceResult> answer,
+            double started) {
+        this.engine = engine;
+        this.loop = engine.loop;
+        this.input = input;
+        this.references = references;
+        this.answer = answer;
+        this.started = started;
+        answer.whenComplete((result, error) -> {
+            if (answer.isCancelled()) {
+                loop.execute(this::stop);
+            }
+        });
+    }
+
+    /** Plans with {@code policy} and sets to work. */
+    void begin(Policy policy) {
+        try {
+            plan = policy.choose(engine.conditions());
+        } catch (RuntimeException error) { // an app's own policy may throw anything
+            fail(error);
+            return;
+        }
+        List<Tensor> reference = references == null ? null : references.get(plan.point);
+        compute(plan, input, reference, new Device.Outcome() {
+            @Override
+            public void computed(DeviceOutput output) {
+                loop.execute(() -> prepared(output));
+            }
+
+            @Override
+            public void failed(RuntimeException error) {
+                loop.execute(() -> fail(error));
+            }
+        });
+    }
+
+    /** Fails before it began; from any thread. */
+    void refuse(RuntimeException error) {
+        answer.completeExceptionally(error);
+    }
+
+    private void finish(InferenceResult result) {
+        if (!done) {
+            stop();
+            engine.callbacks.execute(() -> answer.complete(result));
+        }
+    }
+
+    void fail(RuntimeException error) {
+        if (!done) {
+            stop();
+            engine.callbacks.execute(() -> answer.completeExceptionally(error));
+        }
+    }
+
+    /** Nobody waits any more: what is still under way is of no use. */
+    private void stop() {
+        done = true;
+        engine.finished(this);
+        if (timer != null) {
+            timer.cancel();
+        }
+        if (exchange != null && !edgeDone) {
+            edgeDone = true;
+            exchange.cancel();
+        }
+        if (computing != null) {
+            computing.cancel(false);
+        }
+    }
+
+    private void prepared(DeviceOutput output) {
+        if (done) {
+            return;
+        }
+        this.output = output;
+        if (plan.point.isLocal()) {
+            finishOnDevice(plan, output);
+            return;
+        }
+        askedAt = loop.now();
+        if (engine.mode == Mode.EDGE) {
+            if (engine.objective.deadline != null) {
+                timer = loop.after(Math.max(0, left()), () -> fail(late("no answer")));
+            }
+        } else {
+            fallback = engine.fallback.choose(engine.conditions());
+            timer = loop.after(Math.max(0, patience()), this::lostPatience);
+        }
+        ask(false);
+    }
+
+    // -- the edge ----------------------------------------------------------------------------------------------------
+
+    private void ask(boolean again) {
+        double budget = engine.objective.deadline == null ? 0 : left();
+        if (engine.objective.deadline != null && budget <= 0) {
+            edgeFailed(late("nothing was sent, for the device took all the time"));
+            return;
+        }
+        int number = engine.bundle.pointNumber(plan.point.id);
+        exchange = engine.link.request(number, output.payload, budget, new Reply() {
+            @Override
+            public void answered(Frame.Result result) {
+                bytesSent += exchange.bytesSent();
+                edgeAnswered(result);
+            }
+
+            @Override
+            public void failed(CutpointException error) {
+                bytesSent += exchange == null ? 0 : exchange.bytesSent();
+                boolean lost = error instanceof RefusedException
+                        && ((RefusedException) error).refusal() == Refusal.REFERENCE_LOST;
+                if (lost && !again && !done) {
+                    startAnew();
+                } else {
+                    edgeFailed(error);
+                }
+            }
+        });
+    }
+
+    /** The server keeps a few frames, and none beyond a connection: the stream begins again with a key frame. */
+    private void startAnew() {
+        exchange = null;
+        compute(plan, new Input(output.input), null, new Device.Outcome() {
+            @Override
+            public void computed(DeviceOutput key) {
+                loop.execute(() -> {
+                    if (!done) {
+                        output = key;
+                        ask(true);
+                    }
+                });
+            }
+
+            @Override
+            public void failed(RuntimeException error) {
+                loop.execute(() -> fail(error));
+            }
+        });
+    }
+
+    private void edgeAnswered(Frame.Result result) {
+        edgeDone = true;
+        engine.learnServer(plan.point, result);
+        if (references != null && output.symbols != null) {
+            references.put(plan.point, output.symbols);
+        }
+        Timing timing = Timing.onEdge(
+                (loop.now() - started) * 1e3, output, (loop.now() - askedAt) * 1e3, result);
+        finish(new InferenceResult(
+                result.outputs, plan.point, InferenceResult.Source.EDGE, timing, bytesSent, plan, null, hedged));
+    }
+
+    private void edgeFailed(CutpointException error) {
+        edgeDone = true;
+        if (done) {
+            return;
+        }
+        if (engine.mode == Mode.EDGE) {
+            fail(error);
+            return;
+        }
+        failure = error;
+        if (deviceError != null) {
+            failTwice();
+        } else {
+            startDevice();
+        }
+    }
+
+    private void lostPatience() {
+        if (!done && !onDevice) {
+            hedged = true;
+            startDevice();
+        }
+    }
+
+    // -- the device --------------------------------------------------------------------------------------------------
+
+    private void startDevice() {
+        if (onDevice) {
+            return;
+        }
+        onDevice = true;
+        // Told at once, not when the race is over: the next request must not run into the same silence.
+        engine.estimator.observeLate(sentSoFar(), loop.now() - askedAt);
+        compute(fallback, new Input(output.input), null, new Device.Outcome() {
+            @Override
+            public void computed(DeviceOutput local) {
+                loop.execute(() -> {
+                    if (!done) {
+                        finishOnDevice(fallback, local);
+                    }
+                });
+            }
+
+            @Override
+            public void failed(RuntimeException error) {
+                loop.execute(() -> {
+                    deviceError = error;
+                    if (edgeDone) {
+                        failTwice();
+                    }
+                });
+            }
+        });
+    }
+
+    private void compute(Plan what, Input from, List<Tensor> reference, Device.Outcome outcome) {
+        computing = engine.device.compute(what.point, from, reference, outcome);
+    }
+
+    private void failTwice() {
+        deviceError.addSuppressed(failure);
+        fail(deviceError);
+    }
+
+    private void finishOnDevice(Plan done, DeviceOutput local) {
+        DeviceOutput timed = new DeviceOutput(
+                null, null, local.outputs, local.input, output.prepareMs, local.headMs, local.encodeMs);
+        finish(new InferenceResult(
+                Collections.unmodifiableList(local.outputs),
+                done.point,
+                InferenceResult.Source.DEVICE,
+                Timing.onDevice((loop.now() - started) * 1e3, timed),
+                sentSoFar(),
+                plan,
+                failure,
+                hedged));
+    }
+
+    // -- time --------------------------------------------------------------------------------------------------------
+
+    private int sentSoFar() {
+        return bytesSent + (exchange == null || edgeDone ? 0 : exchange.bytesSent());
+    }
+
+    /** Seconds to the deadline. */
+    private double left() {
+        return engine.objective.deadline - (loop.now() - started);
+    }
+
+    /** Seconds from now after which the device starts on its own answer. */
+    private double patience() {
+        if (engine.objective.deadline != null) {
+            double latest = left() - fallback.predictedMs / 1e3;
+            if (latest > 0) {
+                return latest;
+            }
+        }
+        double elapsed = loop.now() - started;
+        return Math.max(LEAST_PATIENCE, engine.objective.patience * plan.predictedMs / 1e3 - elapsed);
+    }
+
+    private RefusedException late(String what) {
+        return new RefusedException(
+                Refusal.DEADLINE_EXCEEDED, what + " within " + engine.objective.deadline + " s", null);
+    }
+}

@@ -1,0 +1,2 @@
+/** The client: pictures in, answers out, wherever they come from. */
+package dev.cutpoint.core.client;

@@ -1,0 +1,173 @@
+package dev.cutpoint.core.json;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/** A JSON object read field by field: each accessor checks presence and type, {@link #end} that nothing else was there. */
+public final class JsonObject {
+    private final Map<?, ?> members;
+    private final String where;
+    private final Set<Object> read = new HashSet<>();
+
+    /**
+     * @param value what {@link JsonReader#parse} returned
+     * @param where what messages call it
+     * @throws JsonException if it is not an object
+     */
+    public JsonObject(Object value, String where) {
+        if (!(value instanceof Map)) {
+            throw new JsonException(where + " is not an object");
+        }
+        this.members = (Map<?, ?>) value;
+        this.where = where;
+    }
+
+    /** Whether there is such a field, and it is not null. */
+    public boolean has(String name) {
+        read.add(name);
+        return members.get(name) != null;
+    }
+
+    public String string(String name) {
+        return typed(name, String.class, "a string");
+    }
+
+    public String string(String name, String absent) {
+        return members.containsKey(name) ? string(name) : absent;
+    }
+
+    /** A string or null; null where the field is absent. */
+    public String stringOrNull(String name) {
+        return has(name) ? string(name) : null;
+    }
+
+    /** One of some strings. */
+    public String choice(String name, String... choices) {
+        String value = string(name);
+        for (String choice : choices) {
+            if (choice.equals(value)) {
+                return value;
+            }
+        }
+        throw new JsonException(where + "." + name + ": unknown value '" + value + "'");
+    }
+
+    public long integer(String name) {
+        return typed(name, Long.class, "an integer");
+    }
+
+    public int int32(String name) {
+        return narrow(integer(name), name);
+    }
+
+    public int int32(String name, int absent) {
+        return members.containsKey(name) ? int32(name) : absent;
+    }
+
+    public double number(String name) {
+        return typed(name, Number.class, "a number").doubleValue();
+    }
+
+    public double number(String name, double absent) {
+        return members.containsKey(name) ? number(name) : absent;
+    }
+
+    public boolean bool(String name, boolean absent) {
+        return members.containsKey(name) ? typed(name, Boolean.class, "true or false") : absent;
+    }
+
+    public JsonObject object(String name) {
+        return new JsonObject(typed(name, Map.class, "an object"), where + "." + name);
+    }
+
+    /** An object; null where the field is absent. */
+    public JsonObject objectOrNull(String name) {
+        return members.containsKey(name) ? object(name) : null;
+    }
+
+    /** The objects of an array; none where the field is absent and may be. */
+    public List<JsonObject> objects(String name, boolean optional) {
+        List<JsonObject> objects = new ArrayList<>();
+        for (Object value : list(name, optional)) {
+            objects.add(new JsonObject(value, where + "." + name + "[" + objects.size() + "]"));
+        }
+        return objects;
+    }
+
+    public List<String> strings(String name, boolean optional) {
+        List<String> strings = new ArrayList<>();
+        for (Object value : list(name, optional)) {
+            if (!(value instanceof String)) {
+                throw new JsonException(where + "." + name + " holds something that is not a string");
+            }
+            strings.add((String) value);
+        }
+        return strings;
+    }
+
+    public int[] int32s(String name) {
+        List<?> values = list(name, false);
+        int[] numbers = new int[values.size()];
+        for (int i = 0; i < numbers.length; i++) {
+            if (!(values.get(i) instanceof Long)) {
+                throw new JsonException(where + "." + name + " holds something that is not an integer");
+            }
+            numbers[i] = narrow((Long) values.get(i), name);
+        }
+        return numbers;
+    }
+
+    /** Exactly {@code count} numbers; {@code absent} where the field is not there. */
+    public double[] numbers(String name, int count, double... absent) {
+        if (!members.containsKey(name)) {
+            return absent;
+        }
+        List<?> values = list(name, false);
+        if (values.size() != count) {
+            throw new JsonException(where + "." + name + " has " + values.size() + " numbers, not " + count);
+        }
+        double[] numbers = new double[count];
+        for (int i = 0; i < count; i++) {
+            if (!(values.get(i) instanceof Number)) {
+                throw new JsonException(where + "." + name + " holds something that is not a number");
+            }
+            numbers[i] = ((Number) values.get(i)).doubleValue();
+        }
+        return numbers;
+    }
+
+    /** Throws {@link JsonException} if there is a field that was not asked for. */
+    public void end() {
+        for (Object name : members.keySet()) {
+            if (!read.contains(name)) {
+                throw new JsonException(where + " has an unknown field '" + name + "'");
+            }
+        }
+    }
+
+    private List<?> list(String name, boolean optional) {
+        if (optional && !members.containsKey(name)) {
+            return new ArrayList<>();
+        }
+        return typed(name, List.class, "an array");
+    }
+
+    private <T> T typed(String name, Class<T> type, String description) {
+        read.add(name);
+        Object value = members.get(name);
+        if (!type.isInstance(value)) {
+            throw new JsonException(where + "." + name + (members.containsKey(name) ? " is not " + description : " is missing"));
+        }
+        return type.cast(value);
+    }
+
+    private int narrow(long value, String name) {
+        if ((int) value != value) {
+            throw new JsonException(where + "." + name + " is out of range");
+        }
+        return (int) value;
+    }
+}
