@@ -1,7 +1,7 @@
 """What onnxruntime answers, kept for a client whose JVM has no runtime of its own.
 
-For a graph, ``HASH.names`` has the names of its inputs, one a line, and ``HASH-HASH`` the outputs for inputs of that hash:
-for each tensor its code, its number of sides (a byte each), the sides (u32, little endian), and the values.
+For a graph, ``HASH.names`` has the names of its inputs, one a line, and ``HASH-HASH`` the outputs for inputs of that
+hash: for each tensor its code, its number of sides (a byte each), the sides (u32, little endian), and the values.
 """
 
 from __future__ import annotations

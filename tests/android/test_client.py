@@ -132,13 +132,7 @@ async def test_a_server_that_is_killed_and_comes_back(recorded: Recorded) -> Non
             assert {answer["source"] for answer in answers} == {"device"}
             assert all("label" in answer for answer in answers)
             await server.start()
-
-            async def connected() -> bool:
-                return bool((await driver.tell("connected"))["connected"])
-
-            async with asyncio.timeout(20):
-                while not await connected():
-                    await asyncio.sleep(0.01)
+            assert await driver.tell("wait-connected") == {"connected": True}
             for number in range(10):
                 answer = await driver.infer(recorded.pictures[number])
                 assert (answer["source"], answer["label"]) == ("edge", recorded.labels[point, number])

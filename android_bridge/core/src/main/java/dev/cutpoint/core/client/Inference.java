@@ -20,8 +20,8 @@ import java.util.concurrent.Future;
  * whichever answers first wins and the other is cancelled. For the loop's thread.
  */
 final class Inference {
-    /** Seconds below which hedging is not worth a thought: the scheduler's own jitter. */
-    private static final double LEAST_PATIENCE = 0.02;
+    /** Seconds that threads may take to wake up: below that hedging is not worth a thought, and a deadline is missed. */
+    private static final double JITTER = 0.02;
 
     private final Engine engine;
     private final Loop loop;
@@ -300,13 +300,13 @@ final class Inference {
     /** Seconds from now after which the device starts on its own answer. */
     private double patience() {
         if (engine.objective.deadline != null) {
-            double latest = left() - fallback.predictedMs / 1e3;
+            double latest = left() - fallback.predictedMs / 1e3 - JITTER;
             if (latest > 0) {
                 return latest;
             }
         }
         double elapsed = loop.now() - started;
-        return Math.max(LEAST_PATIENCE, engine.objective.patience * plan.predictedMs / 1e3 - elapsed);
+        return Math.max(JITTER, engine.objective.patience * plan.predictedMs / 1e3 - elapsed);
     }
 
     private RefusedException late(String what) {

@@ -15,6 +15,7 @@ import dev.cutpoint.core.link.LinkTimes;
 import dev.cutpoint.core.policy.Objective;
 import dev.cutpoint.core.policy.StaticPolicy;
 import dev.cutpoint.core.support.PrecomputedRuntime;
+import dev.cutpoint.core.support.Waiting;
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
@@ -33,7 +34,7 @@ import java.util.concurrent.ExecutionException;
  * A client that another program drives: a command a line on standard input, a JSON object a line on standard output.
  *
  * <p>{@code open URL BUNDLE|store:FOLDER MODE RECORDING DEADLINE POINT TOKEN}, each {@code -} for none; {@code begin ID
- * PICTURE POINT}; {@code await ID}; {@code cancel ID}; {@code stream COUNT PICTURE…}; {@code connected}; {@code close}.
+ * PICTURE POINT}; {@code await ID}; {@code cancel ID}; {@code stream COUNT PICTURE…}; {@code wait-connected}; {@code close}.
  */
 public final class ClientDriver {
     /** Reconnects within a tenth of a second. */
@@ -92,8 +93,9 @@ public final class ClientDriver {
             case "stream":
                 stream(words, out);
                 break;
-            case "connected":
-                out.name("connected").value(client.isConnected());
+            case "wait-connected":
+                Waiting.until(client::isConnected);
+                out.name("connected").value(true);
                 break;
             case "close":
                 client.close();
