@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -39,3 +40,25 @@ def run(main: str, *arguments: str | Path) -> str:
     done = subprocess.run(command(main, *arguments), capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def block(data: bytes) -> bytes:
+    """The data behind its length."""
+    return struct.pack(">I", len(data)) + data
+
+
+def blocks(data: bytes) -> list[bytes]:
+    """The parts of a file of blocks."""
+    found, at = [], 0
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        found.append(data[at + 4 : at + 4 + length])
+        at += 4 + length
+    return found
+
+
+def transform(main: str, inputs: Iterable[bytes], folder: Path) -> list[bytes]:
+    """What a main class that works on files of blocks makes of `inputs`."""
+    (folder / "inputs").write_bytes(b"".join(map(block, inputs)))
+    run(main, folder / "inputs", folder / "outputs")
+    return blocks((folder / "outputs").read_bytes())

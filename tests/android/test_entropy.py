@@ -29,31 +29,23 @@ def draw(rng: np.random.Generator, dtype: str, shape: tuple[int, int], scale: fl
     return np.clip(np.rint(values) + middle, limits.min, limits.max).astype(dtype)
 
 
-def block(data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + data
-
-
 def exchange(groups: list[tuple[EntropyModel, list[Symbols]]], folder: Path) -> None:
     """Each side decodes what the other encoded, and both encode alike."""
     parts, streams = [struct.pack(">I", len(groups))], []
     for model, tensors in groups:
-        parts += [block(model.to_bytes()), struct.pack(">I", len(tensors))]
+        parts += [jvm.block(model.to_bytes()), struct.pack(">I", len(tensors))]
         for symbols in tensors:
             streams.append(model.encode(symbols))
-            parts += [struct.pack(">II", *symbols.shape), block(symbols.tobytes()), block(streams[-1])]
+            parts += [struct.pack(">II", *symbols.shape), jvm.block(symbols.tobytes()), jvm.block(streams[-1])]
     (folder / "tensors").write_bytes(b"".join(parts))
 
     jvm.run("interop.EntropyExchange", folder / "tensors", folder / "streams")
 
-    theirs, at = (folder / "streams").read_bytes(), 0
-    sent = ((model, symbols) for model, tensors in groups for symbols in tensors)
-    for (model, symbols), ours in zip(sent, streams, strict=True):
-        (length,) = struct.unpack_from(">I", theirs, at)
-        stream = theirs[at + 4 : at + 4 + length]
-        at += 4 + length
+    theirs = jvm.blocks((folder / "streams").read_bytes())
+    sent = [(model, symbols) for model, tensors in groups for symbols in tensors]
+    for (model, symbols), ours, stream in zip(sent, streams, theirs, strict=True):
         assert stream == ours
         assert np.array_equal(model.decode(stream, symbols.shape), symbols)
-    assert at == len(theirs)
 
 
 def test_random_tensors_cross_both_ways(tmp_path: Path) -> None:

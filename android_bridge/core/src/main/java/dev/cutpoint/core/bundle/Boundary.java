@@ -23,7 +23,7 @@ public final class Boundary {
         index = json.int32("index");
         tensors = specs(json.objects("tensors", false));
         label = json.string("label", "");
-        macs = json.has("macs") ? json.integer("macs") : 0;
+        macs = json.integer("macs", 0);
         json.end();
     }
 

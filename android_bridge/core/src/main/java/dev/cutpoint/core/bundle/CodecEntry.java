@@ -38,7 +38,8 @@ public final class CodecEntry {
         encoder = GraphFile.list(json.objects("encoder", true));
         decoder = GraphFile.list(json.objects("decoder", true));
         tables = json.stringOrNull("tables");
-        config = json.has("config") ? json.object("config") : new JsonObject(Collections.emptyMap(), "config");
+        JsonObject given = json.objectOrNull("config");
+        config = given != null ? given : new JsonObject(Collections.emptyMap(), "config");
         json.end();
     }
 }

@@ -45,7 +45,7 @@ public final class Manifest {
         codecs = list(json.objects("codecs", false), CodecEntry::new);
         points = list(json.objects("points", false), Point::new);
         files = list(json.objects("files", true), FileEntry::new);
-        preprocessing = json.has("preprocessing") ? new Preprocessing(json.object("preprocessing")) : null;
+        preprocessing = json.has("preprocessing") ? Preprocessing.of(json.object("preprocessing")) : null;
         json.string("measured_on", "");
         json.end();
     }

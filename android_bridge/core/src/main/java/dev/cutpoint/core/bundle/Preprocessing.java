@@ -21,17 +21,15 @@ public final class Preprocessing {
     /** Whether resizing is bicubic; bilinear otherwise. */
     public final boolean bicubic;
 
-    Preprocessing(JsonObject json) {
+    private Preprocessing(JsonObject json) {
         height = json.int32("height");
         width = json.int32("width");
         resize = json.has("resize") ? json.int32("resize") : 0;
         boolean resizes = json.has("resize");
         letterbox = json.bool("letterbox", false);
         pad = json.int32("pad", 114);
-        bicubic = json.has("interpolation") && json.choice("interpolation", "bilinear", "bicubic").equals("bicubic");
-        if (json.has("channels")) {
-            json.choice("channels", "rgb", "bgr");
-        }
+        bicubic = json.choiceOr("bilinear", "interpolation", "bilinear", "bicubic").equals("bicubic");
+        json.choiceOr("rgb", "channels", "rgb", "bgr");
         json.number("scale", 1);
         json.numbers("mean", 3);
         for (double std : json.numbers("std", 3)) {
@@ -42,6 +40,11 @@ public final class Preprocessing {
         need(!resizes || resize >= Math.max(1, Math.min(height, width)), "resize is smaller than the crop");
         need(!resizes || !letterbox, "'resize' and 'letterbox' exclude each other");
         need(pad >= 0 && pad <= 255, "'pad' is a grey value from 0 to 255");
+    }
+
+    /** From its part of a manifest. Throws {@link BundleException} if it makes no sense. */
+    public static Preprocessing of(JsonObject json) {
+        return new Preprocessing(json);
     }
 
     private static void need(boolean condition, String message) {

@@ -20,7 +20,7 @@ final class ImageCodec implements Codec {
         this.encoder = encoder;
         this.source = source;
         try {
-            double[] given = config.numbers("quality", levels, new double[0]);
+            double[] given = config.numbers("quality", levels);
             quality = new int[given.length];
             for (int i = 0; i < given.length; i++) {
                 quality[i] = (int) given[i];

@@ -55,6 +55,15 @@ public final class JsonObject {
         throw new JsonException(where + "." + name + ": unknown value '" + value + "'");
     }
 
+    /** As {@link #choice}; {@code absent} where the field is not there. */
+    public String choiceOr(String absent, String name, String... choices) {
+        return members.containsKey(name) ? choice(name, choices) : absent;
+    }
+
+    public long integer(String name, long absent) {
+        return members.containsKey(name) ? integer(name) : absent;
+    }
+
     public long integer(String name) {
         return typed(name, Long.class, "an integer");
     }
@@ -120,17 +129,20 @@ public final class JsonObject {
         return numbers;
     }
 
-    /** Exactly {@code count} numbers; {@code absent} where the field is not there. */
-    public double[] numbers(String name, int count, double... absent) {
-        if (!members.containsKey(name)) {
-            return absent;
+    /** Exactly {@code count} numbers; none where the field is absent. */
+    public double[] numbers(String name, int count) {
+        double[] numbers = numbers(name);
+        if (members.containsKey(name) && numbers.length != count) {
+            throw new JsonException(where + "." + name + " has " + numbers.length + " numbers, not " + count);
         }
-        List<?> values = list(name, false);
-        if (values.size() != count) {
-            throw new JsonException(where + "." + name + " has " + values.size() + " numbers, not " + count);
-        }
-        double[] numbers = new double[count];
-        for (int i = 0; i < count; i++) {
+        return numbers;
+    }
+
+    /** The numbers of an array; none where the field is absent. */
+    public double[] numbers(String name) {
+        List<?> values = list(name, true);
+        double[] numbers = new double[values.size()];
+        for (int i = 0; i < numbers.length; i++) {
             if (!(values.get(i) instanceof Number)) {
                 throw new JsonException(where + "." + name + " holds something that is not a number");
             }

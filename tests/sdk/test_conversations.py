@@ -1,0 +1,27 @@
+"""The recorded conversations bind every implementation of docs/protocol.md."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.vectors import conversations
+
+FILES = sorted(path.name for path in conversations.FOLDER.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_replays_as_recorded(name: str) -> None:
+    recorded = json.loads((conversations.FOLDER / name).read_text())
+    assert [conversations.replay(conversation) for conversation in recorded] == recorded
+
+
+def test_every_kind_of_frame_and_every_verdict_is_there() -> None:
+    seen = set()
+    for name in FILES:
+        for conversation in json.loads((conversations.FOLDER / name).read_text()):
+            for step in conversation["steps"]:
+                event = step.get("event")
+                seen.add(step.get("error") or (event["kind"] if event else "refused" if step.get("refused") else None))
+    kinds = {"Hello", "Welcome", "Request", "Cancel", "Result", "Error", "Ping", "Pong", "Goaway", "Rejected"}
+    assert seen >= kinds | {"refused", "bad_request", "bad_payload", None}
