@@ -43,7 +43,7 @@ public final class Manifest {
         boundaries = list(json.objects("boundaries", false), Boundary::new);
         spans = list(json.objects("spans", false), Span::new);
         codecs = list(json.objects("codecs", false), CodecEntry::new);
-        points = list(json.objects("points", false), Point::new);
+        points = list(json.objects("points", false), Point::of);
         files = list(json.objects("files", true), FileEntry::new);
         preprocessing = json.has("preprocessing") ? Preprocessing.of(json.object("preprocessing")) : null;
         json.string("measured_on", "");

@@ -21,7 +21,7 @@ public final class Point {
     /** Of the tail; null for a local point. */
     public final String tailPrecision;
 
-    Point(JsonObject json) {
+    private Point(JsonObject json) {
         id = json.string("id");
         start = json.int32("start");
         end = json.int32("end");
@@ -31,6 +31,11 @@ public final class Point {
         level = json.int32("level", 0);
         tailPrecision = json.stringOrNull("tail_precision");
         json.end();
+    }
+
+    /** From its part of a manifest; throws {@link dev.cutpoint.core.json.JsonException} if it is none. */
+    public static Point of(JsonObject json) {
+        return new Point(json);
     }
 
     /** Whether the device answers alone. */
