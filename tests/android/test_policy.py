@@ -36,7 +36,7 @@ def draw_points(rng: np.random.Generator) -> list[Point]:
             metric=round(float(rng.uniform(0.5, 0.9)), 2),
             bytes_mean=size,
             bytes_p95=size * 1.2,
-            device_ms=round(float(rng.lognormal(1.5, 1)), 3),
+            device_ms=round(float(rng.lognormal(3 if local else 0.5, 1)), 3),
             encode_ms=0.0 if local else float(rng.uniform(0, 1)),
             decode_ms=0.0 if local else float(rng.uniform(0, 1)),
             tail_ms=0.0 if local else float(rng.lognormal(1.5, 1)),
@@ -53,7 +53,7 @@ def test_the_same_point_for_a_thousand_cases(tmp_path: Path) -> None:
         points, floor = draw_points(rng), float(rng.uniform(0.4, 0.95))
         channel = None
         if rng.random() < 0.9:
-            channel = Channel(float(rng.lognormal(14, 2)), float(rng.lognormal(-3, 1)), float(rng.uniform(0, 1.5)))
+            channel = Channel(float(rng.lognormal(16, 1.5)), float(rng.lognormal(-6, 1)), float(rng.uniform(0, 1)))
         server = ServerState(float(rng.choice([0.0, 3.5, 80.0])), 0.0, bool(rng.random() < 0.1))
         scales = float(rng.lognormal(0, 0.7)), float(rng.lognormal(0, 0.7))
         plan = LatencyPolicy(admissible(points, floor)).choose(Conditions(channel, server, *scales))
