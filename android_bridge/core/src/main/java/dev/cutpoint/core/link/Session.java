@@ -227,7 +227,7 @@ final class Session {
             }
         } else {
             // The packet pair of a probe: the padding is what lies between the two arrivals.
-            estimator.observeSpacing(PROBE_BYTES, pong.received - first.received);
+            estimator.observeSpacing(probeBytes(), pong.received - first.received);
             probedAt = Double.NaN;
         }
     }
@@ -256,8 +256,12 @@ final class Session {
         if (Double.isNaN(probedAt) && now - heardAt >= times.probe / 2) {
             probedAt = now;
             sendAll(new Frame.Ping(now, 0));
-            sendAll(new Frame.Ping(now, PROBE_BYTES));
+            sendAll(new Frame.Ping(now, probeBytes()));
         }
+    }
+
+    private int probeBytes() {
+        return Math.min(PROBE_BYTES, connection.mostPadding());
     }
 
     private void sendAll(Frame frame) {

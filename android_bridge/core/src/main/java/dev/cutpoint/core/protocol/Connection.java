@@ -66,6 +66,11 @@ public final class Connection {
         return limits;
     }
 
+    /** The most padding that a ping may have. */
+    public int mostPadding() {
+        return limits.frame - FrameEncoder.HEADER_SIZE - Long.BYTES;
+    }
+
     /** Number of requests that are not done. */
     public int inFlight() {
         return exchanges.size();

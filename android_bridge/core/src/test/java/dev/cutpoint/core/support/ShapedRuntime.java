@@ -27,6 +27,8 @@ import java.util.concurrent.Semaphore;
 public final class ShapedRuntime implements HeadRuntime {
     /** While it is there, graphs wait for it. */
     public volatile CountDownLatch gate;
+    /** While it is there, graphs throw it. */
+    public volatile RuntimeException failure;
     /** A permit for each run that met the gate. */
     public final Semaphore entered = new Semaphore(0);
 
@@ -71,6 +73,9 @@ public final class ShapedRuntime implements HeadRuntime {
             @Override
             public List<Tensor> run(List<Tensor> inputs) {
                 waitAtGate();
+                if (failure != null) {
+                    throw failure;
+                }
                 Random random = new Random(Arrays.hashCode(inputs.stream().map(Tensor::data).toArray()));
                 List<Tensor> made = new ArrayList<>();
                 for (TensorSpec spec : specs) {
