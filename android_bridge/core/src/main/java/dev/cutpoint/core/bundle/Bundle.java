@@ -125,6 +125,7 @@ public final class Bundle implements Closeable {
         return hash;
     }
 
+    /** What calibration says of the model. */
     public Manifest manifest() {
         return manifest;
     }

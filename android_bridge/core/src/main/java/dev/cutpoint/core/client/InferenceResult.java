@@ -10,7 +10,9 @@ import java.util.List;
 public final class InferenceResult {
     /** Who gave an answer. */
     public enum Source {
+        /** The server. */
         EDGE,
+        /** This device. */
         DEVICE
     }
 

@@ -23,6 +23,7 @@ public final class Objective {
         patience = builder.patience;
     }
 
+    /** Begins with the defaults. */
     public static Builder builder() {
         return new Builder();
     }

@@ -54,10 +54,12 @@ public final class Tensor {
         return of(spec.type(), ByteBuffer.allocate((int) spec.bytes()), spec.shape());
     }
 
+    /** Of the elements. */
     public ElementType type() {
         return type;
     }
 
+    /** The sides; a copy. */
     public int[] shape() {
         return shape.clone();
     }
@@ -77,6 +79,7 @@ public final class Tensor {
         return data.asReadOnlyBuffer().order(ByteOrder.LITTLE_ENDIAN);
     }
 
+    /** Whether the sides are these. */
     public boolean hasShape(int... other) {
         return Arrays.equals(shape, other);
     }

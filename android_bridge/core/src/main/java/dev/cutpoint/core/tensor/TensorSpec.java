@@ -19,14 +19,17 @@ public final class TensorSpec {
         this.type = type;
     }
 
+    /** The tensor's name in the graph files. */
     public String name() {
         return name;
     }
 
+    /** The sides, the batch axis in front; a copy. */
     public int[] shape() {
         return shape.clone();
     }
 
+    /** Of the elements. */
     public ElementType type() {
         return type;
     }
