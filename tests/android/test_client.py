@@ -172,3 +172,45 @@ async def test_late_answers_come_from_the_device_within_the_deadline(slow: Recor
             assert answer["source"] == "device"
             assert answer["total_ms"] < 150
             assert answer["hedged"] or answer["fallback"]
+
+
+async def test_a_stream_is_answered_in_its_order(recorded: Recorded) -> None:
+    point = "cut7-int8-klt-q5"
+    async with ServerProcess(recorded.bundle) as server, Driver() as driver:
+        await driver.open(server.url, recorded.bundle, recorded.folder, point=point)
+        answer = await driver.tell("stream", 60, *recorded.pictures)
+        expected = [recorded.labels[point, number % PICTURES] for number in range(60)]
+        assert answer["labels"] == ",".join(map(str, expected)), answer
+        assert answer["bytes"] > 60 * 28
+
+
+async def test_a_stream_refers_to_what_was_answered(tmp_path: Path) -> None:
+    path = tmp_path / "toy.cutpoint"
+    toy_bundle().save(path)
+    sent = {}
+    async with ServerProcess(path) as server:
+        points = ["cut1-fp32-affine-fine", "cut1-fp32-delta-fine"]
+        toy = await record(path, tmp_path, [toy_picture(2)], points, server.url)
+        for point in points:
+            async with Driver() as driver:
+                await driver.open(server.url, path, tmp_path, point=point)
+                answer = await driver.tell("stream", 40, toy.pictures[0])
+                assert answer["labels"] == ",".join(["2"] * 40), answer
+                sent[point] = answer["bytes"]
+    assert sent[points[1]] < 0.8 * sent[points[0]]
+
+
+async def test_tokens(recorded: Recorded, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("right\n")
+    async with ServerProcess(recorded.bundle, "--token-file", str(tokens)) as server:
+        for token, source in (("right", "edge"), ("wrong", "device")):
+            async with Driver() as driver:
+                await driver.open(server.url, recorded.bundle, recorded.folder, point=POINTS[2], token=token)
+                answer = await driver.infer(recorded.pictures[0], POINTS[2])
+                assert answer["source"] == source, answer
+        async with Driver() as driver:
+            refused = await driver.open(
+                server.url, recorded.bundle, recorded.folder, mode="edge", point=POINTS[2], token="wrong"
+            )
+            assert (refused["error"], refused["code"]) == ("RefusedException", "unauthenticated")

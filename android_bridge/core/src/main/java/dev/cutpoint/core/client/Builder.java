@@ -17,6 +17,7 @@ import dev.cutpoint.core.policy.Policy;
 import dev.cutpoint.core.runtime.HeadRuntime;
 import dev.cutpoint.core.runtime.PictureEncoder;
 import java.io.File;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -26,10 +27,13 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import okhttp3.OkHttpClient;
 
 /** Configures and opens a {@link CutpointClient}. A runtime is needed; the rest has defaults, or follows from the mode. */
 public final class Builder {
+    private static final Logger LOG = Logger.getLogger("cutpoint");
     /** Bytes that a result has beside its tensors; generous. */
     private static final int RESULT_OVERHEAD = 1 << 16;
 
@@ -165,10 +169,29 @@ public final class Builder {
         if (loaded == null) {
             loaded = bundleFile != null ? Bundle.open(bundleFile) : store.fetchOrNewest(client, url, token);
         }
-        return assemble(loaded, transport);
+        return assemble(loaded, transport, releaser(loaded, client));
     }
 
-    private CutpointClient assemble(Bundle bundle, OkHttpTransport transport) {
+    /** Closes what the app did not bring. */
+    private Runnable releaser(Bundle loaded, OkHttpClient client) {
+        boolean ownBundle = bundle == null;
+        boolean ownHttp = http == null;
+        return () -> {
+            if (ownHttp) {
+                client.dispatcher().executorService().shutdown();
+                client.connectionPool().evictAll();
+            }
+            if (ownBundle) {
+                try {
+                    loaded.close();
+                } catch (IOException error) {
+                    LOG.log(Level.WARNING, "the bundle's file could not be closed", error);
+                }
+            }
+        };
+    }
+
+    private CutpointClient assemble(Bundle bundle, OkHttpTransport transport, Runnable release) {
         Device device = new Device(bundle, runtimes, pictures);
         Loop loop = new ThreadLoop("cutpoint");
         Engine engine = null;
@@ -191,7 +214,7 @@ public final class Builder {
             ChannelEstimator estimator = new ChannelEstimator();
             Link link = transport == null ? null : link(loop, transport, estimator, bundle);
             engine = new Engine(
-                    loop, callbacks(), bundle, bundle == this.bundle, mode, objective, times, device, estimator, decides,
+                    loop, callbacks(), bundle, release, mode, objective, times, device, estimator, decides,
                     fallback, link);
             CutpointClient client = new CutpointClient(engine);
             if (link != null) {
@@ -204,6 +227,7 @@ public final class Builder {
             } else {
                 device.close();
                 loop.close();
+                release.run();
             }
             throw error;
         }

@@ -4,12 +4,14 @@ import dev.cutpoint.core.bundle.Bundle;
 import dev.cutpoint.core.bundle.Point;
 import dev.cutpoint.core.error.InputException;
 import dev.cutpoint.core.error.RefusedException;
-import dev.cutpoint.core.policy.Policy;
+import dev.cutpoint.core.policy.Conditions;
+import dev.cutpoint.core.policy.Plan;
 import dev.cutpoint.core.policy.StaticPolicy;
 import dev.cutpoint.core.tensor.Tensor;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
+import java.util.function.Function;
 
 /**
  * Answers inference requests with an edge server's help, or without.
@@ -45,12 +47,12 @@ public final class CutpointClient implements AutoCloseable {
      *     the runtime throws if the bundle's files do not work here
      */
     public CompletableFuture<InferenceResult> infer(Picture picture) {
-        return begin(new Input(picture), engine.policy, null);
+        return begin(new Input(picture), engine.policy::choose, null);
     }
 
     /** As {@link #infer(Picture)}, for a bundle that takes no pictures: the tensors of boundary 0. */
     public CompletableFuture<InferenceResult> infer(List<Tensor> tensors) {
-        return begin(new Input(tensors), engine.policy, null);
+        return begin(new Input(tensors), engine.policy::choose, null);
     }
 
     /**
@@ -89,10 +91,10 @@ public final class CutpointClient implements AutoCloseable {
 
     /** A frame of a stream. */
     CompletableFuture<InferenceResult> begin(Picture picture, References references) {
-        return begin(new Input(picture), engine.policy, references);
+        return begin(new Input(picture), engine.policy::choose, references);
     }
 
-    private CompletableFuture<InferenceResult> begin(Input input, Policy policy, References references) {
+    private CompletableFuture<InferenceResult> begin(Input input, Function<Conditions, Plan> policy, References references) {
         CompletableFuture<InferenceResult> answer = new CompletableFuture<>();
         double started = engine.loop.now();
         Inference inference = new Inference(engine, input, references, answer, started);
@@ -113,12 +115,15 @@ public final class CutpointClient implements AutoCloseable {
         return answer;
     }
 
-    private Policy fixed(String id) {
+    private Function<Conditions, Plan> fixed(String id) {
         Point point = engine.bundle.point(id);
         if (engine.mode != Mode.AUTO && point.isLocal() != (engine.mode == Mode.DEVICE)) {
             throw new InputException("point '" + id + "' does not go with mode " + engine.mode);
         }
-        return new StaticPolicy(point, engine.mode == Mode.EDGE ? point : engine.fallback.points().get(0));
+        return conditions -> {
+            Point otherwise = engine.mode == Mode.EDGE ? point : engine.fallback.choose(conditions).point;
+            return new StaticPolicy(point, otherwise).choose(conditions);
+        };
     }
 
     /** Whether requests can be sent to the server now. */

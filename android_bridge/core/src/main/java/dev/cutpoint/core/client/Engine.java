@@ -12,23 +12,18 @@ import dev.cutpoint.core.policy.Objective;
 import dev.cutpoint.core.policy.Policy;
 import dev.cutpoint.core.protocol.Frame;
 import dev.cutpoint.core.protocol.ServerState;
-import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.Set;
 import java.util.concurrent.Executor;
-import java.util.logging.Level;
-import java.util.logging.Logger;
 
 /** What the requests of one client share. Mutable state is the loop's. */
 final class Engine {
-    private static final Logger LOG = Logger.getLogger("cutpoint");
-
     final Loop loop;
     final Executor callbacks;
     final Bundle bundle;
-    /** Whether the caller closes the bundle. */
-    private final boolean borrowed;
+    /** Frees what was made for this client alone. */
+    private final Runnable release;
     final Mode mode;
     final Objective objective;
     final LinkTimes times;
@@ -47,7 +42,7 @@ final class Engine {
             Loop loop,
             Executor callbacks,
             Bundle bundle,
-            boolean borrowed,
+            Runnable release,
             Mode mode,
             Objective objective,
             LinkTimes times,
@@ -59,7 +54,7 @@ final class Engine {
         this.loop = loop;
         this.callbacks = callbacks;
         this.bundle = bundle;
-        this.borrowed = borrowed;
+        this.release = release;
         this.mode = mode;
         this.objective = objective;
         this.times = times;
@@ -123,13 +118,7 @@ final class Engine {
                 link.close();
             }
             device.close();
-            if (!borrowed) {
-                try {
-                    bundle.close();
-                } catch (IOException error) {
-                    LOG.log(Level.WARNING, "the bundle's file could not be closed", error);
-                }
-            }
+            release.run();
             loop.close();
         });
     }

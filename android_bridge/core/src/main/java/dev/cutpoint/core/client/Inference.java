@@ -6,14 +6,15 @@ import dev.cutpoint.core.error.RefusedException;
 import dev.cutpoint.core.link.Exchange;
 import dev.cutpoint.core.link.Loop;
 import dev.cutpoint.core.link.Reply;
+import dev.cutpoint.core.policy.Conditions;
 import dev.cutpoint.core.policy.Plan;
-import dev.cutpoint.core.policy.Policy;
 import dev.cutpoint.core.protocol.Frame;
 import dev.cutpoint.core.tensor.Tensor;
 import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Future;
+import java.util.function.Function;
 
 /**
  * One request, from the plan to its answer. Two ways lead there: the edge first, the device when the edge fails or is late;
@@ -68,9 +69,12 @@ final class Inference {
     }
 
     /** Plans with {@code policy} and sets to work. */
-    void begin(Policy policy) {
+    void begin(Function<Conditions, Plan> policy) {
+        if (done) {
+            return;
+        }
         try {
-            plan = policy.choose(engine.conditions());
+            plan = policy.apply(engine.conditions());
         } catch (RuntimeException error) { // an app's own policy may throw anything
             fail(error);
             return;

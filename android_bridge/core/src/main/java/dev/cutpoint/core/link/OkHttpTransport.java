@@ -14,7 +14,6 @@ import okio.ByteString;
 public final class OkHttpTransport implements Transport {
     /** OkHttp ends a connection with more than 16 MiB queued; we stop short of that. */
     private static final long MAX_QUEUED = 15L << 20;
-    private static final int GOING_AWAY = 1001;
 
     private final OkHttpClient client;
     private final Request address;
@@ -52,9 +51,7 @@ public final class OkHttpTransport implements Transport {
 
             @Override
             public void close() {
-                // The polite way does not wait for a server that may be gone: what is left is cancelled with it.
-                socket.close(GOING_AWAY, null);
-                socket.cancel();
+                socket.cancel(); // the closing handshake would wait for a server that may be gone
             }
         };
     }

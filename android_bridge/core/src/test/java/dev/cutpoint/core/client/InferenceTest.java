@@ -61,7 +61,7 @@ public class InferenceTest {
         Link link = new Link(loop, server, estimator, 1 << 20, TIMES, new Random(1), "hash", "", "test", "phone");
         Point local = bundle.point("cut9-int8");
         engine = new Engine(
-                loop, Runnable::run, bundle, true, mode, objective, TIMES, device, estimator,
+                loop, Runnable::run, bundle, () -> {}, mode, objective, TIMES, device, estimator,
                 new StaticPolicy(bundle.point(point), local), new LatencyPolicy(Collections.singletonList(local)), link);
         client = new CutpointClient(engine);
         link.start(() -> {});
@@ -171,6 +171,21 @@ public class InferenceTest {
         runtime.gate.countDown();
         assertEquals(Source.EDGE, answer.get().source);
         assertTrue(answer.get().hedged);
+    }
+
+    @Test
+    public void aLostReferenceIsAnsweredWithAKeyFrame() throws Exception {
+        connect(Mode.AUTO, deadline(1));
+        CompletableFuture<InferenceResult> answer = begin();
+        server.say(new Frame.Failure(1, "reference_lost", "gone", null));
+        Waiting.until(() -> {
+            loop.run();
+            return server.heard.size() == 3;
+        });
+        assertEquals(2, server.heard.get(2).requestId);
+        server.answer(2, 6);
+        assertEquals(Source.EDGE, answer.get().source);
+        assertTrue("both payloads are counted", answer.get().bytesSent > 2 * 28);
     }
 
     @Test

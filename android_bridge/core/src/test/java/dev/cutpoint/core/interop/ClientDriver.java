@@ -1,8 +1,8 @@
 package dev.cutpoint.core.interop;
 
 import dev.cutpoint.core.bundle.Bundle;
-import dev.cutpoint.core.client.BundleStore;
 import dev.cutpoint.core.client.Builder;
+import dev.cutpoint.core.client.BundleStore;
 import dev.cutpoint.core.client.CutpointClient;
 import dev.cutpoint.core.client.FrameStream;
 import dev.cutpoint.core.client.InferenceListener;
