@@ -8,23 +8,27 @@ public final class Interpreter implements AutoCloseable {
         throw new UnsupportedOperationException("a stub");
     }
 
-    public int getInputTensorCount() {
+    public void allocateTensors() {
         throw new UnsupportedOperationException("a stub");
     }
 
-    public Tensor getInputTensor(int index) {
+    public String[] getSignatureKeys() {
         throw new UnsupportedOperationException("a stub");
     }
 
-    public int getOutputTensorCount() {
+    public String[] getSignatureInputs(String signature) {
         throw new UnsupportedOperationException("a stub");
     }
 
-    public Tensor getOutputTensor(int index) {
+    public String[] getSignatureOutputs(String signature) {
         throw new UnsupportedOperationException("a stub");
     }
 
-    public void runForMultipleInputsOutputs(Object[] inputs, Map<Integer, Object> outputs) {
+    public Tensor getOutputTensorFromSignature(String output, String signature) {
+        throw new UnsupportedOperationException("a stub");
+    }
+
+    public void runSignature(Map<String, Object> inputs, Map<String, Object> outputs, String signature) {
         throw new UnsupportedOperationException("a stub");
     }
 

@@ -7,28 +7,41 @@ import dev.cutpoint.core.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.tensorflow.lite.DataType;
 import org.tensorflow.lite.Interpreter;
 
-/** An interpreter of LiteRT. */
+/**
+ * An interpreter of LiteRT. Tensors are ordered by their names in the signature ({@code args_0}, {@code args_1}, … and
+ * {@code output_0}, …), because the order within the file is the converter's own.
+ */
 final class LiteRtGraph implements Graph {
     private final Interpreter interpreter;
-    private final List<String> inputNames = new ArrayList<>();
+    private final String signature;
+    private final List<String> inputNames;
+    private final List<String> outputNames;
 
     LiteRtGraph(Interpreter interpreter) {
-        this.interpreter = interpreter;
-        for (int i = 0; i < interpreter.getInputTensorCount(); i++) {
-            inputNames.add(baseName(interpreter.getInputTensor(i).name()));
+        String[] signatures = interpreter.getSignatureKeys();
+        if (signatures.length != 1) {
+            throw new GraphException(
+                    "a .tflite graph with " + signatures.length + " signatures; exactly one is expected");
         }
+        this.interpreter = interpreter;
+        signature = signatures[0];
+        inputNames = sorted(interpreter.getSignatureInputs(signature));
+        outputNames = sorted(interpreter.getSignatureOutputs(signature));
     }
 
-    /** Converters prefix the signature and append the number of the output: {@code serving_default_level:0}. */
-    private static String baseName(String name) {
-        String base = name.replaceFirst(":\\d+$", "");
-        return base.startsWith("serving_default_") ? base.substring("serving_default_".length()) : base;
+    /** {@code args_10} behind {@code args_2}. */
+    private static List<String> sorted(String[] names) {
+        String[] copy = names.clone();
+        Arrays.sort(copy, Comparator.comparingInt(String::length).thenComparing(Comparator.naturalOrder()));
+        return Arrays.asList(copy);
     }
 
     @Override
@@ -38,27 +51,30 @@ final class LiteRtGraph implements Graph {
 
     @Override
     public List<Tensor> run(List<Tensor> inputs) {
-        Object[] values = new Object[inputs.size()];
-        for (int i = 0; i < values.length; i++) {
+        if (inputs.size() != inputNames.size()) {
+            throw new GraphException("the graph takes " + inputNames + ", but " + inputs.size() + " tensors are given");
+        }
+        Map<String, Object> values = new HashMap<>();
+        for (int i = 0; i < inputs.size(); i++) {
             ByteBuffer direct = direct(inputs.get(i).bytes());
             direct.put(inputs.get(i).data());
-            direct.flip();
-            values[i] = direct;
+            direct.rewind();
+            values.put(inputNames.get(i), direct);
         }
-        Map<Integer, Object> outputs = new HashMap<>();
-        for (int i = 0; i < interpreter.getOutputTensorCount(); i++) {
-            outputs.put(i, direct(interpreter.getOutputTensor(i).numBytes()));
+        Map<String, Object> outputs = new HashMap<>();
+        for (String name : outputNames) {
+            outputs.put(name, direct(interpreter.getOutputTensorFromSignature(name, signature).numBytes()));
         }
         try {
-            interpreter.runForMultipleInputsOutputs(values, outputs);
-        } catch (IllegalArgumentException error) {
+            interpreter.runSignature(values, outputs, signature);
+        } catch (IllegalArgumentException | IllegalStateException error) {
             throw new GraphException("LiteRT failed: " + error.getMessage(), error);
         }
         List<Tensor> made = new ArrayList<>();
-        for (int i = 0; i < outputs.size(); i++) {
-            ByteBuffer data = (ByteBuffer) outputs.get(i);
+        for (String name : outputNames) {
+            ByteBuffer data = (ByteBuffer) outputs.get(name);
             data.rewind();
-            org.tensorflow.lite.Tensor described = interpreter.getOutputTensor(i);
+            org.tensorflow.lite.Tensor described = interpreter.getOutputTensorFromSignature(name, signature);
             made.add(Tensor.of(typeOf(described.dataType()), data, described.shape()));
         }
         return made;

@@ -31,12 +31,17 @@ public final class LiteRtRuntime implements HeadRuntime {
 
     @Override
     public Graph load(byte[] graph, Map<String, byte[]> weights) {
+        if (!weights.isEmpty()) {
+            throw new GraphException("a .tflite graph carries its own weights");
+        }
         ByteBuffer direct = ByteBuffer.allocateDirect(graph.length).order(ByteOrder.nativeOrder());
         direct.put(graph);
         direct.flip();
         try {
-            return new LiteRtGraph(new Interpreter(direct, new Interpreter.Options().setNumThreads(threads)));
-        } catch (IllegalArgumentException error) {
+            Interpreter interpreter = new Interpreter(direct, new Interpreter.Options().setNumThreads(threads));
+            interpreter.allocateTensors();
+            return new LiteRtGraph(interpreter);
+        } catch (IllegalArgumentException | IllegalStateException error) {
             throw new GraphException("LiteRT refuses the graph: " + error.getMessage(), error);
         }
     }
