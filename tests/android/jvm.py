@@ -11,22 +11,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BRIDGE = ROOT / "android_bridge"
+_MAKE = ("make", "--silent", "--no-print-directory", "-C", str(BRIDGE))
 
 
 def missing() -> str | None:
     """What this machine lacks for the bridge; None if it has it all."""
-    lacking = [tool for tool in ("java", "javac", "make") if shutil.which(tool) is None]
-    if lacking:
-        return f"no {', '.join(lacking)} here: install a JDK"
-    return None
+    if shutil.which("make") is None or shutil.which("java") is None:
+        return "the Android bridge needs make and a JDK"
+    asked = subprocess.run([*_MAKE, "class-path"], capture_output=True, text=True, check=False)
+    return asked.stderr.strip() if asked.returncode else None
 
 
 @cache
 def class_path() -> str:
     """Compiles what is not up to date and returns where it lies."""
-    subprocess.run(["make", "--silent", "-C", str(BRIDGE), "core-tests"], check=True)
-    shown = ["make", "--silent", "--no-print-directory", "-C", str(BRIDGE), "class-path"]
-    return subprocess.run(shown, check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run([*_MAKE, "core-tests"], check=True)
+    return subprocess.run([*_MAKE, "class-path"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def command(main: str, *arguments: str | Path, options: Sequence[str] = ()) -> list[str]:
