@@ -17,8 +17,8 @@ import java.util.jar.JarFile;
 import org.junit.Test;
 
 /**
- * The core refers to nothing that Android of API level 24 lacks, as far as names of packages and of some well-known methods
- * tell. (The Android SDK's own check needs the Android SDK.)
+ * The core refers to nothing that Android of API level 24 lacks, as far as names of packages and of some well-known
+ * methods tell. (The Android SDK's own check needs the Android SDK.)
  */
 public class AndroidApiTest {
     /** Packages and classes of the JDK that came to Android later, or never. */

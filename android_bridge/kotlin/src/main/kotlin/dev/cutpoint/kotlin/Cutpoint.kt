@@ -25,8 +25,8 @@ public class Cutpoint(public val client: CutpointClient) : AutoCloseable {
     public suspend fun infer(tensors: List<Tensor>): InferenceResult = client.infer(tensors).await()
 
     /**
-     * Answers a sequence of pictures, in their order. At points whose codec is for streams, what the last answered frame had
-     * already is not sent again. Put `conflate()` before it where only the newest frame of a camera matters.
+     * Answers a sequence of pictures, in their order. At points whose codec is for streams, what the last answered
+     * frame had already is not sent again. Put `conflate()` before it where only the newest frame of a camera matters.
      *
      * @param inFlight how many may be under way at a time
      */

@@ -15,8 +15,8 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * A manifest, and files whose hashes it lists. A device needs its device part only; {@link #hash()} is the same for every
- * part, because it is the SHA-256 of {@code manifest.json}, and that names every file's.
+ * A manifest, and files whose hashes it lists. A device needs its device part only; {@link #hash()} is the same for
+ * every part, because it is the SHA-256 of {@code manifest.json}, and that names every file's.
  *
  * <p>Bytes are verified each time they are read, so what reaches a runtime is what calibration wrote. Safe from several
  * threads.
@@ -62,8 +62,8 @@ public final class Bundle implements Closeable {
     }
 
     /**
-     * Opens a {@code .cutpoint} file or a bundle folder, and verifies every file in it. Reads all of it: not for the main
-     * thread.
+     * Opens a {@code .cutpoint} file or a bundle folder, and verifies every file in it. Reads all of it: not for the
+     * main thread.
      *
      * @throws BundleException names the file and what is wrong with it
      */

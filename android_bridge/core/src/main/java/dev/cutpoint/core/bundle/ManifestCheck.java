@@ -50,7 +50,7 @@ final class ManifestCheck {
         for (FileEntry file : manifest.files) {
             if (file.path.length() > 200 || !PATH.matcher(file.path).matches()) {
                 throw new BundleException(
-                        "'" + file.path + "': not a path that a bundle may hold (relative, letters, digits and -_.+@= only)");
+                        "'" + file.path + "': not a path that a bundle may hold (relative; letters, digits, -_.+@=)");
             }
             need(!file.path.equals(Manifest.NAME), "the manifest lists itself");
             need(file.size >= 0 && SHA256.matcher(file.sha256).matches(), file.path + ": bad size or hash");
@@ -63,7 +63,8 @@ final class ManifestCheck {
         for (Span span : manifest.spans) {
             String key = Span.key(span.start, span.end, span.precision);
             need(spans.add(key), "two spans have the same name");
-            need(0 <= span.start && span.start < span.end && span.end <= last, "span " + key + " is not between two boundaries");
+            boolean between = 0 <= span.start && span.start < span.end && span.end <= last;
+            need(between, "span " + key + " is not between two boundaries");
             need(!span.graphs.isEmpty(), "span " + key + " has no graph file");
             checkGraphs(span.graphs, "span " + key);
         }
@@ -73,11 +74,13 @@ final class ManifestCheck {
         for (CodecEntry codec : manifest.codecs) {
             String what = "codec '" + codec.id + "'";
             need(codecs.put(codec.id, codec) == null, "two codecs have the same name");
-            need(0 <= codec.start && codec.start <= codec.end && codec.end < last, what + " is at boundaries that are not there");
+            boolean inside = 0 <= codec.start && codec.start <= codec.end && codec.end < last;
+            need(inside, what + " is at boundaries that are not there");
             need(!codec.levels.isEmpty(), what + " has no level");
             checkGraphs(codec.encoder, what);
             checkGraphs(codec.decoder, what);
-            need(codec.tables == null || files.contains(codec.tables), what + ": tables '" + codec.tables + "' are not there");
+            boolean tabled = codec.tables == null || files.contains(codec.tables);
+            need(tabled, what + ": tables '" + codec.tables + "' are not there");
         }
     }
 
@@ -87,7 +90,8 @@ final class ManifestCheck {
         for (Point point : manifest.points) {
             String what = "point '" + point.id + "'";
             need(ids.add(point.id), "two points have the same name");
-            need(point.start <= 0 || spans.contains(Span.key(0, point.start, point.precision)), what + " has no head span");
+            boolean headed = point.start <= 0 || spans.contains(Span.key(0, point.start, point.precision));
+            need(headed, what + " has no head span");
             if (point.isLocal()) {
                 need(point.start == last && point.end == last, what + " has no codec, but is not local");
                 local = true;
@@ -96,7 +100,8 @@ final class ManifestCheck {
             CodecEntry codec = codecs.get(point.codec);
             need(codec != null, what + " names codec '" + point.codec + "', which is not there");
             need(point.start == codec.start && point.end == codec.end, what + " and its codec differ in boundary");
-            need(0 <= point.level && point.level < codec.levels.size(), what + ": its codec has no level " + point.level);
+            boolean levelled = 0 <= point.level && point.level < codec.levels.size();
+            need(levelled, what + ": its codec has no level " + point.level);
             need(spans.contains(Span.key(point.end, last, point.tailPrecision)), what + " has no tail span");
         }
         need(local, "no local point: a device must be able to answer alone");

@@ -25,13 +25,16 @@ import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import okhttp3.OkHttpClient;
 
-/** Configures and opens a {@link CutpointClient}. A runtime is needed; the rest has defaults, or follows from the mode. */
+/**
+ * Configures and opens a {@link CutpointClient}. A runtime is needed; the rest has defaults, or follows from the mode.
+ */
 public final class Builder {
     private static final Logger LOG = Logger.getLogger("cutpoint");
     /** Bytes that a result has beside its tensors; generous. */
@@ -155,8 +158,8 @@ public final class Builder {
      *
      * @throws InputException for settings that do not go together
      * @throws dev.cutpoint.core.error.BundleException if the bundle is damaged
-     * @throws dev.cutpoint.core.error.LinkException if the bundle cannot be fetched; in mode {@link Mode#EDGE} without a
-     *     connection
+     * @throws dev.cutpoint.core.error.LinkException if the bundle cannot be fetched; in mode {@link Mode#EDGE} without
+     *     a connection
      */
     public CutpointClient open() {
         need(!runtimes.isEmpty(), "give a runtime: ONNX Runtime or LiteRT");
@@ -164,7 +167,8 @@ public final class Builder {
         need(bundle != null || bundleFile != null || url != null && store != null,
                 "give a bundle, or a server and a store to keep its bundle in");
         OkHttpClient client = http != null ? http : new OkHttpClient();
-        OkHttpTransport transport = url == null || mode == Mode.DEVICE ? null : new OkHttpTransport(client, url, times.connect);
+        OkHttpTransport transport =
+                url == null || mode == Mode.DEVICE ? null : new OkHttpTransport(client, url, times.connect);
         Bundle loaded = bundle;
         if (loaded == null) {
             loaded = bundleFile != null ? Bundle.open(bundleFile) : store.fetchOrNewest(client, url, token);
@@ -274,11 +278,13 @@ public final class Builder {
 
     /** One thread, in order, which ends when there is nothing to tell: the loop never runs an app's code. */
     private static ThreadPoolExecutor callbacks() {
-        ThreadPoolExecutor executor = new ThreadPoolExecutor(1, 1, 1, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), task -> {
+        ThreadFactory threads = task -> {
             Thread thread = new Thread(task, "cutpoint-callbacks");
             thread.setDaemon(true);
             return thread;
-        });
+        };
+        ThreadPoolExecutor executor =
+                new ThreadPoolExecutor(1, 1, 1, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), threads);
         executor.allowCoreThreadTimeOut(true);
         return executor;
     }

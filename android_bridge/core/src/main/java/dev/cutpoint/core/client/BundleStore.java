@@ -22,8 +22,8 @@ import okhttp3.Request;
 import okhttp3.Response;
 
 /**
- * A folder for bundles that a server serves, each under its hash. A model that was calibrated anew reaches the app when it
- * next opens a client, without a release. Blocking: not for the main thread.
+ * A folder for bundles that a server serves, each under its hash. A model that was calibrated anew reaches the app when
+ * it next opens a client, without a release. Blocking: not for the main thread.
  */
 public final class BundleStore {
     /** A device part of more bytes is refused. */

@@ -17,7 +17,7 @@ import java.util.function.Function;
  * Answers inference requests with an edge server's help, or without.
  *
  * <p>Several requests may be under way at a time; they share one connection, and take turns in the device's one worker
- * thread. Safe from every thread; nothing but {@link Builder#open} and {@link #close} blocks.
+ * thread. Safe from every thread; nothing but {@link Builder#open} blocks.
  */
 public final class CutpointClient implements AutoCloseable {
     /** Of this library. */
@@ -43,8 +43,8 @@ public final class CutpointClient implements AutoCloseable {
      * Answers one request. Cancelling the future frees the server's work, too.
      *
      * @return completes with an answer; or with {@link InputException} if the bundle takes no pictures, in mode
-     *     {@link Mode#EDGE} with a {@link dev.cutpoint.core.error.LinkException} or {@link RefusedException}, and with what
-     *     the runtime throws if the bundle's files do not work here
+     *     {@link Mode#EDGE} with a {@link dev.cutpoint.core.error.LinkException} or {@link RefusedException}, and with
+     *     what the runtime throws if the bundle's files do not work here
      */
     public CompletableFuture<InferenceResult> infer(Picture picture) {
         return begin(new Input(picture), engine.policy::choose, null);
@@ -56,7 +56,8 @@ public final class CutpointClient implements AutoCloseable {
     }
 
     /**
-     * As {@link #infer(Picture)}, at a point of the caller's choice. In mode {@link Mode#AUTO} the device still steps in.
+     * As {@link #infer(Picture)}, at a point of the caller's choice. In mode {@link Mode#AUTO} the device still steps
+     * in.
      *
      * @throws dev.cutpoint.core.error.BundleException if there is no point of that id
      * @throws InputException if it does not go with the mode
@@ -78,8 +79,8 @@ public final class CutpointClient implements AutoCloseable {
     }
 
     /**
-     * Begins a stream of pictures. At points whose codec is for streams, what the last answered frame had already is not sent
-     * again.
+     * Begins a stream of pictures. At points whose codec is for streams, what the last answered frame had already is
+     * not sent again.
      *
      * @param inFlight how many frames may be under way at a time; further ones are not taken
      * @param executor where the listener is called
@@ -94,7 +95,8 @@ public final class CutpointClient implements AutoCloseable {
         return begin(new Input(picture), engine.policy::choose, references);
     }
 
-    private CompletableFuture<InferenceResult> begin(Input input, Function<Conditions, Plan> policy, References references) {
+    private CompletableFuture<InferenceResult> begin(
+            Input input, Function<Conditions, Plan> policy, References references) {
         CompletableFuture<InferenceResult> answer = new CompletableFuture<>();
         double started = engine.loop.now();
         Inference inference = new Inference(engine, input, references, answer, started);

@@ -24,7 +24,7 @@ final class Device implements AutoCloseable {
     /** Weight of a new sample in the scales of device and server. */
     static final double SCALE_WEIGHT = 0.3;
     /** Milliseconds below which a time says more about the call than about the work. */
-    private static final double MEASURABLE_MS = 0.1;
+    static final double MEASURABLE_MS = 0.1;
 
     /** Hears what came of a computation, on the device's thread. */
     interface Outcome {
@@ -65,8 +65,8 @@ final class Device implements AutoCloseable {
     }
 
     /**
-     * Loads and runs once what {@code points} need, on zeros, and takes the device's speed from running {@code local}, so
-     * that no plan is a guess. Blocking; before anything is computed.
+     * Loads and runs once what {@code points} need, on zeros, and takes the device's speed from running {@code local},
+     * so that no plan is a guess. Blocking; before anything is computed.
      */
     void warmUp(Collection<Point> points, Point local) {
         List<Tensor> zeros = new ArrayList<>();

@@ -78,7 +78,7 @@ final class Engine {
     /** Compares the server's time with what calibration measured. */
     void learnServer(Point point, Frame.Result result) {
         double expected = point.measured.tailMs + point.measured.decodeMs;
-        if (expected > 0.1) {
+        if (expected > Device.MEASURABLE_MS) {
             serverScale += Device.SCALE_WEIGHT * ((result.tailMs + result.decodeMs) / expected - serverScale);
         }
     }

@@ -6,7 +6,10 @@ import java.util.Deque;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 
-/** A sequence of pictures, answered in their order. Made for cameras: a frame that comes too early is refused, not queued. */
+/**
+ * A sequence of pictures, answered in their order. Made for cameras: a frame that comes too early is refused, not
+ * queued.
+ */
 public final class FrameStream implements AutoCloseable {
     private final CutpointClient client;
     private final int inFlight;

@@ -1,6 +1,7 @@
 package dev.cutpoint.core.client;
 
 import dev.cutpoint.core.error.CutpointException;
+import dev.cutpoint.core.error.LinkException;
 import dev.cutpoint.core.error.Refusal;
 import dev.cutpoint.core.error.RefusedException;
 import dev.cutpoint.core.link.Exchange;
@@ -14,14 +15,17 @@ import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Future;
+import java.util.function.Consumer;
 import java.util.function.Function;
 
 /**
- * One request, from the plan to its answer. Two ways lead there: the edge first, the device when the edge fails or is late;
- * whichever answers first wins and the other is cancelled. For the loop's thread.
+ * One request, from the plan to its answer. Two ways lead there: the edge first, the device when the edge fails or is
+ * late; whichever answers first wins and the other is cancelled. For the loop's thread.
  */
 final class Inference {
-    /** Seconds that threads may take to wake up: below that hedging is not worth a thought, and a deadline is missed. */
+    /**
+     * Seconds that threads may take to wake up: below that hedging is not worth a thought, and a deadline is missed.
+     */
     private static final double JITTER = 0.02;
 
     private final Engine engine;
@@ -70,27 +74,11 @@ final class Inference {
 
     /** Plans with {@code policy} and sets to work. */
     void begin(Function<Conditions, Plan> policy) {
-        if (done) {
-            return;
-        }
-        try {
+        guarded(() -> {
             plan = policy.apply(engine.conditions());
-        } catch (RuntimeException error) { // an app's own policy may throw anything
-            fail(error);
-            return;
-        }
-        List<Tensor> reference = references == null ? null : references.get(plan.point);
-        compute(plan, input, reference, new Device.Outcome() {
-            @Override
-            public void computed(DeviceOutput output) {
-                loop.execute(() -> prepared(output));
-            }
-
-            @Override
-            public void failed(RuntimeException error) {
-                loop.execute(() -> fail(error));
-            }
-        });
+            List<Tensor> reference = references == null ? null : references.get(plan.point);
+            compute(plan, input, reference, this::prepared, this::fail);
+        }).run();
     }
 
     /** Fails before it began; from any thread. */
@@ -129,9 +117,6 @@ final class Inference {
     }
 
     private void prepared(DeviceOutput output) {
-        if (done) {
-            return;
-        }
         this.output = output;
         if (plan.point.isLocal()) {
             finishOnDevice(plan, output);
@@ -144,7 +129,7 @@ final class Inference {
             }
         } else {
             fallback = engine.fallback.choose(engine.conditions());
-            timer = loop.after(Math.max(0, patience()), this::lostPatience);
+            timer = loop.after(Math.max(0, patience()), guarded(this::lostPatience));
         }
         ask(false);
     }
@@ -155,6 +140,10 @@ final class Inference {
         double budget = engine.objective.deadline == null ? 0 : left();
         if (engine.objective.deadline != null && budget <= 0) {
             edgeFailed(late("nothing was sent, for the device took all the time"));
+            return;
+        }
+        if (engine.link == null) { // an app's own policy may choose what there is no server for
+            edgeFailed(new LinkException("the client was opened without a server"));
             return;
         }
         int number = engine.bundle.pointNumber(plan.point.id);
@@ -182,20 +171,14 @@ final class Inference {
     /** The server keeps a few frames, and none beyond a connection: the stream begins again with a key frame. */
     private void startAnew() {
         exchange = null;
-        compute(plan, new Input(output.input), null, new Device.Outcome() {
-            @Override
-            public void computed(DeviceOutput key) {
-                loop.execute(() -> {
-                    if (!done) {
-                        output = key;
-                        ask(true);
-                    }
-                });
-            }
-
-            @Override
-            public void failed(RuntimeException error) {
-                loop.execute(() -> fail(error));
+        compute(plan, new Input(output.input), null, key -> {
+            output = key;
+            ask(true);
+        }, error -> {
+            if (error instanceof CutpointException) {
+                edgeFailed((CutpointException) error);
+            } else {
+                fail(error);
             }
         });
     }
@@ -230,7 +213,7 @@ final class Inference {
     }
 
     private void lostPatience() {
-        if (!done && !onDevice) {
+        if (!onDevice) {
             hedged = true;
             startDevice();
         }
@@ -245,30 +228,45 @@ final class Inference {
         onDevice = true;
         // Told at once, not when the race is over: the next request must not run into the same silence.
         engine.estimator.observeLate(sentSoFar(), loop.now() - askedAt);
-        compute(fallback, new Input(output.input), null, new Device.Outcome() {
-            @Override
-            public void computed(DeviceOutput local) {
-                loop.execute(() -> {
-                    if (!done) {
-                        finishOnDevice(fallback, local);
-                    }
-                });
-            }
-
-            @Override
-            public void failed(RuntimeException error) {
-                loop.execute(() -> {
-                    deviceError = error;
-                    if (edgeDone) {
-                        failTwice();
-                    }
-                });
+        compute(fallback, new Input(output.input), null, local -> finishOnDevice(fallback, local), error -> {
+            deviceError = error;
+            if (edgeDone) {
+                failTwice();
             }
         });
     }
 
-    private void compute(Plan what, Input from, List<Tensor> reference, Device.Outcome outcome) {
-        computing = engine.device.compute(what.point, from, reference, outcome);
+    /** Lets the device compute, and goes on with one of the two, unless nobody waits any more. */
+    private void compute(
+            Plan what,
+            Input from,
+            List<Tensor> reference,
+            Consumer<DeviceOutput> computed,
+            Consumer<RuntimeException> failed) {
+        computing = engine.device.compute(what.point, from, reference, new Device.Outcome() {
+            @Override
+            public void computed(DeviceOutput output) {
+                loop.execute(guarded(() -> computed.accept(output)));
+            }
+
+            @Override
+            public void failed(RuntimeException error) {
+                loop.execute(guarded(() -> failed.accept(error)));
+            }
+        });
+    }
+
+    /** A step that is left out where nobody waits any more; what it throws is the request's answer, never lost. */
+    private Runnable guarded(Runnable step) {
+        return () -> {
+            if (!done) {
+                try {
+                    step.run();
+                } catch (RuntimeException error) {
+                    fail(error);
+                }
+            }
+        };
     }
 
     private void failTwice() {

@@ -36,7 +36,8 @@ public final class Picture {
     }
 
     /**
-     * From what CameraX gives in {@code OUTPUT_IMAGE_FORMAT_RGBA_8888}: four bytes a pixel, alpha last, which is ignored.
+     * From what CameraX gives in {@code OUTPUT_IMAGE_FORMAT_RGBA_8888}: four bytes a pixel, alpha last, which is
+     * ignored.
      *
      * @param rowStride bytes from one row to the next
      */
@@ -66,7 +67,9 @@ public final class Picture {
         }
     }
 
-    /** This picture turned clockwise, as {@code ImageInfo.getRotationDegrees} asks for: by 0, 90, 180 or 270 degrees. */
+    /**
+     * This picture turned clockwise, as {@code ImageInfo.getRotationDegrees} asks for: by 0, 90, 180 or 270 degrees.
+     */
     public Picture rotated(int degrees) {
         if (degrees % 90 != 0) {
             throw new InputException("a picture is turned by a multiple of 90 degrees, not by " + degrees);

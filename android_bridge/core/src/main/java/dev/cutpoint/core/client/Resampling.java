@@ -1,8 +1,9 @@
 package dev.cutpoint.core.client;
 
 /**
- * Resizing with the arithmetic of Pillow, which calibration used, so that what was measured holds. A triangle or cubic filter,
- * stretched when scaling down, in fixed point with 22 fractional bits; rows first, then columns, rounded between the two.
+ * Resizing with the arithmetic of Pillow, which calibration used, so that what was measured holds. A triangle or cubic
+ * filter, stretched when scaling down, in fixed point with 22 fractional bits; rows first, then columns, rounded
+ * between the two.
  */
 final class Resampling {
     private static final int PRECISION = 32 - 8 - 2;

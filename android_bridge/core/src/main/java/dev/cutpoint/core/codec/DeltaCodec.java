@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.zip.CRC32;
 
 /**
- * A symbol codec that can refer to earlier frames of a stream, named by the CRC-32 of their symbols. Its tables hold one
- * row a level for key frames, then one row a level for differences.
+ * A symbol codec that can refer to earlier frames of a stream, named by the CRC-32 of their symbols. Its tables hold
+ * one row a level for key frames, then one row a level for differences.
  */
 final class DeltaCodec extends SymbolCodec {
     private static final int KEY_HEADER = 1;

@@ -9,7 +9,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
 
-/** All values of all tensors, C order, little endian: {@code exact}, or floats rounded to half precision ({@code fp16}). */
+/**
+ * All values of all tensors, C order, little endian: {@code exact}, or floats rounded to half precision ({@code fp16}).
+ */
 final class RawCodec implements Codec {
     private final List<TensorSpec> source;
     private final List<String> levels;

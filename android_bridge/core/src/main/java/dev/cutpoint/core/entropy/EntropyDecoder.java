@@ -123,7 +123,9 @@ public final class EntropyDecoder {
         return p;
     }
 
-    /** The symbols from their entries, from the constants of silent positions, and from the escapes in {@code reader}. */
+    /**
+     * The symbols from their entries, from the constants of silent positions, and from the escapes in {@code reader}.
+     */
     private int[] values(Layout layout, Tables tables, boolean dense, Stream.Reader reader) {
         int[] values = new int[layout.count];
         int next = 0;

@@ -5,8 +5,8 @@ import java.nio.ByteBuffer;
 import java.util.Arrays;
 
 /**
- * Symbols to bytes. Keeps its working memory from call to call, so that a call allocates little more than what it returns;
- * for one thread at a time.
+ * Symbols to bytes. Keeps its working memory from call to call, so that a call allocates little more than what it
+ * returns; for one thread at a time.
  */
 public final class EntropyEncoder {
     private static final int BORN = 1 << 16;
@@ -122,7 +122,9 @@ public final class EntropyEncoder {
         return top;
     }
 
-    /** Codes {@code steps} steps, a step's symbols of {@code width} lanes in descending order, and returns the new p. */
+    /**
+     * Codes {@code steps} steps, a step's symbols of {@code width} lanes in descending order, and returns the new p.
+     */
     private int encodeSteps(long[] encoding, int first, int lanes, int width, int steps, int p) {
         int[] states = this.states;
         char[] places = this.places;
@@ -172,7 +174,9 @@ public final class EntropyEncoder {
         return out;
     }
 
-    /** Writes the escaped values to {@code out} from {@code at} on, unless it is null, and returns their size in bytes. */
+    /**
+     * Writes the escaped values to {@code out} from {@code at} on, unless it is null, and returns their size in bytes.
+     */
     private int literals(Tables tables, Layout layout, boolean dense, byte[] out, int at) {
         int start = at;
         int run = 0;

@@ -67,8 +67,8 @@ final class Layout {
     }
 
     /**
-     * The encoder's choice of lanes. A lane costs about 0.7 bytes. Up to eight lanes have 32 bytes each to code, further
-     * ones 256; no lane codes fewer than 32 symbols.
+     * The encoder's choice of lanes. A lane costs about 0.7 bytes. Up to eight lanes have 32 bytes each to code,
+     * further ones 256; no lane codes fewer than 32 symbols.
      */
     private static int lanesLog2(int count, int rate) {
         long size = (long) count * rate >> 13;

@@ -6,8 +6,8 @@ import dev.cutpoint.core.tensor.ElementType;
 /**
  * Frequency tables as shipped, and as the coders look things up in them.
  *
- * <p>A table gives each of 256 entries a frequency with sum 4096. Entry 0 is the escape, entry e from 1 to 255 stands for
- * the value {@code origin + e - 1}.
+ * <p>A table gives each of 256 entries a frequency with sum 4096. Entry 0 is the escape, entry e from 1 to 255 stands
+ * for the value {@code origin + e - 1}.
  */
 final class Tables {
     static final int PROB_BITS = 12;
@@ -23,9 +23,9 @@ final class Tables {
     /**
      * What the encoder needs of an entry, without a division: a reciprocal r in the upper half,
      * {@code freq | bias << 12 | shift << 25 | escaped << 31} in the lower, so that
-     * {@code x + (x * r >> 32 >> shift) * (4096 - freq) + bias} is the next state for every {@code x < freq << 19}. With
-     * s = ceil(log2 freq) - 1 and r = floor(2^(32 + s) / freq) + 1 the quotient is exact (Granlund &amp; Montgomery,
-     * PLDI 1994). For freq = 1 the reciprocal 2^32 - 1 gives x - 1, and the bias makes up for it.
+     * {@code x + (x * r >> 32 >> shift) * (4096 - freq) + bias} is the next state for every {@code x < freq << 19}.
+     * With s = ceil(log2 freq) - 1 and r = floor(2^(32 + s) / freq) + 1 the quotient is exact (Granlund &amp;
+     * Montgomery, PLDI 1994). For freq = 1 the reciprocal 2^32 - 1 gives x - 1, and the bias makes up for it.
      */
     final long[] encoding;
 
@@ -103,7 +103,10 @@ final class Tables {
         }
     }
 
-    /** For each table and each of its 4096 slots {@code entry | (slot - start) << 8 | freq << 20}. Built when first used. */
+    /**
+     * For each table and each of its 4096 slots {@code entry | (slot - start) << 8 | freq << 20}. Built when first
+     * used.
+     */
     synchronized int[] decoding() {
         if (decoding == null) {
             decoding = new int[count << PROB_BITS];

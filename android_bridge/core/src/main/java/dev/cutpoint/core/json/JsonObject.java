@@ -6,7 +6,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
-/** A JSON object read field by field: each accessor checks presence and type, {@link #end} that nothing else was there. */
+/**
+ * A JSON object read field by field: each accessor checks presence and type, {@link #end} that nothing else was there.
+ */
 public final class JsonObject {
     private final Map<?, ?> members;
     private final String where;
@@ -171,7 +173,8 @@ public final class JsonObject {
         read.add(name);
         Object value = members.get(name);
         if (!type.isInstance(value)) {
-            throw new JsonException(where + "." + name + (members.containsKey(name) ? " is not " + description : " is missing"));
+            String wrong = members.containsKey(name) ? " is not " + description : " is missing";
+            throw new JsonException(where + "." + name + wrong);
         }
         return type.cast(value);
     }

@@ -102,8 +102,8 @@ public final class Link {
     }
 
     /**
-     * Runs {@code then} when the link is up, with null, or with the reason why it is not: the server's refusal where trying
-     * again is pointless, a {@link LinkException} after {@code timeout} seconds.
+     * Runs {@code then} when the link is up, with null, or with the reason why it is not: the server's refusal where
+     * trying again is pointless, a {@link LinkException} after {@code timeout} seconds.
      */
     public void whenUp(double timeout, Consumer<CutpointException> then) {
         new UpWaiter(then).begin(timeout);

@@ -34,8 +34,8 @@ public final class LinkTimes {
     }
 
     /**
-     * Seconds before attempt number {@code attempt} (0, 1, …): anything up to the back-off. A thousand phones that lost one
-     * server must not come back at the same moment.
+     * Seconds before attempt number {@code attempt} (0, 1, …): anything up to the back-off. A thousand phones that lost
+     * one server must not come back at the same moment.
      */
     double delay(int attempt, Random random) {
         return random.nextDouble() * Math.min(longestBackoff, firstBackoff * Math.pow(2, Math.min(attempt, 30)));

@@ -6,8 +6,8 @@ import java.net.Socket;
 import javax.net.SocketFactory;
 
 /**
- * Sockets that send at once. With Nagle's algorithm the last part of a request would wait for the acknowledgement of the
- * one before it: a whole round trip.
+ * Sockets that send at once. With Nagle's algorithm the last part of a request would wait for the acknowledgement of
+ * the one before it: a whole round trip.
  */
 final class NoDelaySocketFactory extends SocketFactory {
     private final SocketFactory inner;

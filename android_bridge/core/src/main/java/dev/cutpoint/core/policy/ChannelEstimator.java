@@ -48,8 +48,8 @@ public final class ChannelEstimator {
     }
 
     /**
-     * The last of {@code bytes} arrived {@code seconds} after the message before them did. Up to a packet of them may have
-     * come together with that message; where nothing else remains, the arrivals say nothing of the rate.
+     * The last of {@code bytes} arrived {@code seconds} after the message before them did. Up to a packet of them may
+     * have come together with that message; where nothing else remains, the arrivals say nothing of the rate.
      */
     public void observeSpacing(double bytes, double seconds) {
         if (bytes > PACKET && seconds > 0) {

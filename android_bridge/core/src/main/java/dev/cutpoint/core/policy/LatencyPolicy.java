@@ -9,8 +9,8 @@ import java.util.List;
 /**
  * Least predicted latency.
  *
- * <p>latency = (head + encode) · device scale + bytes · 8 / uplink + rtt + queue + (decode + tail) · server scale, with the
- * 95th percentile of the bytes and the cautious uplink, because it is the late answers that hurt.
+ * <p>latency = (head + encode) · device scale + bytes · 8 / uplink + rtt + queue + (decode + tail) · server scale, with
+ * the 95th percentile of the bytes and the cautious uplink, because it is the late answers that hurt.
  */
 public final class LatencyPolicy implements Policy {
     /** Bytes that a request and its frames add to the payload on the wire. */
@@ -26,8 +26,8 @@ public final class LatencyPolicy implements Policy {
     }
 
     /**
-     * The points whose task metric is at least {@code floor}; of the local ones always at least the most accurate. A device
-     * that cannot reach the floor alone still answers alone when the link is gone: late is worse than less sure.
+     * The points whose task metric is at least {@code floor}; of the local ones always at least the most accurate. A
+     * device that cannot reach the floor alone still answers alone when the link is gone: late is worse than less sure.
      */
     public static List<Point> admissible(List<Point> points, double floor) {
         List<Point> chosen = new ArrayList<>();

@@ -44,7 +44,8 @@ public final class Connection {
 
     /**
      * @param frameLimit longest frame accepted from the other side, in bytes
-     * @param maxPayload server only: the most payload bytes of a point by its number, negative if there is no such point
+     * @param maxPayload server only: the most payload bytes of a point by its number, negative if there is no such
+     *     point
      */
     public Connection(Role role, int frameLimit, IntToLongFunction maxPayload) {
         this.role = role;

@@ -20,7 +20,8 @@ final class FrameDecoder {
     /**
      * The frame that {@code data} is, all of it.
      *
-     * @throws RemoteProtocolException if it is not a frame; its code is {@code bad_payload} where only the checksum is wrong
+     * @throws RemoteProtocolException if it is not a frame; its code is {@code bad_payload} where only the checksum is
+     *     wrong
      */
     static Frame decode(byte[] data) {
         int length = data.length - FrameEncoder.HEADER_SIZE;

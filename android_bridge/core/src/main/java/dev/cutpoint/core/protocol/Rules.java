@@ -4,8 +4,8 @@ import static dev.cutpoint.core.protocol.Role.CLIENT;
 import static dev.cutpoint.core.protocol.Role.SERVER;
 
 /**
- * The protocol's rules as tables: who may say what, when. One for the connection, one for each request on it; what is not in
- * a table is an error of whoever said it.
+ * The protocol's rules as tables: who may say what, when. One for the connection, one for each request on it; what is
+ * not in a table is an error of whoever said it.
  */
 final class Rules {
     static final int HELLO = 1;

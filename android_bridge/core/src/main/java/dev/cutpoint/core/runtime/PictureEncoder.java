@@ -1,8 +1,8 @@
 package dev.cutpoint.core.runtime;
 
 /**
- * Writes picture files, for the points that send the picture itself. On Android {@code Bitmap.compress} does it; without an
- * encoder those points are not used.
+ * Writes picture files, for the points that send the picture itself. On Android {@code Bitmap.compress} does it;
+ * without an encoder those points are not used.
  */
 public interface PictureEncoder {
     /** Whether it writes {@code format}: {@code jpeg} or {@code webp} (lossy). */

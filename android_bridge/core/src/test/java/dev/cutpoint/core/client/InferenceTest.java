@@ -62,7 +62,8 @@ public class InferenceTest {
         Point local = bundle.point("cut9-int8");
         engine = new Engine(
                 loop, Runnable::run, bundle, () -> {}, mode, objective, TIMES, device, estimator,
-                new StaticPolicy(bundle.point(point), local), new LatencyPolicy(Collections.singletonList(local)), link);
+                new StaticPolicy(bundle.point(point), local),
+                new LatencyPolicy(Collections.singletonList(local)), link);
         client = new CutpointClient(engine);
         link.start(() -> {});
         server.welcome();
@@ -161,8 +162,8 @@ public class InferenceTest {
         connect(Mode.AUTO, Objective.builder().patience(4).build());
         CompletableFuture<InferenceResult> answer = begin();
         runtime.gate = new CountDownLatch(1);
-        double patience = Math.max(0.02, 4 * new StaticPolicy(bundle.point("cut7-int8-klt-q3"), bundle.point("cut9-int8"))
-                .choose(engine.conditions()).predictedMs / 1e3);
+        double predicted = engine.policy.choose(engine.conditions()).predictedMs / 1e3;
+        double patience = Math.max(0.02, 4 * predicted);
         loop.advance(0.9 * patience);
         assertEquals(0, runtime.entered.availablePermits());
         loop.advance(0.2 * patience);
@@ -233,6 +234,17 @@ public class InferenceTest {
         assertFalse(answer.isDone());
         server.answer(1, 3);
         assertEquals(Source.EDGE, answer.get().source);
+    }
+
+    @Test
+    public void whatAPolicyThrowsIsTheAnswer() throws Exception {
+        connect(Mode.AUTO, deadline(1));
+        CompletableFuture<InferenceResult> answer = new CompletableFuture<>();
+        new Inference(engine, new Input(PICTURE), null, answer, 0).begin(conditions -> {
+            throw new IllegalStateException("no idea");
+        });
+        ExecutionException error = Assert.assertThrows(ExecutionException.class, answer::get);
+        assertEquals("no idea", error.getCause().getMessage());
     }
 
     @Test

@@ -8,7 +8,10 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 
-/** Boundary 0 of each picture of a file: height and width (u32, big endian), a JSON preprocessing behind its size, pixels. */
+/**
+ * Boundary 0 of each picture of a file: height and width (u32, big endian), a JSON preprocessing behind its size,
+ * pixels.
+ */
 public final class PictureResults {
     private PictureResults() {}
 

@@ -14,8 +14,8 @@ import java.util.Collections;
 import java.util.List;
 
 /**
- * The payload of each case of a file: a JSON object, tables, and for each tensor its values and its reference's, every part
- * behind its length (u32, big endian). The encoder graph gives back what it gets.
+ * The payload of each case of a file: a JSON object, tables, and for each tensor its values and its reference's, every
+ * part behind its length (u32, big endian). The encoder graph gives back what it gets.
  */
 public final class Payloads {
     private static final Graph IDENTITY = new Graph() {

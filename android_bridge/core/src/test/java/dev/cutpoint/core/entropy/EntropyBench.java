@@ -8,8 +8,8 @@ import java.nio.file.Files;
 import java.nio.file.Paths;
 
 /**
- * Throughput and allocation of the coder on this JVM. The argument is a file in the layout of the golden vectors; prints
- * JSON.
+ * Throughput and allocation of the coder on this JVM. The argument is a file in the layout of the golden vectors;
+ * prints JSON.
  */
 public final class EntropyBench {
     private static final int ROUNDS = 7;

@@ -34,7 +34,8 @@ import java.util.concurrent.ExecutionException;
  * A client that another program drives: a command a line on standard input, a JSON object a line on standard output.
  *
  * <p>{@code open URL BUNDLE|store:FOLDER MODE RECORDING DEADLINE POINT TOKEN}, each {@code -} for none; {@code begin ID
- * PICTURE POINT}; {@code await ID}; {@code cancel ID}; {@code stream COUNT PICTURE…}; {@code wait-connected}; {@code close}.
+ * PICTURE POINT}; {@code await ID}; {@code cancel ID}; {@code stream COUNT PICTURE…}; {@code wait-connected}; {@code
+ * close}.
  */
 public final class ClientDriver {
     /** Reconnects within a tenth of a second. */

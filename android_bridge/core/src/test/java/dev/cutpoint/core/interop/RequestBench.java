@@ -22,8 +22,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * What a request costs beside head and tail, against a real server: {@code URL BUNDLE RECORDING PICTURE POINT}; prints JSON.
- * Graphs answer from memory, without allocating.
+ * What a request costs beside head and tail, against a real server: {@code URL BUNDLE RECORDING PICTURE POINT}; prints
+ * JSON. Graphs answer from memory, without allocating.
  */
 public final class RequestBench {
     private static final int WARM = 3000;

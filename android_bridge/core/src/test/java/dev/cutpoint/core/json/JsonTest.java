@@ -50,7 +50,8 @@ public class JsonTest {
 
     @Test
     public void damagedTextGivesJsonExceptionsOnly() {
-        byte[] text = "{\"a\": [1, 2.5e3, \"x\\u0041\"], \"b\": {\"c\": null, \"d\": true}}".getBytes(StandardCharsets.UTF_8);
+        byte[] text = "{\"a\": [1, 2.5e3, \"x\\u0041\"], \"b\": {\"c\": null, \"d\": true}}"
+                .getBytes(StandardCharsets.UTF_8);
         Random random = new Random(1);
         int taken = 0;
         for (int i = 0; i < 20_000; i++) {

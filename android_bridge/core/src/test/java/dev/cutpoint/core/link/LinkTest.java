@@ -55,7 +55,8 @@ public class LinkTest {
         assertTrue(link.up());
         assertEquals(1, tried);
         Frame.Hello hello = (Frame.Hello) server.heard.get(0);
-        assertEquals("hash secret test/1 phone", String.join(" ", hello.bundle, hello.token, hello.client, hello.device));
+        String said = String.join(" ", hello.bundle, hello.token, hello.client, hello.device);
+        assertEquals("hash secret test/1 phone", said);
         ask("a");
         Frame.Request request = (Frame.Request) server.heard.get(1);
         assertEquals(3, request.point);

@@ -8,12 +8,14 @@ import static org.junit.Assert.assertTrue;
 import dev.cutpoint.core.error.InputException;
 import java.nio.ByteBuffer;
 import java.nio.ReadOnlyBufferException;
+import java.util.Arrays;
 import org.junit.Test;
 
 public class TensorTest {
     @Test
     public void valuesOfEveryTypeBecomeFloats() {
-        byte[] bytes = {(byte) 0xFF, (byte) 0xFF, (byte) 0xFF, (byte) 0xFF, (byte) 0xFF, (byte) 0xFF, (byte) 0xFF, (byte) 0xFF};
+        byte[] bytes = new byte[8];
+        Arrays.fill(bytes, (byte) 0xFF);
         assertEquals(255, Tensor.of(ElementType.UINT8, ByteBuffer.wrap(bytes), 8).toFloats()[3], 0);
         assertEquals(-1, Tensor.of(ElementType.INT8, ByteBuffer.wrap(bytes), 2, 4).toFloats()[7], 0);
         assertEquals(65535, Tensor.of(ElementType.UINT16, ByteBuffer.wrap(bytes), 4).toFloats()[1], 0);

@@ -18,8 +18,8 @@ public final class OnnxRuntime implements HeadRuntime {
     private final int threads;
 
     /**
-     * @param scratch a folder that only the app can write, for instance {@code context.getCacheDir()}: a graph with external
-     *     data can only be loaded from files, which are there while it is loaded
+     * @param scratch a folder that only the app can write, for instance {@code context.getCacheDir()}: a graph with
+     *     external data can only be loaded from files, which are there while it is loaded
      * @param threads within one call
      */
     public OnnxRuntime(File scratch, int threads) {
