@@ -10,6 +10,7 @@ import hashlib
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +41,8 @@ class _RecordingGraph:
         self.output_names = graph.output_names
         (folder / f"{name}.names").write_text("\n".join(graph.input_names))
 
-    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
-        outputs = self._graph.run(inputs)
+    def run(self, inputs: Sequence[Array], *rest: Any) -> tuple[Array, ...]:
+        outputs = self._graph.run(inputs, *rest)
         values = hashlib.sha256(b"".join(np.ascontiguousarray(tensor).tobytes() for tensor in inputs))
         parts = []
         for tensor in outputs:

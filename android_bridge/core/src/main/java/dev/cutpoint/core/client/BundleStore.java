@@ -30,8 +30,12 @@ public final class BundleStore {
     private static final long MAX_BYTES = 1 << 30;
     private static final int MAX_OFFER_BYTES = 1 << 16;
     private static final String ENDING = ".cutpoint";
+    private static final String PART = ".part";
     private static final Pattern HASH = Pattern.compile("[0-9a-f]{64}");
-    private static final int TIMEOUT_SECONDS = 60;
+    /** For the next bytes, and for all of them. */
+    private static final int SILENCE_SECONDS = 30;
+
+    private static final int LONGEST_SECONDS = 600;
 
     private final File folder;
 
@@ -59,7 +63,10 @@ public final class BundleStore {
             throw new LinkException(url + " is not a server's address");
         }
         HttpUrl base = parsed.newBuilder().encodedPath("/v1/bundle").query(null).build();
-        OkHttpClient http = client.newBuilder().readTimeout(TIMEOUT_SECONDS, TimeUnit.SECONDS).build();
+        OkHttpClient http = client.newBuilder()
+                .readTimeout(SILENCE_SECONDS, TimeUnit.SECONDS)
+                .callTimeout(LONGEST_SECONDS, TimeUnit.SECONDS)
+                .build();
         try {
             ByteArrayOutputStream text = new ByteArrayOutputStream();
             get(http, base, token, MAX_OFFER_BYTES, text);
@@ -94,7 +101,7 @@ public final class BundleStore {
     /** The bundle that was fetched last; null if there is none, or it is damaged. */
     public Bundle newest() {
         File newest = null;
-        for (File file : bundles()) {
+        for (File file : files(ENDING)) {
             if (newest == null || file.lastModified() > newest.lastModified()) {
                 newest = file;
             }
@@ -107,7 +114,8 @@ public final class BundleStore {
         if (!folder.isDirectory() && !folder.mkdirs()) {
             throw new BundleException(folder + " cannot be made");
         }
-        File temporary = File.createTempFile(hash, ".part", folder);
+        delete(PART, null); // of a download that was killed
+        File temporary = File.createTempFile(hash, PART, folder);
         try {
             try (FileOutputStream out = new FileOutputStream(temporary)) {
                 get(http, base.newBuilder().addPathSegment(hash).build(), token, limit, out);
@@ -122,11 +130,7 @@ public final class BundleStore {
             if (!temporary.renameTo(file)) {
                 throw new BundleException(file + " cannot be written");
             }
-            for (File other : bundles()) {
-                if (!other.equals(file)) {
-                    other.delete();
-                }
-            }
+            delete(ENDING, file);
             return Bundle.open(file);
         } finally {
             temporary.delete();
@@ -137,9 +141,17 @@ public final class BundleStore {
         return new File(folder, hash + ENDING);
     }
 
-    private File[] bundles() {
-        File[] files = folder.listFiles((parent, name) -> name.endsWith(ENDING));
+    private File[] files(String ending) {
+        File[] files = folder.listFiles((parent, name) -> name.endsWith(ending));
         return files == null ? new File[0] : files;
+    }
+
+    private void delete(String ending, File except) {
+        for (File file : files(ending)) {
+            if (!file.equals(except)) {
+                file.delete();
+            }
+        }
     }
 
     /** The bundle in {@code file}; null if it is not there or not that bundle: a damaged one is fetched again. */

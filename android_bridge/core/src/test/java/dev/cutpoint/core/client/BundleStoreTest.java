@@ -90,6 +90,7 @@ public class BundleStoreTest {
     public void fetchesOnceAndDropsWhatIsOlder() throws IOException {
         File old = new File(folder.getRoot(), "bundles/0.cutpoint");
         assertTrue(old.getParentFile().mkdir() && old.createNewFile());
+        assertTrue(new File(folder.getRoot(), "bundles/killed.part").createNewFile());
         fetch();
         fetch();
         assertEquals(1, downloads.get());
