@@ -22,7 +22,7 @@ from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, miss
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.importers import ImportedModel, import_model
 from cutpoint.calibration.klt import fit_klt
-from cutpoint.calibration.learned import fit_bottlenecks, training_sources
+from cutpoint.calibration.learned import fit_trained, training_sources
 from cutpoint.calibration.measure import measure_points, uncut_answers
 from cutpoint.calibration.points import group_by_head, make_points
 from cutpoint.calibration.precision import quantise
@@ -83,7 +83,7 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
         raise CalibrationError(f"{settings.out} exists: remove it, or add --overwrite")
     if settings.runtimes is not None and "tflite" in settings.runtimes:
         require(TFLITE_PACKAGES, "writing .tflite heads")
-    if "bottleneck" in settings.codecs:
+    if settings.trains:
         require(TRAINING_PACKAGES, "training codecs")
     dataset = open_dataset(settings.data, settings.labels)
     evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
@@ -109,10 +109,10 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
         convert = _tflite_converter(imported, data, work)
     exported = _spans(graph, variants, boundaries, convert, reporter)
     codecs = _codecs(settings, boundaries, exported, data, work, model_key, reporter)
-    if "bottleneck" in settings.codecs:
+    if settings.trains:
         sources = training_sources(settings, data.training, data.evaluation.sources)
         pictures = data.calibration.tensors, sources, data.preprocessing
-        codecs += fit_bottlenecks(settings, graph, boundaries, *pictures, work, model_key, reporter)
+        codecs += fit_trained(settings, graph, boundaries, *pictures, work, model_key, reporter)
     if not codecs:
         raise CalibrationError(f"no codec of {', '.join(settings.codecs)} fits any boundary of this model; add raw")
     manifest = Manifest(
