@@ -142,7 +142,7 @@ class PlaneHalf:
         value = spec.name
         if patch := self.plane.patch:
             channels, height, width = self.plane.shape
-            # In two steps, the first of whole rows of a patch: transposing single pixels at once takes ten times as long.
+            # First the rows of a patch, whole: transposing single pixels at once takes ten times as long.
             value = graph.reshape(value, [height, patch, width, patch * spec.shape[3]], f"{key}/grid")
             value = graph.add("Transpose", [value], f"{key}/patches", perm=[0, 2, 1, 3])
             value = graph.reshape(value, [height * width, channels], f"{key}/rows")
