@@ -20,10 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
+import onnx
 import zstandard
+from onnx import numpy_helper
 from PIL import Image
 from rich.table import Table
 from tests.bench._plot import Curve, draw
@@ -33,7 +36,7 @@ from cutpoint.calibration.data import Samples, load_samples, open_dataset, shuff
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
-from cutpoint.codecs import Array
+from cutpoint.codecs import Array, Codec
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, create_runtime
@@ -52,6 +55,7 @@ _ALL = 911
 _CALIBRATION = 300
 _MINUTES = 7.0
 _EARLY_TIMES = 5
+_SWITCHES = 50
 _FOLDER = Path("bench") / "rate-accuracy"
 _QUALITIES = {"jpeg": (10, 25, 50, 75, 88), "webp": (5, 15, 35, 60, 80, 90)}
 _PLOT = Path(__file__).parents[2] / "docs" / "rate-accuracy.svg"
@@ -103,7 +107,7 @@ def _network(
     settings = _settings(name, count, minutes, model, preprocessing, cuts, trained)
     early = None
     if landing is not None:
-        early = {"landing": landing, "curves": _curves(_calibrated(_early(settings, landing)), 0)}
+        early = _from_picture(_calibrated(_early(settings, landing)), landing)
     bundle = _calibrated(settings)
     sources = shuffled(open_dataset(settings.evaluation or settings.data).sources)
     manifest = bundle.manifest
@@ -160,6 +164,56 @@ def _calibrated(settings: Settings) -> Bundle:
         return Bundle.open(settings.out)
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     return run_calibration(settings, SilentReporter()).bundle
+
+
+def _from_picture(bundle: Bundle, landing: str) -> dict[str, Any]:
+    """Curves of the encoders that start at the picture; what each level computes, and what it costs to change level."""
+    curves = _curves(bundle, 0)
+    graphs = BundleGraphs(bundle.part("device"), [create_runtime("onnx")])
+    picture = np.random.default_rng(0).integers(0, 256, bundle.manifest.boundaries[0].tensors[0].shape, np.uint8)
+    switching = {}
+    for name, rows in curves.items():
+        (entry,) = (codec for codec in bundle.manifest.codecs if codec.codec == name)
+        (file,) = entry.encoder
+        encoder = onnx.load_model_from_string(bundle.read(file.file))
+        places = int(np.prod(entry.symbols[0].shape[2:]))
+        for level, row in enumerate(rows):
+            row["mmac"] = _weights(encoder.graph, level) * places / 1e6
+        switching[name] = _switching_ms(graphs.codec(entry.id), (picture,), len(rows))
+    return {"landing": landing, "curves": curves, "switching_ms": switching}
+
+
+def _weights(graph: onnx.GraphProto, level: int) -> int:
+    """Weights of the convolutions that an encoder runs at a level."""
+    constants = {value.name: value for value in graph.initializer}
+    total, narrow = 0, False
+    for node in graph.node:
+        if node.op_type == "Conv":
+            total += int(np.prod(constants[node.input[1]].dims))
+        elif node.op_type == "LessOrEqual":
+            narrow = level <= int(numpy_helper.to_array(constants[node.input[1]]))
+        elif node.op_type == "If":
+            bodies = {attribute.name: attribute.g for attribute in node.attribute}
+            total += _weights(bodies["then_branch" if narrow else "else_branch"], level)
+    return total
+
+
+def _switching_ms(codec: Codec, tensors: tuple[Array, ...], levels: int) -> float:
+    """How much longer requests take where each has another level than the one before."""
+
+    ends = 0, levels - 1
+
+    def medians(order: Sequence[int]) -> float:
+        """Of the first and the last level, their mean."""
+        times: dict[int, list[float]] = {level: [] for level in ends}
+        for level in order:
+            started = perf_counter()
+            codec.encode(tensors, level)
+            times[level].append((perf_counter() - started) * 1e3)
+        return float(np.mean([np.median(found) for found in times.values()]))
+
+    medians([*ends] * 3)
+    return medians([*ends] * _SWITCHES) - medians([level for level in ends for _ in range(_SWITCHES)])
 
 
 def _parallel(work: Callable[[int], Any], count: int) -> list[Any]:
@@ -279,9 +333,11 @@ def table(result: dict[str, Any]) -> Table:
             landing = network["early"]["landing"]
             for codec, curve in network["early"]["curves"].items():
                 for width, rows in _by_width(curve).items():
-                    size, share = bytes_at(rows, wanted), f"{np.median([row['share'] for row in rows]):.0%}"
-                    name = f"{codec} {width}".strip()
+                    size, share = bytes_at(rows, wanted), f"{np.median([row['share'] for row in rows]):.1%}"
+                    name = f"{codec} {width} ({rows[0]['mmac']:.0f} MMAC, {rows[-1]['encode_ms']:.2f} ms)"
                     out.add_row(f"0 → {landing}", share, name, _points(rows), _size(size), "", _ratio(size, webp))
+                change = network["early"]["switching_ms"][codec]
+                out.add_row("", "", f"changing the level: {change:+.2f} ms", "", "", "", "")
         for cut in network["cuts"]:
             shape = "×".join(map(str, cut["shape"]))
             int8 = cut["int8_zstd"]["per_tensor"]

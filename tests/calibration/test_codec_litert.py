@@ -89,9 +89,8 @@ def test_a_file_that_computes_something_else_is_refused(
     work_folder: WorkFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codec = FITS["affine"]()
-    other = convert_codec(
-        onnx.load_model_from_string(fit_affine(HERE, _samples(2)).files["codecs/1-affine.enc.onnx"][1])
-    )
+    narrow = fit_affine(HERE, _samples(2)).files[codec.entry.encoder[0].file][1]
+    other = convert_codec(onnx.load_model_from_string(narrow))
     monkeypatch.setattr("cutpoint.calibration.codec_litert.convert_codec", lambda graph: other)
     with pytest.raises(CalibrationError, match="codec 1-affine does not give the symbols"):
         add_tflite(codec, _samples(1)[0], work_folder)
