@@ -19,7 +19,7 @@ OUT = HERE / "cutpoint" / "demo" / "scenes.cutpoint"
 
 #: Seeds: the network was trained below 2**30, the demo begins at 2**31.
 CALIBRATION_SEED, CODECS_SEED, EVALUATION_SEED = 2**30, 2**30 + 2**19, 2**30 + 2**20
-CALIBRATION_PICTURES, CODECS_PICTURES, EVALUATION_PICTURES = 200, 2000, 400
+CALIBRATION_PICTURES, CODECS_PICTURES, EVALUATION_PICTURES = 200, 600, 400
 #: Steps of training for each trained codec.
 STEPS = 800
 

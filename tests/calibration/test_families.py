@@ -9,9 +9,9 @@ def test_levels_of_one_width_are_qualities() -> None:
 
 
 def test_levels_go_by_width_then_by_quality() -> None:
-    assert SLIMMABLE.levels[:3] == ("w25-q1", "w25-q2", "w50-q1")
-    assert SLIMMABLE.levels[-1] == "w100-q2"
-    assert SLIMMABLE.level_widths == (0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0)
+    assert SLIMMABLE.levels[:4] == ("w25-q1", "w25-q2", "w25-q3", "w50-q1")
+    assert SLIMMABLE.levels[-1] == "w100-q3"
+    assert SLIMMABLE.level_widths == (0.25,) * 3 + (0.5,) * 3 + (0.75,) * 3 + (1.0,) * 3
 
 
 def test_every_family_can_be_asked_for_and_run() -> None:

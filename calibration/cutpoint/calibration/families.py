@@ -14,7 +14,7 @@ class Family:
     Attributes:
         codec: id in the registry.
         widths: shares of the encoder's channels that it can run at, the smallest first (Yu et al., arXiv 1812.08928).
-        qualities: how many steps sizes, the coarsest first, there are at each width.
+        qualities: how many step sizes, the coarsest first, there are at each width.
     """
 
     codec: str
@@ -38,5 +38,5 @@ class Family:
 #: Each quality has gains of its own, and all are trained together: gains interpolated between trained ones cost up to a
 #: point of accuracy on MobileNetV2.
 BOTTLENECK = Family("bottleneck", (1.0,), 6)
-SLIMMABLE = Family("slimmable", (0.25, 0.5, 0.75, 1.0), 2)
+SLIMMABLE = Family("slimmable", (0.25, 0.5, 0.75, 1.0), 3)
 FAMILIES = {family.codec: family for family in (BOTTLENECK, SLIMMABLE)}

@@ -42,8 +42,8 @@ _START = 100
 _ENCODER_SHARE = 0.07
 #: Divergence where such a codec begins, at the coarsest level, while weighing, and at the finest: further from the
 #: model than `klt` at a cut, because there is more that training gains.
-_EARLY_CLASSES = (1.0, 0.06, 0.25)
-_EARLY_OUTPUTS = (0.1, 0.005, 0.025)
+_EARLY_CLASSES = (1.0, 0.06, 0.12)
+_EARLY_OUTPUTS = (0.1, 0.005, 0.012)
 
 
 def choose_boundaries(boundaries: Sequence[Boundary], wanted: int | tuple[str, ...]) -> list[Boundary]:
