@@ -9,11 +9,13 @@ import torch
 from tests.support.networks import SIDE, picture_folder, residual_net, token_net
 
 import cutpoint.calibration.training as training
-from cutpoint.calibration.bottleneck import LEVELS, Bottleneck, start_bottleneck, train_bottleneck
+from cutpoint.calibration.bottleneck import Bottleneck, start_bottleneck
 from cutpoint.calibration.cli import calibrate
 from cutpoint.calibration.codecs import FittedCodec
 from cutpoint.calibration.data import open_dataset, shuffled
+from cutpoint.calibration.distillation import Lesson, distil
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.families import BOTTLENECK
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.klt import design_dead_zones, design_klt
 from cutpoint.calibration.learned import choose_boundaries, training_sources
@@ -22,6 +24,7 @@ from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.spans import extract_span
 from cutpoint.calibration.teacher import Teacher
+from cutpoint.calibration.trained import write_trained
 from cutpoint.calibration.training import Budget
 from cutpoint.codecs import Array, TensorSpec, unpack_tables
 from cutpoint.sdk.bundle import Boundary, Bundle
@@ -30,6 +33,7 @@ from cutpoint.sdk.head import Head
 from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.sdk.tail import Tail
 
+LEVELS = BOTTLENECK.levels
 PICTURE = TensorSpec("x", (1, 3, SIDE, SIDE), "float32")
 CPU = torch.device("cpu")
 
@@ -57,8 +61,9 @@ class Case:
         return start_bottleneck(fit, steps)
 
     def train(self, steps: int, checkpoint: Path | None = None, advance: Any = lambda: None) -> FittedCodec:
-        parts = self.boundary, self.start(), self.teacher, self.features, self.wanted
-        return train_bottleneck(*parts, Budget(steps), checkpoint, advance)
+        module, lesson = self.start(), Lesson(self.features, self.features, self.wanted)
+        curves = distil(module, self.teacher, lesson, Budget(steps), checkpoint, advance)
+        return write_trained(self.boundary, self.boundary, module, self.features, curves)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -12,11 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from cutpoint.calibration.bottleneck import start_bottleneck, train_bottleneck
+from cutpoint.calibration.bottleneck import start_bottleneck
 from cutpoint.calibration.codecs import FittedCodec, fit_affine
+from cutpoint.calibration.distillation import Lesson, distil
+from cutpoint.calibration.families import BOTTLENECK, SLIMMABLE, Family
 from cutpoint.calibration.klt import design_klt, fit_klt
 from cutpoint.calibration.streams import for_streams
 from cutpoint.calibration.teacher import Teacher
+from cutpoint.calibration.trained import write_trained
 from cutpoint.calibration.training import Budget
 from cutpoint.codecs import (
     Array,
@@ -86,15 +89,16 @@ def _fit_delta(boundary: Boundary, samples: list[Tensors]) -> FittedCodec:
     return for_streams(fit_affine(boundary, samples), list(zip(samples, neighbours, strict=True)))
 
 
-def _fit_bottleneck(boundary: Boundary, samples: list[Tensors]) -> FittedCodec:
+def _fit_trained(family: Family, boundary: Boundary, samples: list[Tensors]) -> FittedCodec:
     values = [helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, ["N", *spec.shape[1:]]) for spec in FEATURES]
     scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 5])
     nodes = [helper.make_node("Relu", ["vector"], ["scores"])]
     tail = helper.make_model(helper.make_graph(nodes, "tail", values, [scores]))
     teacher = Teacher(tail, classes=False, batch=True, device=torch.device("cpu"))
     tensors = [torch.from_numpy(np.concatenate(values)).float() for values in zip(*samples, strict=True)]
-    module = start_bottleneck(*design_klt(boundary, samples, None))
-    return train_bottleneck(boundary, module, teacher, tensors, teacher(tensors), Budget(2))
+    module = start_bottleneck(*design_klt(boundary, samples, None), family)
+    curves = distil(module, teacher, Lesson(tensors, tensors, teacher(tensors)), Budget(2))
+    return write_trained(boundary, boundary, module, tensors, curves)
 
 
 def _quality() -> CodecParts:
@@ -108,7 +112,8 @@ FAMILIES: dict[str, tuple[Callable[[], CodecParts], Callable[[int], Tensors]]] =
     "webp": (_quality, picture),
     "affine": (lambda: _fitted(fit_affine), features),
     "klt": (lambda: _fitted(fit_klt), features),
-    "bottleneck": (lambda: _fitted(_fit_bottleneck), features),
+    "bottleneck": (lambda: _fitted(partial(_fit_trained, BOTTLENECK)), features),
+    "slimmable": (lambda: _fitted(partial(_fit_trained, SLIMMABLE)), features),
     "delta": (lambda: _fitted(_fit_delta), features),
 }
 
@@ -142,6 +147,13 @@ def test_tensors_come_back_as_described(name: str) -> None:
         assert all(tensor.dtype.isnative for tensor in back)
 
 
+def _rises(levels: tuple[str, ...]) -> list[slice]:
+    """Levels of one width, among which more is more; all of them where there is but one."""
+    widths = [level.split("-")[0] if level.startswith("w") else "" for level in levels]
+    starts = [n for n, width in enumerate(widths) if not n or width != widths[n - 1]]
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(levels)], strict=True)]
+
+
 @every_family
 def test_level_0_is_the_smallest_and_the_last_the_most_faithful(name: str) -> None:
     given = [sample(name, seed) for seed in range(100, 110)]
@@ -156,8 +168,9 @@ def test_level_0_is_the_smallest_and_the_last_the_most_faithful(name: str) -> No
                 for a, b in zip(codec(name).decode(payload, level), tensors, strict=True)
             )
         )
-    assert sizes == sorted(sizes)
-    assert errors == sorted(errors, reverse=True)
+    for rise in _rises(parts(name).levels):
+        assert sizes[rise] == sorted(sizes[rise])
+        assert errors[rise] == sorted(errors[rise], reverse=True)
 
 
 @every_family

@@ -1,4 +1,4 @@
-"""The graph halves of the `bottleneck` codec, from the trained module."""
+"""The graph halves of a trained codec, from its module."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from cutpoint.calibration.bottleneck import Bottleneck
 from cutpoint.calibration.bottleneck_net import PlaneNet
 from cutpoint.calibration.codec_graphs import GraphBuilder
-from cutpoint.calibration.klt_graphs import PlaneHalf, join_parts
+from cutpoint.calibration.klt_graphs import PlaneHalf, cast_to, in_range, join_parts
 from cutpoint.calibration.plane_code import PlaneCode
 from cutpoint.codecs import TensorSpec
 
@@ -20,31 +21,35 @@ __all__ = ["build_bottleneck"]
 
 
 def build_bottleneck(
-    specs: Sequence[TensorSpec],
-    planes: Sequence[Sequence[int]],
-    nets: Sequence[PlaneNet],
-    codes: Sequence[PlaneCode],
-    symbols: Sequence[TensorSpec],
+    module: Bottleneck, symbols: Sequence[TensorSpec], end: Sequence[TensorSpec]
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """Encoder and decoder graph of a boundary.
+    """Encoder and decoder graph.
 
     Args:
-        specs: the boundary's tensors.
-        planes: numbers of the planes of each tensor.
-        nets: the trained module of each plane.
-        codes: the transform that each module started from; planes and contexts of the dead zones are taken from it.
+        module: trained, on the processor.
         symbols: the symbol tensor of each plane.
+        end: tensors of the boundary where the codec ends.
     """
     encoder, decoder = GraphBuilder(), GraphBuilder()
+    joined = []
     with torch.no_grad():
-        for spec, numbers in zip(specs, planes, strict=True):
+        for spec, numbers in zip(module.specs, module.planes, strict=True):
             parts = []
             for number in numbers:
-                net, code, symbol = nets[number], codes[number], symbols[number]
+                net, code, symbol = module.plane_nets[number], module.codes[number], symbols[number]
                 _Encoder(encoder, f"p{number}", net, code).build(spec, symbol)
                 parts.append(_Decoder(decoder, f"p{number}", net, code).build(spec, symbol))
-            join_parts(decoder, spec, parts)
-    return encoder.model(specs, symbols), decoder.model(symbols, specs)
+            joined.append(join_parts(decoder, spec, parts))
+        if module.landing is None:
+            for spec, value in zip(module.specs, joined, strict=True):
+                cast_to(decoder, spec, value)
+        else:
+            values = [
+                in_range(decoder, spec, value) if picture else value
+                for spec, value, picture in zip(module.specs, joined, module.landing.pictures, strict=True)
+            ]
+            decoder.embed(module.landing.graph(), values, [spec.name for spec in end], "landing/")
+    return encoder.model(module.specs, symbols), decoder.model(symbols, end)
 
 
 class _Half(PlaneHalf):
@@ -52,6 +57,7 @@ class _Half(PlaneHalf):
 
     def __init__(self, graph: GraphBuilder, key: str, net: PlaneNet, code: PlaneCode) -> None:
         self.net = net
+        self.original = code
         code = replace(
             code,
             analysis=net.analysis.numpy(),
@@ -62,9 +68,13 @@ class _Half(PlaneHalf):
         super().__init__(graph, key, code, (), net.dead_zones.numpy())
 
     def gain(self, sign: int) -> str:
-        """Gain of each component at this level (1), or its inverse (-1)."""
-        table = self.net.log_gains.numpy() * sign
-        return self.graph.row(f"{self.key}/gain", np.exp(table), (table.shape[1], 1, 1))
+        """Gain of each component that a level has (1), or its inverse (-1); 0 for those that it has not."""
+        table = np.exp(self.net.log_gains.numpy() * sign) * self.net.open_components.numpy()
+        return self.graph.row(f"{self.key}/gain", table, (table.shape[1], 1, 1))
+
+    def within(self, graph: GraphBuilder, key: str) -> _Half:
+        """The same half in another graph, under another name."""
+        return _Half(graph, key, self.net, self.original)
 
     def conv(
         self, value: str, layer: nn.Conv2d, name: str, weight: Tensor | None = None, bias: Tensor | None = None
@@ -75,39 +85,76 @@ class _Half(PlaneHalf):
         weights = graph.constant(f"{name}/weights", (layer.weight if weight is None else weight).numpy())
         biases = graph.constant(f"{name}/bias", (layer.bias if bias is None else bias).numpy())
         padding = [int(layer.padding[0])] * 4
-        return graph.add("Conv", [value, weights, biases], name, pads=padding, group=layer.groups)
+        groups = 1 if layer.groups == 1 else len(weight if weight is not None else layer.weight)
+        return graph.add("Conv", [value, weights, biases], name, pads=padding, group=groups)
 
     def relu(self, value: str) -> str:
         return self.graph.add("Relu", [value], f"{value}/relu")
 
-    def first(self, value: str, layer: nn.Conv2d, name: str) -> str:
-        """The 1×1 in front of a network, the normalisation of its input folded into it."""
+    def first(self, value: str, layer: nn.Conv2d, name: str, hidden: int | None = None) -> str:
+        """The 1×1 in front of a network, its first `hidden` channels, the normalisation of its input folded into it."""
         net = self.net
         assert layer.bias is not None, "all layers have one"
-        weight = layer.weight / net.channel_size[:, None, None]
-        bias = layer.bias - (weight[..., 0, 0] @ net.mean)
+        weight = layer.weight[:hidden] / net.channel_size[:, None, None]
+        bias = layer.bias[:hidden] - (weight[..., 0, 0] @ net.mean)
         return self.conv(value, layer, name, weight, bias)
 
-    def last(self, value: str, layer: nn.Conv2d, name: str, size: Tensor) -> str:
-        """The 1×1 behind a network, the sizes of what it gives folded into it."""
+    def last(self, value: str, layer: nn.Conv2d, name: str, size: Tensor, hidden: int | None = None) -> str:
+        """The 1×1 behind a network, the sizes of the first channels that it gives folded into it."""
         assert layer.bias is not None, "all layers have one"
-        return self.conv(value, layer, name, layer.weight * size[:, None, None, None], layer.bias * size)
+        weight = layer.weight[: len(size), :hidden] * size[:, None, None, None]
+        return self.conv(value, layer, name, weight, layer.bias[: len(size)] * size)
 
 
 class _Encoder(_Half):
     def build(self, spec: TensorSpec, symbol: TensorSpec) -> None:
-        graph, key, net = self.graph, self.key, self.net
-        tensor = self.plane_of(spec)
-        value = self.mix(tensor, self.code.analysis, net.analysis_bias.numpy(), f"{key}/components")
-        refined = self.relu(self.first(tensor, net.refiner.reduce, "refine/reduce"))
-        if net.refiner.space is not None:
-            refined = self.relu(self.conv(refined, net.refiner.space, "refine/space"))
-        refined = self.last(refined, net.refiner.expand, "refine/expand", net.component_size)
-        value = graph.add("Add", [value, refined], f"{key}/refined")
+        graph, key = self.graph, self.key
+        value = self._components(self.plane_of(spec))
         value = self.transform(value, inverse=False)
         value = graph.add("Sub", [value, self.spread(f"{key}/offset", self.code.offset)], f"{key}/centred")
         value = graph.add("Mul", [value, self.spread(f"{key}/weight", self.code.weight)], f"{key}/weighed")
         self.rounded(graph.add("Mul", [value, self.gain(1)], f"{key}/scaled"), symbol)
+
+    def _components(self, tensor: str) -> str:
+        """The components of a plane, as many as the level's width has; `gain` makes the others 0."""
+        net, graph = self.net, self.graph
+        widths = list(zip(net.components, net.hidden, strict=True))
+        ends = [level for level, width in enumerate(widths) if width != (*widths, None)[level + 1]]
+        if len(ends) == 1:
+            return self._at_width(self, tensor, *widths[0])
+        bodies = []
+        for level in ends:
+            body = GraphBuilder()
+            components, hidden = widths[level]
+            value = self._at_width(self.within(body, f"{self.key}/{components}"), tensor, components, hidden)
+            missing = np.array([0, 0, 0, 0, 0, self.code.components - components, 0, 0], np.int64)
+            body.add("Pad", [value, body.constant(f"{value}/missing", missing)], f"{value}/padded")
+            bodies.append(body)
+        wider = bodies.pop()
+        for level, body in zip(reversed(ends[:-1]), reversed(bodies), strict=True):
+            choice = graph if level == ends[0] else GraphBuilder()
+            name = f"{self.key}/up-to-{level}"
+            last = choice.constant(f"{name}/level", np.array(level, np.int64))
+            narrow = choice.add("LessOrEqual", ["level", last], f"{name}/narrow")
+            value = choice.branch(narrow, body, wider, name)
+            wider = choice
+        return value
+
+    @staticmethod
+    def _at_width(half: _Half, tensor: str, components: int, hidden: int) -> str:
+        """The first `components`, computed with the first `hidden` channels of the network."""
+        net, graph, key = half.net, half.graph, half.key
+        refiner = net.refiner
+        analysis, bias = net.analysis[:components].numpy(), net.analysis_bias[:components].numpy()
+        value = half.mix(tensor, analysis, bias, f"{key}/components")
+        refined = half.relu(half.first(tensor, refiner.reduce, "refine/reduce", hidden))
+        if refiner.space is not None:
+            weight, shift = refiner.space.weight[:hidden], refiner.space.bias
+            assert shift is not None, "all layers have one"
+            refined = half.relu(half.conv(refined, refiner.space, "refine/space", weight, shift[:hidden]))
+        size = net.component_size[:components]
+        refined = half.last(refined, refiner.expand, "refine/expand", size, hidden)
+        return graph.add("Add", [value, refined], f"{key}/refined")
 
 
 class _Decoder(_Half):

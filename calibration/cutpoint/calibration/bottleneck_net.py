@@ -17,10 +17,9 @@ from cutpoint.calibration.plane_code import PlaneCode
 from cutpoint.calibration.planes import Plane
 from cutpoint.codecs import Array, TensorSpec
 
-__all__ = ["Coded", "PlaneNet", "Refiner", "Restorer", "join_planes"]
+__all__ = ["Coded", "PlaneNet", "Refiner", "Restorer", "join_planes", "share_of", "split_planes"]
 
-#: Hidden channels of the device's network at most, and of the server's.
-_REFINE_HIDDEN = 128
+#: Hidden channels of the server's network at most.
 _RESTORE_HIDDEN = 160
 #: Blocks of the server's network.
 _BLOCKS = 2
@@ -29,18 +28,22 @@ _BLOCKS = 2
 class Refiner(nn.Module):
     """The device's network: 1×1, depthwise 3×3, 1×1. Adds what a linear transform cannot see to the components."""
 
-    def __init__(self, channels: int, components: int, flat: bool) -> None:
+    def __init__(self, channels: int, hidden: int, components: int, flat: bool) -> None:
         super().__init__()
-        hidden = min(channels, _REFINE_HIDDEN)
         self.reduce = nn.Conv2d(channels, hidden, 1)
         self.space = None if flat else nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
         self.expand = _zeroed(nn.Conv2d(hidden, components, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised channels → corrections of the components, in units of each component's size."""
-        x = functional.relu(self.reduce(x))
+    def forward(self, x: Tensor, open: Tensor) -> Tensor:
+        """Normalised channels → corrections of the components, in units of each component's size.
+
+        Args:
+            x: (samples, channels, height, width).
+            open: 1 for each hidden channel that a sample's width has, else 0: (samples, hidden, 1, 1).
+        """
+        x = functional.relu(self.reduce(x)) * open
         if self.space is not None:
-            x = functional.relu(self.space(x))
+            x = functional.relu(self.space(x)) * open
         return self.expand(x)  # type: ignore[no-any-return]
 
 
@@ -102,18 +105,31 @@ class PlaneNet(nn.Module):
 
     Args:
         code: the `klt` transform that is the start.
-        steps: of each level, the coarsest first.
+        steps: of each level.
+        widths: of each level: the share of components and hidden channels that the encoder computes, the first ones.
+        hidden: hidden channels of the device's network.
         dead_zones: of each level, float32 (levels, contexts).
         channel_size: root mean square of each centred channel, float32 (channels,).
         component_size: of each component before the spatial transform, float32 (components,).
     """
 
     def __init__(
-        self, code: PlaneCode, steps: Sequence[float], dead_zones: Array, channel_size: Array, component_size: Array
+        self,
+        code: PlaneCode,
+        steps: Sequence[float],
+        widths: Sequence[float],
+        hidden: int,
+        dead_zones: Array,
+        channel_size: Array,
+        component_size: Array,
     ) -> None:
         super().__init__()
         plane = code.plane
         self.plane: Plane = plane
+        self.components = [share_of(width, code.components) for width in widths]
+        self.hidden = [share_of(width, hidden) for width in widths]
+        self.open_components = nn.Buffer(_first(self.components, code.components))
+        self.open_hidden = nn.Buffer(_first(self.hidden, hidden))
         flat = plane.rows.side == plane.columns.side == 1
         self.analysis = nn.Parameter(torch.tensor(code.analysis))
         self.analysis_bias = nn.Parameter(torch.tensor(-(code.analysis @ code.mean)))
@@ -122,7 +138,7 @@ class PlaneNet(nn.Module):
         self.log_weight = nn.Parameter(torch.tensor(code.weight).log())
         gains = -torch.tensor(steps, dtype=torch.float32).log()[:, None].repeat(1, code.components)
         self.log_gains = nn.Parameter(gains)
-        self.refiner = Refiner(plane.channels, code.components, flat)
+        self.refiner = Refiner(plane.channels, hidden, code.components, flat)
         self.restorer = Restorer(plane.channels, len(steps), flat)
         self.mean = nn.Buffer(torch.tensor(code.mean))
         self.channel_size = nn.Buffer(torch.tensor(channel_size))
@@ -140,6 +156,8 @@ class PlaneNet(nn.Module):
 
     def _transform(self, values: Tensor, inverse: bool) -> Tensor:
         rows, columns = (self.rows.T, self.columns.T) if inverse else (self.rows, self.columns)
+        if len(rows) == len(columns) == 1:
+            return values
         shape = values.shape
         values = torch.matmul(values.reshape(-1, len(columns)), columns.T)
         return torch.matmul(rows, values.reshape(-1, len(rows), shape[-1])).reshape(shape)
@@ -153,19 +171,22 @@ class PlaneNet(nn.Module):
     def _normalised(self, values: Tensor) -> Tensor:
         return (values - self.mean[:, None, None]) / self.channel_size[:, None, None]
 
-    def coefficients(self, values: Tensor) -> Tensor:
-        """Coefficients (samples, components, height, width) of values (samples, channels, height, width)."""
-        mixed = functional.conv2d(values, self.analysis[..., None, None], self.analysis_bias)
-        mixed = mixed + self.refiner(self._normalised(values)) * self.component_size[:, None, None]
-        return (self._transform(mixed, inverse=False) - self._spread(self.offset)) * self._spread(self.log_weight.exp())
+    def coefficients(self, values: Tensor, level: Tensor) -> Tensor:
+        """Coefficients (samples, components, height, width) of values (samples, channels, height, width).
 
-    def restored(self, coefficients: Tensor, level: Tensor) -> Tensor:
-        """Values of coefficients that were quantised at `level` (samples,)."""
+        Those that the width of a sample's `level` leaves out are 0.
+        """
+        mixed = functional.conv2d(values, self.analysis[..., None, None], self.analysis_bias)
+        refined: Tensor = self.refiner(self._normalised(values), self.open_hidden[level][..., None, None])
+        mixed = mixed + refined * self.component_size[:, None, None]
+        centred = self._transform(mixed, inverse=False) - self._spread(self.offset)
+        return centred * self._spread(self.log_weight.exp()) * self.open_components[level][..., None, None]
+
+    def linear(self, coefficients: Tensor) -> Tensor:
+        """The linear part of what the decoder makes of coefficients."""
         mixed = coefficients / self._spread(self.log_weight.exp()) + self._spread(self.offset)
         mixed = self._transform(mixed, inverse=True)
-        linear = functional.conv2d(mixed, self.synthesis[..., None, None], self.synthesis_bias)
-        correction: Tensor = self.restorer(self._normalised(linear), level)
-        return linear + correction * self.channel_size[:, None, None]
+        return functional.conv2d(mixed, self.synthesis[..., None, None], self.synthesis_bias)
 
     def gains(self, level: Tensor) -> Tensor:
         """Steps per unit, (samples, components, 1, 1)."""
@@ -178,21 +199,53 @@ class PlaneNet(nn.Module):
     def forward(self, values: Tensor, level: Tensor) -> Coded:
         """Codes values (samples, channels, height, width) at `level` (samples,).
 
+        Everything up to the symbols, and the linear part behind them, is float32 whatever autocast says.
+
         Rounding is exact forwards; its derivative is taken to be 1 (Bengio et al., arXiv 1308.3432), so that the
         decoder learns on what it will get and the gains feel what they cost and give. That holds inside the dead zone
         too; the rate, which sees `scaled`, is flat there.
         """
-        gains, zones = self.gains(level), self.zones(level)
-        exact = self.coefficients(values) * gains
-        scaled = exact - torch.minimum(torch.maximum(exact, -zones), zones)
-        symbols = scaled.detach().round()
-        middles = symbols + symbols.sign() * zones
-        restored = exact + (middles - exact).detach()
-        return Coded(self.restored(restored / gains, level), scaled, symbols)
+        with torch.autocast(values.device.type, enabled=False):
+            gains, zones = self.gains(level), self.zones(level)
+            exact = self.coefficients(values, level) * gains
+            scaled = exact - torch.minimum(torch.maximum(exact, -zones), zones)
+            symbols = scaled.detach().round()
+            middles = symbols + symbols.sign() * zones
+            linear = self.linear((exact + (middles - exact).detach()) / gains)
+        correction: Tensor = self.restorer(self._normalised(linear), level)
+        return Coded(linear + correction.float() * self.channel_size[:, None, None], scaled, symbols)
+
+
+def share_of(width: float, whole: int) -> int:
+    """How many of `whole` channels a width has, at least one."""
+    return max(1, round(width * whole))
+
+
+def _first(counts: Sequence[int], whole: int) -> Tensor:
+    """1 for the first of `whole` channels, as many as each level has: (levels, whole)."""
+    return (torch.arange(whole)[None] < torch.tensor(list(counts))[:, None]).float()
+
+
+def split_planes(tensor: Tensor, planes: Sequence[Plane]) -> list[Tensor]:
+    """The planes (samples, channels, height, width), float32, of a tensor (samples, …)."""
+    parts = []
+    for plane in planes:
+        part = tensor
+        if plane.tokens is not None:
+            part = tensor[:, slice(*plane.tokens)].transpose(1, 2)
+        elif patch := plane.patch:
+            _, height, width = plane.shape
+            part = tensor.reshape(len(tensor), height, patch, width, patch, -1).permute(0, 2, 4, 5, 1, 3)
+        parts.append(part.float().reshape(len(part), *plane.shape))
+    return parts
 
 
 def join_planes(spec: TensorSpec, planes: Sequence[Plane], values: Sequence[Tensor]) -> Tensor:
     """Puts planes (samples, channels, height, width) together to tensors (samples, …) again."""
+    if patch := planes[0].patch:
+        count, _, height, width = values[0].shape
+        patches = values[0].reshape(count, patch, patch, -1, height, width).permute(0, 4, 1, 5, 2, 3)
+        return patches.reshape(count, *spec.shape[1:])
     if planes[0].tokens is None:
         return values[0].reshape(len(values[0]), *spec.shape[1:])
     tokens = [value.flatten(2).transpose(1, 2) for value in values]

@@ -106,7 +106,7 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     "--codecs",
     default=",".join(codec for codec in CODECS if codec not in TRAINED),
     show_default=True,
-    help=f"Of {', '.join(CODECS)}; {', '.join(TRAINED)} takes training.",
+    help=f"Of {', '.join(CODECS)}; {', '.join(TRAINED)} take training.",
 )
 @click.option("--streams", is_flag=True, help="For video: code differences to earlier frames where that is smaller.")
 @click.option("--precisions", default=",".join(PRECISIONS), show_default=True, help="Of the device's spans.")
@@ -119,6 +119,13 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 @click.option(
     "--train-cuts", default="2", show_default=True, help="Where to train codecs: how many cuts, or tensor names."
 )
+@click.option(
+    "--early-encoders",
+    default="slimmable",
+    show_default=True,
+    help="Trained codecs whose encoder starts at the picture and replaces layers; 'none' for none.",
+)
+@click.option("--landing", metavar="TENSOR", help="The cut where their decoders end. Default: chosen.")
 @click.option("--train-data", type=click.Path(path_type=Path), help="Folder to train on, no labels needed.")
 @click.option("--train-steps", default=1500, show_default=True, help="Length of each training.")
 @click.option("--train-minutes", type=float, help="Length of each training in minutes instead.")
@@ -188,6 +195,8 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         overwrite=options["overwrite"],
         work=options["work"],
         train_cuts=_cuts(options["train_cuts"]),
+        early_encoders=() if options["early_encoders"] == "none" else _list(options["early_encoders"]),
+        landing=options["landing"],
         train_data=options["train_data"],
         train_steps=options["train_steps"],
         train_minutes=options["train_minutes"],

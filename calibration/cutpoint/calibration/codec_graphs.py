@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, compose, helper, numpy_helper
 
 from cutpoint.codecs import Array, TensorSpec
 
@@ -15,6 +15,7 @@ __all__ = ["GraphBuilder"]
 
 #: Version of the operators the codec graphs use: old enough for every onnxruntime, new enough for Clip with inputs.
 _OPSET = 13
+_IR_VERSION = 8
 
 
 class GraphBuilder:
@@ -23,6 +24,9 @@ class GraphBuilder:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self.functions: list[onnx.FunctionProto] = []
+        self.opsets = {"": _OPSET}
+        self.ir_version = _IR_VERSION
 
     def add(self, op_type: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """One node with one output, whose name is returned."""
@@ -43,6 +47,37 @@ class GraphBuilder:
         rows = self.constant(f"{name}/table", table.reshape(len(table), *shape))
         return self.add("Gather", [rows, "level"], name, axis=0)
 
+    def branch(self, condition: str, then: GraphBuilder, otherwise: GraphBuilder, output: str) -> str:
+        """One of two graphs, which see the names of this one. The last node of each gives the value."""
+
+        def body(builder: GraphBuilder, name: str) -> onnx.GraphProto:
+            value = helper.make_tensor_value_info(builder.nodes[-1].output[0], TensorProto.FLOAT, None)
+            return helper.make_graph(builder.nodes, name, [], [value], builder.constants)
+
+        branches = {"then_branch": body(then, "then"), "else_branch": body(otherwise, "else")}
+        return self.add("If", [condition], output, **branches)
+
+    def embed(self, model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str], prefix: str) -> None:
+        """All of another graph.
+
+        Args:
+            model: whose inner names get `prefix` in front.
+            inputs: tensors that it takes.
+            outputs: names for what it gives.
+        """
+        copy = compose.add_prefix(model, prefix)
+        names = dict(zip((value.name for value in copy.graph.input), inputs, strict=True))
+        names |= dict(zip((value.name for value in copy.graph.output), outputs, strict=True))
+        for node in copy.graph.node:
+            node.input[:] = [names.get(name, name) for name in node.input]
+            node.output[:] = [names.get(name, name) for name in node.output]
+            self.nodes.append(node)
+        self.constants += copy.graph.initializer
+        self.functions += copy.functions
+        for opset in copy.opset_import:
+            self.opsets[opset.domain] = max(opset.version, self.opsets.get(opset.domain, 0))
+        self.ir_version = max(self.ir_version, copy.ir_version)
+
     def model(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
         """The finished, checked graph."""
 
@@ -55,7 +90,11 @@ class GraphBuilder:
             self.nodes, "codec", [*map(value, inputs), level], list(map(value, outputs)), self.constants
         )
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8, producer_name="cutpoint"
+            graph,
+            opset_imports=[helper.make_opsetid(domain, version) for domain, version in self.opsets.items()],
+            functions=self.functions,
+            ir_version=self.ir_version,
+            producer_name="cutpoint",
         )
         onnx.checker.check_model(model)
         return model

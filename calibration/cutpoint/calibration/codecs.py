@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 
 from cutpoint.calibration.affine import LEVELS, build_affine, channel_rows, fit_ranges, symbol_spec
-from cutpoint.codecs import Array, EntropyModel, pack_tables
+from cutpoint.codecs import Array, EntropyModel, TensorSpec, pack_tables
 from cutpoint.sdk.bundle import Boundary, CodecEntry, GraphFile, Part
 
-__all__ = ["FittedCodec", "fit_affine", "picture_codec", "raw_codec"]
+__all__ = ["FittedCodec", "fit_affine", "picture_codec", "raw_codec", "symbol_codec"]
 
 #: Quality of the picture codecs' levels, from "recognisable" to "as the camera made it".
 _QUALITY = (10, 30, 60, 85, 95)
@@ -30,6 +31,48 @@ class FittedCodec(msgspec.Struct, frozen=True):
 
     entry: CodecEntry
     files: dict[str, tuple[Part, bytes]] = {}
+
+
+def symbol_codec(
+    codec: str,
+    start: Boundary,
+    end: Boundary,
+    levels: Sequence[str],
+    symbols: Sequence[TensorSpec],
+    graphs: tuple[onnx.ModelProto, onnx.ModelProto],
+    models: Sequence[Sequence[EntropyModel]],
+) -> FittedCodec:
+    """A codec with symbols.
+
+    Args:
+        codec: id in the registry.
+        start: boundary whose tensors the encoder takes.
+        end: boundary whose tensors the decoder gives.
+        levels: names.
+        symbols: tensors between encoder graph and entropy coder.
+        graphs: encoder and decoder.
+        models: of each symbol tensor at each level, (symbols, levels).
+    """
+    stem = f"codecs/{start.index}-{codec}"
+    encoder, decoder, tables = f"{stem}.enc.onnx", f"{stem}.dec.onnx", f"{stem}.tables"
+    entry = CodecEntry(
+        id=f"{start.index}-{codec}",
+        codec=codec,
+        start=start.index,
+        end=end.index,
+        levels=tuple(levels),
+        symbols=tuple(symbols),
+        encoder=(GraphFile("onnx", encoder),),
+        decoder=(GraphFile("onnx", decoder),),
+        tables=tables,
+    )
+    rows = [[tensor[level] for tensor in models] for level in range(len(levels))]
+    files: dict[str, tuple[Part, bytes]] = {
+        encoder: ("device", graphs[0].SerializeToString(deterministic=True)),
+        decoder: ("server", graphs[1].SerializeToString(deterministic=True)),
+        tables: ("both", pack_tables(rows)),
+    }
+    return FittedCodec(entry, files)
 
 
 def raw_codec(boundary: Boundary) -> FittedCodec:
@@ -68,26 +111,9 @@ def fit_affine(boundary: Boundary, samples: Sequence[Sequence[Array]]) -> Fitted
         ranges.append(fit)
         models.append([EntropyModel.fit(symbols) for symbols in _symbols(rows, fit.low, fit.step, fit.top)])
     graphs = build_affine(boundary.tensors, ranges)
-    index = boundary.index
-    stem = f"codecs/{index}-affine"
-    tables = pack_tables([[tensor[level] for tensor in models] for level in range(len(bits))])
-    entry = CodecEntry(
-        id=f"{index}-affine",
-        codec="affine",
-        start=index,
-        end=index,
-        levels=tuple(LEVELS),
-        symbols=tuple(symbol_spec(spec) for spec in boundary.tensors),
-        encoder=(GraphFile("onnx", f"{stem}.enc.onnx"),),
-        decoder=(GraphFile("onnx", f"{stem}.dec.onnx"),),
-        tables=f"{stem}.tables",
-    )
-    files: dict[str, tuple[Part, bytes]] = {
-        f"{stem}.enc.onnx": ("device", graphs.encoder.SerializeToString(deterministic=True)),
-        f"{stem}.dec.onnx": ("server", graphs.decoder.SerializeToString(deterministic=True)),
-        f"{stem}.tables": ("both", tables),
-    }
-    return FittedCodec(entry, files)
+    symbols = [symbol_spec(spec) for spec in boundary.tensors]
+    halves = graphs.encoder, graphs.decoder
+    return symbol_codec("affine", boundary, boundary, tuple(LEVELS), symbols, halves, models)
 
 
 def _symbols(rows: Array, lows: Array, steps: Array, tops: Sequence[int]) -> Iterator[Array]:

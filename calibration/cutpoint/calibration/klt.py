@@ -16,13 +16,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cutpoint.calibration.codecs import FittedCodec
+from cutpoint.calibration.codecs import FittedCodec, symbol_codec
 from cutpoint.calibration.klt_graphs import build_klt
 from cutpoint.calibration.plane_code import CONTEXTS, PlaneCode, fit_plane
 from cutpoint.calibration.planes import find_planes, tensor_of
 from cutpoint.calibration.sensitivity import Divergence
-from cutpoint.codecs import Array, EntropyModel, TensorSpec, pack_tables
-from cutpoint.sdk.bundle import Boundary, CodecEntry, GraphFile, Part
+from cutpoint.codecs import Array, EntropyModel, TensorSpec
+from cutpoint.sdk.bundle import Boundary
 
 __all__ = ["LEVELS", "KltFit", "design_dead_zones", "design_klt", "fit_klt"]
 
@@ -168,13 +168,21 @@ def _smooth(place: Array, group: Array, moved: Sequence[float]) -> Array:
 
 
 def design_klt(
-    boundary: Boundary, samples: Sequence[Sequence[Array]], divergence: Divergence | None
+    boundary: Boundary,
+    samples: Sequence[Sequence[Array]],
+    divergence: Divergence | None,
+    moved: tuple[float, float, float] | None = None,
 ) -> tuple[KltFit, list[float]]:
-    """Bases and the step of each level; arguments as `fit_klt`."""
+    """Bases and the step of each level.
+
+    Args:
+        boundary, samples, divergence: as for `fit_klt`.
+        moved: divergence at level 0, while weighing, and at the last level; None: as is right without training.
+    """
     fit = KltFit(boundary.tensors, samples[: max(1, _FIT_VALUES // sum(spec.size for spec in boundary.tensors))])
     first, last = _BLIND_STEPS
     if divergence is not None:
-        coarse, middle, fine = _MOVED_CLASSES if divergence.classes else _MOVED_OUTPUTS
+        coarse, middle, fine = moved or (_MOVED_CLASSES if divergence.classes else _MOVED_OUTPUTS)
         few, many = min(_WEIGHING, len(divergence)), len(divergence)
         fit.weigh_by_sensitivity(divergence, fit.step_for(middle, divergence, few), few)
         first, last = (fit.step_for(wanted, divergence, many) for wanted in (coarse, fine))
@@ -218,22 +226,5 @@ def _write(boundary: Boundary, fit: KltFit, steps: Sequence[float]) -> FittedCod
         symbols.append(spec)
         zones.append(designed)
         models.append(tables)
-    encoder, decoder = build_klt(boundary.tensors, fit.planes, codes, symbols, steps, zones)
-    stem = f"codecs/{boundary.index}-klt"
-    entry = CodecEntry(
-        id=f"{boundary.index}-klt",
-        codec="klt",
-        start=boundary.index,
-        end=boundary.index,
-        levels=LEVELS,
-        symbols=tuple(symbols),
-        encoder=(GraphFile("onnx", f"{stem}.enc.onnx"),),
-        decoder=(GraphFile("onnx", f"{stem}.dec.onnx"),),
-        tables=f"{stem}.tables",
-    )
-    files: dict[str, tuple[Part, bytes]] = {
-        f"{stem}.enc.onnx": ("device", encoder.SerializeToString(deterministic=True)),
-        f"{stem}.dec.onnx": ("server", decoder.SerializeToString(deterministic=True)),
-        f"{stem}.tables": ("both", pack_tables([[plane[level] for plane in models] for level in range(len(steps))])),
-    }
-    return FittedCodec(entry, files)
+    graphs = build_klt(boundary.tensors, fit.planes, codes, symbols, steps, zones)
+    return symbol_codec("klt", boundary, boundary, LEVELS, symbols, graphs, models)

@@ -13,7 +13,7 @@ from cutpoint.calibration.plane_code import PlaneCode
 from cutpoint.calibration.planes import Plane
 from cutpoint.codecs import Array, TensorSpec
 
-__all__ = ["PlaneHalf", "build_klt", "join_parts"]
+__all__ = ["PlaneHalf", "build_klt", "cast_to", "in_range", "join_parts"]
 
 
 def build_klt(
@@ -41,15 +41,25 @@ def build_klt(
             code, symbol = codes[number], symbols[number]
             _Encoder(encoder, f"p{number}", code, steps, dead_zones[number]).build(spec, symbol)
             parts.append(_Decoder(decoder, f"p{number}", code, steps, dead_zones[number]).build(spec, symbol))
-        join_parts(decoder, spec, parts)
+        cast_to(decoder, spec, join_parts(decoder, spec, parts))
     return encoder.model(specs, symbols), decoder.model(symbols, specs)
 
 
-def join_parts(graph: GraphBuilder, spec: TensorSpec, parts: Sequence[str]) -> None:
-    """Planes, as tensors, to the boundary's tensor."""
-    value = parts[0]
-    if len(parts) > 1:
-        value = graph.add("Concat", parts, f"{spec.name}/joined", axis=1)
+def join_parts(graph: GraphBuilder, spec: TensorSpec, parts: Sequence[str]) -> str:
+    """Planes, as tensors, to the boundary's tensor, float32."""
+    return graph.add("Concat", parts, f"{spec.name}/joined", axis=1) if len(parts) > 1 else parts[0]
+
+
+def in_range(graph: GraphBuilder, spec: TensorSpec, value: str) -> str:
+    """A picture's values, none below 0 or above 255."""
+    borders = [graph.constant(f"{spec.name}/{n}", np.array(v, np.float32)) for n, v in (("low", 0), ("high", 255))]
+    return graph.add("Clip", [value, *borders], f"{spec.name}/clipped")
+
+
+def cast_to(graph: GraphBuilder, spec: TensorSpec, value: str) -> None:
+    """The boundary's tensor in its own element type."""
+    if spec.dtype == "uint8":
+        value = graph.add("Round", [in_range(graph, spec, value)], f"{spec.name}/rounded")
     graph.add("Cast", [value], spec.name, to=helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)))
 
 
@@ -80,6 +90,8 @@ class PlaneHalf:
         Runtimes fold it when they load the graph; the file holds one period.
         """
         *front, height, width = values.shape
+        if height == width == 1:
+            return self.graph.constant(name, values)
         rows, columns = self.plane.rows.side // height, self.plane.columns.side // width
         if rows == columns == 1:
             return self.graph.constant(name, values)
@@ -90,6 +102,9 @@ class PlaneHalf:
 
     def dead_zone(self) -> str:
         """The dead zone of every coefficient at this level, in steps."""
+        if self.code.contexts[0].size == 1:
+            each = self.dead_zones[:, self.code.contexts.ravel()]
+            return self.graph.row(f"{self.key}/dead-zone", each, (self.code.components, 1, 1))
         row = self.graph.row(f"{self.key}/dead-zones", self.dead_zones, self.dead_zones.shape[1:])
         contexts = self.spread(f"{self.key}/contexts", self.code.contexts)
         contexts = self.graph.add("Cast", [contexts], f"{self.key}/indices", to=TensorProto.INT32)
@@ -98,7 +113,7 @@ class PlaneHalf:
     def transform(self, value: str, inverse: bool) -> str:
         """The spatial transform of a plane."""
         for axis, along in ((self.plane.columns, "columns"), (self.plane.rows, "rows")):
-            if axis.side == 1:
+            if axis.period == 1:
                 continue
             name = f"{self.key}/{along}"
             matrix = axis.matrix.T if inverse else axis.matrix
@@ -125,6 +140,15 @@ class PlaneHalf:
         """The plane as (1, channels, height, width)."""
         graph, key = self.graph, self.key
         value = spec.name
+        if patch := self.plane.patch:
+            channels, height, width = self.plane.shape
+            # First the rows of a patch, whole: transposing single pixels at once takes ten times as long.
+            value = graph.reshape(value, [height, patch, width, patch * spec.shape[3]], f"{key}/grid")
+            value = graph.add("Transpose", [value], f"{key}/patches", perm=[0, 2, 1, 3])
+            value = graph.reshape(value, [height * width, channels], f"{key}/rows")
+            value = graph.add("Cast", [value], f"{key}/float", to=TensorProto.FLOAT)
+            value = graph.add("Transpose", [value], f"{key}/pixels", perm=[1, 0])
+            return graph.reshape(value, [1, channels, height, width], f"{key}/plane")
         if spec.dtype != "float32":
             value = graph.add("Cast", [value], f"{key}/float", to=TensorProto.FLOAT)
         if self.plane.tokens is not None:
@@ -142,6 +166,11 @@ class PlaneHalf:
     def tensor_of(self, value: str, spec: TensorSpec) -> str:
         """The opposite of `plane_of`: float32, in the layout of the tensor."""
         graph, key = self.graph, self.key
+        if patch := self.plane.patch:
+            _, height, width = self.plane.shape
+            value = graph.reshape(value, [patch, patch, spec.shape[3], height, width], f"{key}/patches")
+            value = graph.add("Transpose", [value], f"{key}/grid", perm=[3, 0, 4, 1, 2])
+            return graph.reshape(value, spec.shape, f"{key}/tensor")
         if self.plane.tokens is None:
             return value if spec.shape == (1, *self.plane.shape) else graph.reshape(value, spec.shape, f"{key}/tensor")
         first, last = self.plane.tokens

@@ -25,7 +25,7 @@ from cutpoint.codecs import Array, CutpointError
 from cutpoint.sdk.bundle import Preprocessing
 from cutpoint.sdk.runtimes import create_runtime
 
-__all__ = ["check_same", "convert_head", "convert_span", "plain_reshapes", "quiet"]
+__all__ = ["check_same", "convert_head", "convert_span", "plain_reshapes", "quiet", "to_tflite"]
 
 #: Largest difference to the ONNX head, as a share of the largest value.
 _TOLERANCE = 1e-3
@@ -49,7 +49,7 @@ def convert_head(
     if program is not None:
         module = _cut_program(program, names, preprocessing)
         if module is not None:
-            return _convert(module, span)
+            return to_tflite(module, span)
     return convert_span(span)
 
 
@@ -68,7 +68,7 @@ def convert_span(span: onnx.ModelProto) -> bytes:
             module = onnx2torch.convert(span).eval()
         except Exception as error:  # The converter raises whatever its parts raise.
             raise _refusal(span, error) from error
-    return _convert(module, span)
+    return to_tflite(module, span)
 
 
 def check_same(tflite: bytes, span: onnx.ModelProto, sample: Sequence[Array]) -> None:
@@ -92,7 +92,16 @@ def check_same(tflite: bytes, span: onnx.ModelProto, sample: Sequence[Array]) ->
             )
 
 
-def _convert(module: Any, span: onnx.ModelProto) -> bytes:
+def to_tflite(module: Any, span: onnx.ModelProto) -> bytes:
+    """A torch module as a `.tflite` file.
+
+    Args:
+        module: computes what `span` does.
+        span: says what goes in, and what the file is called in errors.
+
+    Raises:
+        CalibrationError: if the converter refuses it.
+    """
     import torch
 
     examples = []
@@ -114,7 +123,7 @@ def _convert(module: Any, span: onnx.ModelProto) -> bytes:
 def _refusal(span: onnx.ModelProto, error: Exception) -> CalibrationError:
     reason = (str(error).strip().splitlines() or ["no message"])[0]
     return CalibrationError(
-        f"the head up to {', '.join(value.name for value in span.graph.output)} cannot become a .tflite file: "
+        f"the graph up to {', '.join(value.name for value in span.graph.output)} cannot become a .tflite file: "
         f"{type(error).__name__}: {reason[:300]}; use --runtimes onnx"
     )
 

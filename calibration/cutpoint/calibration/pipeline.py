@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
 from importlib import metadata
 
 import msgspec
-import numpy as np
 import onnx
 
-from cutpoint.calibration.codecs import FittedCodec, fit_affine, picture_codec, raw_codec
 from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exports import ExportedSpans, export_spans
 from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
+from cutpoint.calibration.fitting import convert_codecs, fit_codecs
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.importers import ImportedModel, import_model
-from cutpoint.calibration.klt import fit_klt
-from cutpoint.calibration.learned import fit_bottlenecks, training_sources
+from cutpoint.calibration.learned import fit_trained, training_sources
 from cutpoint.calibration.measure import measure_points, uncut_answers
 from cutpoint.calibration.points import group_by_head, make_points
 from cutpoint.calibration.precision import quantise
 from cutpoint.calibration.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.progress import Reporter
-from cutpoint.calibration.sensitivity import SAMPLES, Divergence
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.streams import for_streams, neighbour
 from cutpoint.calibration.tasks import Judge
 from cutpoint.calibration.work import WorkFolder, digest
-from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, Manifest, Measurement, Point, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs
-from cutpoint.sdk.runtimes import Graph, create_runtime
+from cutpoint.sdk.runtimes import create_runtime
 
 __all__ = ["Result", "run_calibration"]
 
@@ -83,7 +76,7 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
         raise CalibrationError(f"{settings.out} exists: remove it, or add --overwrite")
     if settings.runtimes is not None and "tflite" in settings.runtimes:
         require(TFLITE_PACKAGES, "writing .tflite heads")
-    if "bottleneck" in settings.codecs:
+    if settings.trains:
         require(TRAINING_PACKAGES, "training codecs")
     dataset = open_dataset(settings.data, settings.labels)
     evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
@@ -108,11 +101,14 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
     elif "tflite" in settings.runtimes:
         convert = _tflite_converter(imported, data, work)
     exported = _spans(graph, variants, boundaries, convert, reporter)
-    codecs = _codecs(settings, boundaries, exported, data, work, model_key, reporter)
-    if "bottleneck" in settings.codecs:
+    samples, pictures = data.calibration.tensors, data.preprocessing is not None
+    codecs = fit_codecs(settings, boundaries, exported, samples, pictures, work, model_key, reporter)
+    if settings.trains:
         sources = training_sources(settings, data.training, data.evaluation.sources)
-        pictures = data.calibration.tensors, sources, data.preprocessing
-        codecs += fit_bottlenecks(settings, graph, boundaries, *pictures, work, model_key, reporter)
+        given = samples, sources, data.preprocessing
+        codecs += fit_trained(settings, graph, boundaries, *given, work, model_key, reporter)
+    if convert is not None:
+        codecs = convert_codecs(codecs, boundaries, graph, samples[0], work, reporter)
     if not codecs:
         raise CalibrationError(f"no codec of {', '.join(settings.codecs)} fits any boundary of this model; add raw")
     manifest = Manifest(
@@ -247,99 +243,6 @@ def _spans(
     for (end, precision), reason in exported.lacking.items():
         reporter.note(f"no {precision} head for boundary {end}: {reason}")
     return exported
-
-
-def _codecs(
-    settings: Settings,
-    boundaries: Sequence[Boundary],
-    exported: ExportedSpans,
-    data: _Data,
-    work: WorkFolder,
-    key: str,
-    reporter: Reporter,
-) -> list[FittedCodec]:
-    fitted = []
-    inner = boundaries[:-1]
-    with reporter.stage("fitting codecs", len(inner)) as advance:
-        for boundary in inner:
-            if "raw" in settings.codecs:
-                fitted.append(raw_codec(boundary))
-            if boundary.index == 0 and data.preprocessing is not None:
-                fitted += [picture_codec(boundary, codec) for codec in ("jpeg", "webp") if codec in settings.codecs]
-            if boundary.index > 0:
-                streams = settings.streams and data.preprocessing is not None
-                made = _Crossing(boundary, boundaries[-1], exported, data.calibration.tensors, streams, work, key)
-                fitted += [fit() for codec, fit in made.fits.items() if codec in settings.codecs]
-            advance()
-    return fitted
-
-
-class _Crossing:
-    """Fits codecs to the calibration data as it crosses one boundary.
-
-    Attributes:
-        fits: codec id → makes the codec, or takes it from the work folder.
-    """
-
-    def __init__(
-        self,
-        boundary: Boundary,
-        end: Boundary,
-        exported: ExportedSpans,
-        samples: Sequence[Sequence[Array]],
-        streams: bool,
-        work: WorkFolder,
-        key: str,
-    ) -> None:
-        self._boundary = boundary
-        self._end = end
-        self._exported = exported
-        self._samples = samples
-        self._streams = streams
-        self._work = work
-        self._key = digest(key, msgspec.json.encode(boundary), str(streams))
-        self.fits = {
-            "affine": partial(self._stored, "affine", self._affine),
-            "klt": partial(self._stored, "klt", self._klt),
-        }
-
-    def _stored(self, codec: str, make: Callable[[], FittedCodec]) -> FittedCodec:
-        def build() -> FittedCodec:
-            return for_streams(make(), self._frames) if self._streams else make()
-
-        stored = self._work.get(codec, self._key, lambda: msgspec.msgpack.encode(build()))
-        return msgspec.msgpack.decode(stored, type=FittedCodec)
-
-    def _affine(self) -> FittedCodec:
-        return fit_affine(self._boundary, self._tensors)
-
-    def _klt(self) -> FittedCodec:
-        tail = self._span(self._boundary.index, self._end.index)
-        return fit_klt(self._boundary, self._tensors, Divergence(tail.run, self._end.tensors, self._tensors[:SAMPLES]))
-
-    @cached_property
-    def _tensors(self) -> list[tuple[Array, ...]]:
-        head = self._span(0, self._boundary.index)
-        return [head.run(sample) for sample in self._samples]
-
-    @cached_property
-    def _frames(self) -> list[tuple[tuple[Array, ...], tuple[Array, ...]]]:
-        """Neighbouring frames, at this boundary."""
-        head, rng = self._span(0, self._boundary.index), np.random.default_rng(0)
-        moved = (head.run([neighbour(sample[0], rng)]) for sample in self._samples)
-        return list(zip(self._tensors, moved, strict=True))
-
-    def _span(self, start: int, end: int) -> Graph:
-        (graph,) = (
-            graph
-            for span in self._exported.spans
-            if span.key == (start, end, "fp32")
-            for graph in span.graphs
-            if graph.format == "onnx"
-        )
-        files = self._exported.files
-        weights = {path.rsplit("/", 1)[-1]: files[path][1] for path in graph.weights}
-        return create_runtime("onnx", os.cpu_count() or 1).load(files[graph.file][1], weights)
 
 
 def _measured(settings: Settings, bundle: Bundle, data: _Data, work: WorkFolder, reporter: Reporter) -> Manifest:

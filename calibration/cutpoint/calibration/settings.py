@@ -10,9 +10,9 @@ from cutpoint.calibration.errors import CalibrationError
 
 __all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "TRAINED", "Settings"]
 
-CODECS = ("raw", "jpeg", "webp", "affine", "klt", "bottleneck")
+CODECS = ("raw", "jpeg", "webp", "affine", "klt", "bottleneck", "slimmable")
 #: Codecs that take training, and are therefore made only when asked for.
-TRAINED = ("bottleneck",)
+TRAINED = ("bottleneck", "slimmable")
 PRECISIONS = ("fp32", "int8")
 RUNTIMES = ("onnx", "tflite")
 
@@ -42,6 +42,8 @@ class Settings:
         overwrite: replace a bundle that is there.
         work: folder for finished steps; None: beside `out`.
         train_cuts: at how many cuts to train codecs at most, or the names of the cuts.
+        early_encoders: of `TRAINED`: those that start at the picture instead of their cut, and replace layers.
+        landing: name of the cut where their decoders end; None: the smallest in the first part of the computation.
         train_data: folder to train codecs on; None: what calibration may see of `data`. Labels are not used.
         train_steps: of training, for each trained codec.
         train_minutes: of training instead; the result then depends on how fast the machine is.
@@ -66,6 +68,8 @@ class Settings:
     overwrite: bool = False
     work: Path | None = None
     train_cuts: int | tuple[str, ...] = 2
+    early_encoders: tuple[str, ...] = ("slimmable",)
+    landing: str | None = None
     train_data: Path | None = None
     train_steps: int = 1500
     train_minutes: float | None = None
@@ -73,6 +77,7 @@ class Settings:
     def __post_init__(self) -> None:
         for what, given, known in (
             ("codec", self.codecs, CODECS),
+            ("trained codec", self.early_encoders or TRAINED, TRAINED),
             ("precision", self.precisions, PRECISIONS),
             ("runtime", RUNTIMES if self.runtimes is None else self.runtimes, RUNTIMES),
         ):
@@ -88,6 +93,11 @@ class Settings:
             raise CalibrationError("samples and threads must be at least 1")
         if self.train_steps < 1 or (self.train_minutes is not None and self.train_minutes <= 0):
             raise CalibrationError("training takes at least 1 step, or more than 0 minutes")
+
+    @property
+    def trains(self) -> bool:
+        """Whether codecs are trained."""
+        return any(codec in TRAINED for codec in self.codecs)
 
     @property
     def work_folder(self) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ _WARM_UP = 0.03
 _LEAST_RATE = 0.02
 #: Longest gradient: a sample that the model is undecided about can have one of any length.
 _CLIP = 1.0
+#: Options of `mallopt`, from glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 #: Name → a value for each point.
 Curves = dict[str, list[float]]
@@ -83,6 +87,7 @@ def train(
     Raises:
         CalibrationError: if the loss is no longer a number.
     """
+    _keep_memory()
     optimiser = torch.optim.Adam(groups)
     rates = [group["lr"] for group in optimiser.param_groups]
     curves: Curves = {}
@@ -133,6 +138,15 @@ def train(
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return curves
+
+
+def _keep_memory() -> None:
+    """Asks the C library to keep freed memory: handing a step's tensors back to the system, page by page, and fetching
+    them again took a quarter of the time of training on a processor."""
+    with contextlib.suppress(AttributeError, OSError):  # Only glibc has it.
+        library = ctypes.CDLL(None)
+        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**26)):
+            library.mallopt(option, value)
 
 
 def _write(state: Mapping[str, Any], checkpoint: Path) -> None:

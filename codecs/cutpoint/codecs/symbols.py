@@ -1,7 +1,8 @@
 """Codecs whose graph ends in symbols: a transform in a graph file, then the entropy coder.
 
-`affine`, `klt`, `bottleneck` … are one class at run time. What tells them apart was decided in calibration and lies in
-their graph files and tables, so a client that can run graphs and the entropy coder has every one of them.
+`affine`, `klt`, `bottleneck` and `slimmable` are one class at run time. What tells them apart was decided in
+calibration and lies in their graph files and tables, so a client that can run graphs and the entropy coder has every
+one of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cutpoint.codecs.tensors import Array, TensorSpec, check_tensors
 __all__ = ["SYMBOL_CODECS", "SymbolCodec", "pack_tables", "unpack_tables"]
 
 #: Codec ids that run as `SymbolCodec`.
-SYMBOL_CODECS = ("affine", "klt", "bottleneck")
+SYMBOL_CODECS = ("affine", "klt", "bottleneck", "slimmable")
 
 _COUNTS = struct.Struct("<BB")
 _LENGTH = struct.Struct("<I")

@@ -87,9 +87,9 @@ class BundleGraphs:
         if not here:
             return None
         graph = self._load(here, what)
-        takes_level = "level" in graph.input_names
 
         def transform(tensors: Sequence[Array], level: int) -> tuple[Array, ...]:
+            takes_level = len(graph.input_names) > len(tensors)  # LiteRT files have names of their own.
             return graph.run([*tensors, np.array(level, dtype=np.int64)] if takes_level else tensors)
 
         return transform

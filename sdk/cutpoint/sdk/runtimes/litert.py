@@ -38,6 +38,9 @@ class LiteRtGraph:
         self._interpreter = interpreter  # the runner keeps only a weak hold on it
         self._runner = interpreter.get_signature_runner(key)
         self._lock = threading.Lock()
+        details = self._runner.get_input_details()
+        #: Converters narrow int64 inputs, such as a codec's level.
+        self._narrowed = {name for name, detail in details.items() if detail["dtype"] == np.int32}
         self.input_names = tuple(sorted(names["inputs"], key=_natural))
         self.output_names = tuple(sorted(names["outputs"], key=_natural))
 
@@ -46,7 +49,9 @@ class LiteRtGraph:
             raise GraphError(f"graph takes {len(self.input_names)} tensors, {len(inputs)} given")
         try:
             with self._lock:
-                outputs = self._runner(**dict(zip(self.input_names, inputs, strict=True)))
+                named = dict(zip(self.input_names, inputs, strict=True))
+                named |= {name: named[name].astype(np.int32) for name in self._narrowed}
+                outputs = self._runner(**named)
                 # The interpreter reuses its buffers in the next call.
                 return tuple(np.array(outputs[name]) for name in self.output_names)
         except (ValueError, RuntimeError) as error:
