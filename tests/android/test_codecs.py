@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cutpoint.codecs import Array, CodecParts, DeltaCodec, EntropyModel, TensorSpec, create_codec, pack_tables
+from cutpoint.codecs import (
+    Array,
+    CodecParts,
+    DeltaCodec,
+    EntropyModel,
+    TensorSpec,
+    codec_ids,
+    create_codec,
+    pack_tables,
+)
 
 from . import jvm
 
@@ -46,6 +55,13 @@ def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
     limits = np.iinfo(dtype)
     middle = 0 if limits.min < 0 else 100
     return np.clip(np.rint(rng.laplace(0, 2, shape)) + middle, limits.min, limits.max).astype(dtype)
+
+
+def test_every_codec_is_known(tmp_path: Path) -> None:
+    ids = (*codec_ids(), "no-such-codec")
+    known = [word.decode() for word in jvm.transform("codec.KnownCodecs", (name.encode() for name in ids), tmp_path)]
+    expected = {"jpeg": "pictures", "webp": "pictures", "no-such-codec": "never"}
+    assert dict(zip(ids, known, strict=True)) == {name: expected.get(name, "always") for name in ids}
 
 
 def test_streams_refer_to_earlier_frames(tmp_path: Path) -> None:

@@ -176,8 +176,8 @@ class CodecEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         end: boundary whose tensors the decoder gives; another one than `start` where the codec replaces layers.
         levels: name of each level, smallest first; in families with widths, by width and then by size.
         symbols: tensors between encoder graph and entropy coder.
-        encoder: encoder graph files (inputs: the start boundary's tensors, then optionally the level, a scalar: int64 in
-            ONNX files, int32 in LiteRT files).
+        encoder: encoder graph files (inputs: the start boundary's tensors, then optionally the level, a scalar: int64
+            in ONNX files, int32 in LiteRT files).
         decoder: decoder graph files (inputs: symbols, then optionally ``level``).
         tables: entropy tables file.
         config: the codec's own settings.

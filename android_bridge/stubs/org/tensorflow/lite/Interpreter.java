@@ -24,6 +24,10 @@ public final class Interpreter implements AutoCloseable {
         throw new UnsupportedOperationException("a stub");
     }
 
+    public Tensor getInputTensorFromSignature(String input, String signature) {
+        throw new UnsupportedOperationException("a stub");
+    }
+
     public Tensor getOutputTensorFromSignature(String output, String signature) {
         throw new UnsupportedOperationException("a stub");
     }

@@ -15,11 +15,11 @@ public final class CodecEntry {
     public final int start;
     /** Boundary whose tensors the decoder gives; another one than {@link #start} where the codec replaces layers. */
     public final int end;
-    /** Name of each level, smallest first. */
+    /** Name of each level, smallest first; in families with widths, by width and then by size. */
     public final List<String> levels;
     /** Tensors between encoder graph and entropy coder. */
     public final List<TensorSpec> symbols;
-    /** Encoder graph files (inputs: the start boundary's tensors, then optionally {@code level}, int64 scalar). */
+    /** Encoder graph files (inputs: the start boundary's tensors, then optionally the level, a scalar). */
     public final List<GraphFile> encoder;
     /** Decoder graph files; of no use to a device. */
     public final List<GraphFile> decoder;

@@ -18,6 +18,7 @@ public final class Codecs {
             case "affine":
             case "klt":
             case "bottleneck":
+            case "slimmable":
             case "delta":
                 return true;
             case "jpeg":

@@ -12,7 +12,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Encoder graph → symbols → entropy coder: {@code affine}, {@code klt}, {@code bottleneck} … are one class at run time.
+ * Encoder graph → symbols → entropy coder: {@code affine}, {@code klt}, {@code bottleneck} and {@code slimmable} are
+ * one class at run time.
  *
  * <p>Payload: the streams of the symbol tensors one after the other, each but the last behind its length.
  */
@@ -38,7 +39,7 @@ class SymbolCodec implements Codec {
         this.symbols = symbols;
         this.levels = levels;
         this.analysis = analysis;
-        this.takesLevel = analysis.inputNames().contains("level");
+        this.takesLevel = analysis.inputNames().size() > source.size(); // LiteRT files have names of their own
         models = EntropyTables.parse(tables, rows, symbols.size());
         for (int level = 0; level < levels; level++) {
             for (int i = 0; i < symbols.size(); i++) {

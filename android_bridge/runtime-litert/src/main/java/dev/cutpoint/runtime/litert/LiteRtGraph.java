@@ -56,10 +56,7 @@ final class LiteRtGraph implements Graph {
         }
         Map<String, Object> values = new HashMap<>();
         for (int i = 0; i < inputs.size(); i++) {
-            ByteBuffer direct = direct(inputs.get(i).bytes());
-            direct.put(inputs.get(i).data());
-            direct.rewind();
-            values.put(inputNames.get(i), direct);
+            values.put(inputNames.get(i), toLiteRt(inputNames.get(i), inputs.get(i)));
         }
         Map<String, Object> outputs = new HashMap<>();
         for (String name : outputNames) {
@@ -78,6 +75,22 @@ final class LiteRtGraph implements Graph {
             made.add(Tensor.of(typeOf(described.dataType()), data, described.shape()));
         }
         return made;
+    }
+
+    /** The values as the interpreter takes them. Converters narrow int64 inputs, such as a codec's level. */
+    private ByteBuffer toLiteRt(String name, Tensor tensor) {
+        DataType wanted = interpreter.getInputTensorFromSignature(name, signature).dataType();
+        boolean narrows = tensor.type() == ElementType.INT64 && wanted == DataType.INT32;
+        ByteBuffer direct = direct(narrows ? tensor.bytes() / 2 : tensor.bytes());
+        if (narrows) {
+            for (ByteBuffer wide = tensor.data(); wide.hasRemaining(); ) {
+                direct.putInt((int) wide.getLong());
+            }
+        } else {
+            direct.put(tensor.data());
+        }
+        direct.rewind();
+        return direct;
     }
 
     @Override
