@@ -5,9 +5,9 @@ requests. The references are JPEG and WebP (method 6) of the picture, and 8-bit 
 cut.
 
 Needs the shared data (see tests/conftest.py) and takes about an hour and a half on two cores, most of it training;
-`CUTPOINT_BENCH_PHOTOGRAPHS` sets how many evaluation photographs are used instead of all, `CUTPOINT_BENCH_MINUTES` how
-long each codec at a cut is trained (an encoder that starts at the picture five times as long). Calibrated bundles stay
-in `bench/rate-accuracy` and are taken from there the next time. A run with all photographs draws
+`CUTPOINT_BENCH_PHOTOGRAPHS` sets how many evaluation photographs are used instead of all, `CUTPOINT_BENCH_STEPS` how
+long each codec is trained. Calibrated bundles stay in `bench/rate-accuracy` and are taken from there the next time; an
+interrupted run goes on where it was. A run with all photographs draws
 `docs/rate-accuracy.svg`.
 """
 
@@ -53,8 +53,7 @@ LOSS = 0.01
 
 _ALL = 911
 _CALIBRATION = 300
-_MINUTES = 7.0
-_EARLY_TIMES = 5
+_STEPS = 1000
 _SWITCHES = 50
 _FOLDER = Path("bench") / "rate-accuracy"
 _QUALITIES = {"jpeg": (10, 25, 50, 75, 88), "webp": (5, 15, 35, 60, 80, 90)}
@@ -86,9 +85,9 @@ def _networks() -> dict[str, dict[str, Any]]:
 def run() -> dict[str, Any]:
     """Calibrates and measures both networks."""
     count = int(os.environ.get("CUTPOINT_BENCH_PHOTOGRAPHS", _ALL))
-    minutes = float(os.environ.get("CUTPOINT_BENCH_MINUTES", _MINUTES))
-    networks = [_network(name, count, minutes, **settings) for name, settings in _networks().items()]
-    result = {"photographs": count, "calibration": _CALIBRATION, "minutes": minutes, "networks": networks}
+    steps = int(os.environ.get("CUTPOINT_BENCH_STEPS", _STEPS))
+    networks = [_network(name, count, steps, **settings) for name, settings in _networks().items()]
+    result = {"photographs": count, "calibration": _CALIBRATION, "steps": steps, "networks": networks}
     if count >= _ALL:
         _PLOT.write_text(plot(result))
     return result
@@ -97,14 +96,14 @@ def run() -> dict[str, Any]:
 def _network(
     name: str,
     count: int,
-    minutes: float,
+    steps: int,
     model: str,
     preprocessing: dict[str, Any],
     cuts: tuple[str, ...],
     trained: tuple[str, ...],
     landing: str | None,
 ) -> dict[str, Any]:
-    settings = _settings(name, count, minutes, model, preprocessing, cuts, trained)
+    settings = _settings(name, count, steps, model, preprocessing, cuts, trained)
     early = None
     if landing is not None:
         early = _from_picture(_calibrated(_early(settings, landing)), landing)
@@ -125,7 +124,7 @@ def _network(
 def _settings(
     name: str,
     count: int,
-    minutes: float,
+    steps: int,
     model: str,
     preprocessing: dict[str, Any],
     cuts: tuple[str, ...],
@@ -133,7 +132,7 @@ def _settings(
 ) -> Settings:
     shared = shared_root()
     images = shared / "images"
-    folder = _FOLDER / f"{name}-{count}-{minutes:g}"
+    folder = _FOLDER / f"{name}-{count}-{steps}"
     return Settings(
         str(shared / "models" / model),
         images / "imagenet-calibration",
@@ -148,14 +147,13 @@ def _settings(
         samples=count,
         train_cuts=trained,
         train_data=shared / "photos",
-        train_minutes=minutes,
+        train_steps=steps,
     )
 
 
 def _early(settings: Settings, landing: str) -> Settings:
     """The same for encoders that start at the picture."""
-    out, minutes = settings.out.with_name("early"), _EARLY_TIMES * (settings.train_minutes or _MINUTES)
-    return replace(settings, out=out, cuts=(landing,), codecs=EARLY, train_minutes=minutes, landing=landing)
+    return replace(settings, out=settings.out.with_name("early"), cuts=(landing,), codecs=EARLY, landing=landing)
 
 
 def _calibrated(settings: Settings) -> Bundle:
