@@ -126,14 +126,14 @@ async def test_cancelled_infer_frees_the_servers_work(slow_bundle: Bundle) -> No
         async with Client(server.url, slow_bundle, mode="edge", times=QUICK) as client:
             point = "cut1-fp32-affine-fine"
             tasks = [asyncio.create_task(client.infer(picture(1), point=point)) for _ in range(6)]
-            await until(lambda: server._engine._pending == 6)
+            await until(lambda: server._engine.pending == 6)
             for task in tasks[1:]:
                 task.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             assert label(outcomes[0].outputs) == 1  # type: ignore[union-attr]
             assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes[1:])
             # Only the first was computed: the metrics say how many tails ran.
-            await until(lambda: not server._engine._pending)
+            await until(lambda: not server._engine.pending)
             text = server._metrics.exposition().decode()
             assert f'cutpoint_requests_total{{outcome="ok",point="{point}"}} 1.0' in text
             assert f'cutpoint_requests_total{{outcome="cancelled",point="{point}"}} 5.0' in text
@@ -205,7 +205,7 @@ async def test_draining_server_answers_what_it_has_and_refuses_the_rest(slow_bun
         Client(server.url, slow_bundle, times=QUICK) as relaxed,
     ):
         under_way = asyncio.create_task(client.infer(picture(1), point="cut1-fp32-affine-fine"))
-        await until(lambda: server._engine._pending)
+        await until(lambda: server._engine.pending)
         stopping = asyncio.create_task(server.stop())
         await until(lambda: client.conditions.server.draining and relaxed.conditions.server.draining)
         with pytest.raises(ServerDraining):
