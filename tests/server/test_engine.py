@@ -54,6 +54,11 @@ class Bench:
         work = self.engine.submit(self.point, self.payloads[label], budget, SymbolMemory(), user)
         return asyncio.create_task(work)
 
+    def learn(self) -> None:
+        """Lets the engine believe that eight together cost no more than one."""
+        for size in (1, 2, 4, 8):
+            self.engine._queue._curves[1, "fp32"].observe(size, 0.001)
+
     async def busy(self) -> asyncio.Task[Outcome]:
         """A request that is in the worker's hands until the gate opens."""
         task = self.ask(0, "busy")
@@ -67,8 +72,7 @@ def label(outcome: Outcome) -> int:
 
 async def test_what_waits_is_computed_together_and_each_gets_its_own(free: Bundle) -> None:
     bench = Bench(free)
-    bench.engine._queue._curves[1, "fp32"].observe(1, 1.0)
-    bench.engine._queue._curves[1, "fp32"].observe(8, 0.1)
+    bench.learn()
     first = await bench.busy()
     rest = [bench.ask(i % 3, f"user {i}") for i in range(8)]
     await until(lambda: bench.engine.pending == 9)
@@ -159,8 +163,7 @@ async def test_price_rises_while_requests_wait(free: Bundle) -> None:
 async def test_a_window_ends_of_itself(free: Bundle) -> None:
     bench = Bench(free, window=0.02)
     bench.tail.open.set()
-    for size in (1, 2, 4):
-        bench.engine._queue._curves[1, "fp32"].observe(size, 0.001)
+    bench.learn()
     began = time.monotonic()
     outcomes = await asyncio.gather(*(bench.ask(i) for i in range(3)))
     assert [outcome.batch for outcome in outcomes] == [3] * 3

@@ -166,7 +166,7 @@ class BatchQueue(Generic[T]):
         return batch
 
     def finish(self, batch: Batch[T], now: float, learn: bool = True) -> None:
-        """A worker is done with `batch`: its users pay for what it really took.
+        """A worker is done with `batch`.
 
         Args:
             batch: from `next_batch`.
@@ -174,11 +174,8 @@ class BatchQueue(Generic[T]):
             learn: whether the time says something about other batches of the tail; not so if part of it failed.
         """
         self._running.remove(batch)
-        took = now - batch.started
         if learn:
-            self._curves[batch.tail].observe(len(batch.jobs), took)
-        for job in batch.jobs:
-            job.user.pay(took / len(batch.jobs) - job.charge)
+            self._curves[batch.tail].observe(len(batch.jobs), now - batch.started)
         if not self._running and not self._queue.count:
             self._queue.forget()
 

@@ -36,7 +36,8 @@ class Job(Generic[T]):
         tail: what it waits for.
         work: what the worker needs; nothing here looks at it.
         user: whose it is.
-        charge: seconds of a worker that the user pays for it; an expectation until it is done.
+        charge: seconds of a worker that the user pays for it: what it is expected to cost, for what one computation
+            happens to take on a busy machine is nobody's fault.
         waiting: whether it is in the queue; not any more once it is in a batch, refused or cancelled.
     """
 
@@ -70,12 +71,16 @@ class User(Generic[T]):
         self._jobs: dict[TailKey, list[Job[T]]] = {}
 
     def pay(self, seconds: float) -> None:
-        """Charges (or gives back) seconds of a worker."""
+        """Charges seconds of a worker."""
         self.virtual += seconds / self.weight
 
     def first(self, tails: Container[TailKey]) -> Job[T] | None:
         """The job with the earliest deadline of those that wait for one of `tails`."""
-        return min((jobs[0] for tail, jobs in self._jobs.items() if tail in tails), default=None)
+        first = None
+        for tail, jobs in self._jobs.items():
+            if tail in tails and (first is None or jobs[0] < first):
+                first = jobs[0]
+        return first
 
     def last(self) -> Job[T]:
         """The job with the latest deadline of all."""

@@ -6,8 +6,14 @@ __all__ = ["TailCurve"]
 
 #: Least weight of a new sample in a size's mean.
 _WEIGHT = 0.1
+#: A sample counts as at most so many times what was expected: what else a machine does is not the tail's cost.
+_OUTLIER = 4.0
 #: A larger batch must be cheaper by this much per sample: its first member waits for its last.
 _GAIN = 0.95
+#: A batch may take so many times as long as one sample: nobody's wait is worse than doubled by company, …
+_COMPANY = 2.0
+#: … or up to so many seconds.
+_BRIEF = 0.002
 #: Doubling the batch goes on while the larger one costs at most this many times the cheapest.
 _WORTH_TRYING = 1.1
 #: After so many batches twice the best size is tried again: machines change, and a first sample may mislead.
@@ -35,7 +41,7 @@ class TailCurve:
 
     @property
     def best(self) -> int:
-        """The smallest size that costs about as little per sample as any."""
+        """Of the sizes that do not take too long, the smallest that costs about as little per sample as any."""
         return self._best
 
     @property
@@ -59,14 +65,16 @@ class TailCurve:
         number = size.bit_length() - 1
         self._batches += 1
         self._samples[number] = self._samples.get(number, 0) + 1
+        mean = self.each(size)
         weight = max(_WEIGHT, 1 / self._samples[number])
-        mean = self._means.get(number, 0.0)
-        self._means[number] = mean + weight * (seconds / size - mean)
+        self._means[number] = mean + weight * (min(seconds / size, _OUTLIER * mean) - mean)
 
-        least = min(self._means.values())
-        best = min(number for number, mean in self._means.items() if mean * _GAIN <= least)
+        limit = max(_COMPANY * self.cost(1), _BRIEF)
+        brief = {number: mean for number, mean in self._means.items() if not number or mean * 2**number <= limit}
+        least = min(brief.values(), default=self._prior)
+        best = min((number for number, mean in brief.items() if mean * _GAIN <= least), default=0)
         top = max(self._means)
-        unknown = 1 << (top + 1) <= self._largest and self._means[top] <= _WORTH_TRYING * least
+        unknown = 2 ** (top + 1) <= self._largest and top in brief and brief[top] <= _WORTH_TRYING * least
         target = top + 1 if unknown else best + (self._batches % _RETRY == 0)
         self._best = min(self._largest, 1 << best)
         self._target = min(self._largest, 1 << target)
