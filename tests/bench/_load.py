@@ -1,4 +1,4 @@
-"""A load generator: `python -m tests.bench._load` takes a `Load` as JSON and gives latencies as JSON."""
+"""A load generator: `python -m tests.bench._load` takes a `Load` a line, as JSON, and answers with `Latencies`."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Load(msgspec.Struct, frozen=True):
     connections: int = 1
     in_flight: int = 1
     pause: float = 0.0
-    warm_up: float = 0.7
-    seconds: float = 2.0
+    warm_up: float = 0.3
+    seconds: float = 0.8
 
 
 class Latencies(msgspec.Struct, frozen=True):
@@ -130,5 +130,7 @@ async def generate(load: Load) -> Latencies:
 
 
 if __name__ == "__main__":
-    given = msgspec.json.decode(sys.stdin.buffer.read(), type=Load)
-    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(generate(given))))
+    for line in sys.stdin.buffer:
+        result = asyncio.run(generate(msgspec.json.decode(line, type=Load)))
+        sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
+        sys.stdout.buffer.flush()

@@ -1,7 +1,8 @@
 """The edge server under load: batched, unbatched, and a plain aiohttp handler that calls onnxruntime.
 
 The load generator and each server are processes of their own, all on this machine. Every connection asks again as soon
-as it has its answer. The servers have one worker, and take turns, so that what else the machine does hits all alike.
+as it has its answer. The servers have one worker, and take turns in short rounds, so that what else the machine does
+hits all of them; ratios are medians of those within a round.
 """
 
 from __future__ import annotations
@@ -32,15 +33,35 @@ TITLE = "Edge server under load"
 #: A tail of convolutions, whose cost is in the arithmetic, and a late one, whose cost is in the calls.
 _POINTS = ("cut3-fp32-klt-q3", "cut7-fp32-klt-q3")
 _CONNECTIONS = (1, 10, 100)
-_ROUNDS = 2
+_ROUNDS = 3
+_STAGES = ("total", "queue", "decode", "tail")
+_PLAIN = "plain aiohttp"
 
 
-async def _send(load: Load) -> Latencies:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench._load", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate(msgspec.json.encode(load))
-    return msgspec.json.decode(out, type=Latencies)
+class _Generator:
+    """A process that sends load."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls) -> AsyncIterator[_Generator]:
+        pipe = asyncio.subprocess.PIPE
+        command = (sys.executable, "-m", "tests.bench._load")
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 26)
+        try:
+            yield cls(process)
+        finally:
+            process.kill()
+            await process.communicate()
+
+    async def send(self, load: Load) -> Latencies:
+        """Sends `load`."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(load) + b"\n")
+        return msgspec.json.decode(await self._process.stdout.readline(), type=Latencies)
 
 
 @asynccontextmanager
@@ -69,56 +90,55 @@ def _quantiles(values: list[float]) -> dict[str, float]:
     return {"p50": round(cuts[49], 3), "p99": round(cuts[98], 3)}
 
 
-def _merge(parts: list[Latencies], seconds: float) -> dict[str, Any]:
-    merged: dict[str, Any] = {"per_second": round(sum(len(part.total) for part in parts) / seconds, 1)}
-    for stage in ("total", "queue", "decode", "tail"):
-        values = [value for part in parts for value in getattr(part, stage)]
-        if values:
-            merged[f"{stage}_ms"] = _quantiles(values)
-    return merged
+def _stages(parts: list[Latencies]) -> dict[str, Any]:
+    """Quantiles over all rounds, of the whole request and of its stages on the server."""
+    values = {stage: [ms for part in parts for ms in getattr(part, stage)] for stage in _STAGES}
+    return {f"{stage}_ms": _quantiles(its) for stage, its in values.items() if its}
 
 
-async def _throughput(bundle: Bundle, payloads: dict[str, bytes], urls: dict[str, str]) -> list[dict[str, Any]]:
+async def _throughput(
+    generator: _Generator, bundle: Bundle, payloads: dict[str, bytes], urls: dict[str, str]
+) -> list[dict[str, Any]]:
     rows = []
     for point, payload in payloads.items():
         for connections in _CONNECTIONS:
-            loads = {
-                name: Load(url, bundle.hash, bundle.point_number(point), payload, connections)
-                for name, url in urls.items()
-            }
+            load = Load("", bundle.hash, bundle.point_number(point), payload, connections)
             parts: dict[str, list[Latencies]] = {name: [] for name in urls}
             before = {name: await _batches(url) for name, url in urls.items() if url.startswith("ws")}
             for _ in range(_ROUNDS):
-                for name, load in loads.items():
-                    parts[name].append(await _send(load))
+                for name, url in urls.items():
+                    parts[name].append(await generator.send(msgspec.structs.replace(load, url=url)))
+            rates = {name: [len(part.total) / load.seconds for part in its] for name, its in parts.items()}
             for name, its in parts.items():
+                # What else the machine does changes from round to round, and hits the servers of a round alike.
+                ratios = [mine / plain for mine, plain in zip(rates[name], rates[_PLAIN], strict=True)]
                 row = {"point": point, "connections": connections, "server": name}
-                row |= _merge(its, _ROUNDS * loads[name].seconds)
+                row |= {"per_second": statistics.median(rates[name]), "to_plain": statistics.median(ratios)}
                 if name in before:
                     total, count = await _batches(urls[name])
-                    row["mean_batch"] = round((total - before[name][0]) / (count - before[name][1]), 2)
-                rows.append(row)
+                    row["mean_batch"] = (total - before[name][0]) / (count - before[name][1])
+                rows.append(row | _stages(its))
     return rows
 
 
-async def _light_user(bundle: Bundle, payloads: dict[str, bytes], url: str) -> list[dict[str, Any]]:
+async def _light_user(
+    generator: _Generator, other: _Generator, bundle: Bundle, payloads: dict[str, bytes], url: str
+) -> list[dict[str, Any]]:
     """A user with a request every 20 ms, alone and beside one who always has 30 under way."""
     rows = []
     for point, payload in payloads.items():
-        light = Load(url, bundle.hash, bundle.point_number(point), payload, pause=0.02, seconds=5.0)
-        flood = msgspec.structs.replace(light, pause=0.0, in_flight=30, seconds=light.seconds + 2)
-        idle = await _send(light)
-        flooding = asyncio.create_task(_send(flood))
-        flooded = await _send(light)
-        its = await flooding
-        rows.append(
-            {
-                "point": point,
-                "idle": _merge([idle], light.seconds),
-                "flooded": _merge([flooded], light.seconds),
-                "flood": _merge([its], flood.seconds),
-            }
-        )
+        light = Load(url, bundle.hash, bundle.point_number(point), payload, pause=0.02, seconds=2.0)
+        flood = msgspec.structs.replace(light, pause=0.0, in_flight=30, seconds=2.6)
+        parts: dict[str, list[Latencies]] = {"idle": [], "flooded": [], "who floods": []}
+        for _ in range(_ROUNDS):
+            parts["idle"].append(await generator.send(light))
+            flooding = asyncio.create_task(other.send(flood))
+            parts["flooded"].append(await generator.send(light))
+            parts["who floods"].append(await flooding)
+        for name, its in parts.items():
+            seconds = flood.seconds if name == "who floods" else light.seconds
+            rate = statistics.median(len(part.total) / seconds for part in its)
+            rows.append({"point": point, "user": name, "per_second": rate} | _stages(its))
     return rows
 
 
@@ -134,11 +154,13 @@ async def _run() -> dict[str, Any]:
             ServerProcess(path, "--threads", "1") as batched,
             ServerProcess(path, "--threads", "1", "--max-batch", "1") as unbatched,
             _plain(path) as plain,
+            _Generator.started() as generator,
+            _Generator.started() as other,
         ):
-            urls = {"batched": batched.url, "unbatched": unbatched.url, "plain aiohttp": plain}
+            urls = {"batched": batched.url, "unbatched": unbatched.url, _PLAIN: plain}
             return {
-                "throughput": await _throughput(bundle, payloads, urls),
-                "light_user": await _light_user(bundle, payloads, batched.url),
+                "throughput": await _throughput(generator, bundle, payloads, urls),
+                "light_user": await _light_user(generator, other, bundle, payloads, batched.url),
             }
 
 
@@ -149,27 +171,21 @@ def run() -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> Table:
     """A row a server and number of connections, then the light user."""
-    rows = Table("", "connections", "requests/s", "p50 ms", "p99 ms", "queue p99", "decode p50", "tail p50", "batch")
-
-    def cell(row: dict[str, Any], stage: str, quantile: str) -> str:
-        return f"{row[stage][quantile]:.2f}" if stage in row else "–"
+    columns = ("", "connections", "requests/s", "to plain", "p50 ms", "p99 ms", "queue p99", "tail p50", "batch")
+    rows = Table(*columns)
+    shown = (("total", "p50"), ("total", "p99"), ("queue", "p99"), ("tail", "p50"))
 
     def stages(row: dict[str, Any]) -> list[str]:
-        wanted = (("total", "p50"), ("total", "p99"), ("queue", "p99"), ("decode", "p50"), ("tail", "p50"))
-        return [cell(row, f"{stage}_ms", quantile) for stage, quantile in wanted]
+        return [f"{row[f'{stage}_ms'][quantile]:.2f}" if f"{stage}_ms" in row else "–" for stage, quantile in shown]
 
-    point = ""
-    for row in result["throughput"]:
-        if row["point"] != point:
-            point = row["point"]
-            rows.add_section()
-            rows.add_row(f"[bold]{point}")
-        batch = f"{row['mean_batch']:.1f}" if "mean_batch" in row else "–"
-        rows.add_row(row["server"], str(row["connections"]), f"{row['per_second']:.0f}", *stages(row), batch)
-    for entry in result["light_user"]:
+    for point in _POINTS:
         rows.add_section()
-        rows.add_row(f"[bold]{entry['point']}, one light user")
-        for name in ("idle", "flooded"):
-            rows.add_row(name, "1", f"{entry[name]['per_second']:.0f}", *stages(entry[name]), "")
-        rows.add_row("who floods", "1", f"{entry['flood']['per_second']:.0f}", *stages(entry["flood"]), "")
+        rows.add_row(f"[bold]{point}")
+        for row in (row for row in result["throughput"] if row["point"] == point):
+            batch = f"{row['mean_batch']:.1f}" if "mean_batch" in row else "–"
+            rate, ratio = f"{row['per_second']:.0f}", f"{row['to_plain']:.2f}"
+            rows.add_row(row["server"], str(row["connections"]), rate, ratio, *stages(row), batch)
+        rows.add_row("[bold]one light user")
+        for row in (row for row in result["light_user"] if row["point"] == point):
+            rows.add_row(row["user"], "1", f"{row['per_second']:.0f}", "", *stages(row), "")
     return rows
