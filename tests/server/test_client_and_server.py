@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,6 +140,37 @@ async def test_cancelled_infer_frees_the_servers_work(slow_bundle: Bundle) -> No
             assert f'cutpoint_requests_total{{outcome="cancelled",point="{point}"}} 5.0' in text
             tails = f'cutpoint_tail_seconds_count{{point="{point}"}} '
             assert float(text.split(tails)[1].split()[0]) == 1
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize("tokens", [False, True], ids=["connections", "tokens"])
+async def test_a_flood_delays_its_own_user(slow_bundle: Bundle, tmp_path: Path, tokens: bool) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("flood\nlight\n")
+    server = EdgeServer(slow_bundle, Settings(port=0, threads=1, token_file=file if tokens else None))
+    await server.start()
+    point = "cut1-fp32-affine-fine"
+    order: list[str] = []
+
+    async def ask(name: str, client: Client) -> None:
+        assert label((await client.infer(picture(1), point=point)).outputs) == 1
+        order.append(name)
+
+    try:
+        async with (
+            Client(server.url, slow_bundle, mode="edge", token="flood", times=QUICK) as one,
+            Client(server.url, slow_bundle, mode="edge", token="flood", times=QUICK) as two,
+            Client(server.url, slow_bundle, mode="edge", token="light", times=QUICK) as light,
+        ):
+            flood = [asyncio.create_task(ask("flood", client)) for client in (one, two) for _ in range(2)]
+            await until(lambda: server._engine.pending == 4)
+            await ask("light", light)
+            assert light.conditions.server.queue_ms > 0
+            await asyncio.gather(*flood)
+            # In the order of arrival it would have been the last of five.
+            assert order.index("light") <= 2
+            assert one.conditions.server.price > 0
     finally:
         await server.stop()
 

@@ -141,7 +141,10 @@ class BatchQueue(Generic[T]):
             self._queue.remove(job)
 
     def next_batch(self, now: float) -> Batch[T] | None:
-        """What a worker that is free shall compute; None if nothing waits, or all of it waits for company."""
+        """What a worker that is free shall compute; None if nothing waits, or all of it waits for company.
+
+        Samples whose budget has run out are refused on the way; see `take_refused`.
+        """
         collected = self._curves.keys() if not self._window else {t for t, at in self._due().items() if at <= now}
         first = next(self._in_time(collected, now), None)
         if first is None:

@@ -91,7 +91,7 @@ class ClientConnection:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._memory = SymbolMemory()
         #: Who shares the workers with others: the token's owner, or this connection where anybody may come in.
-        self._user: Hashable = self
+        self._user: Hashable = object()
 
     async def idle(self) -> None:
         """Returns when every request is answered."""
