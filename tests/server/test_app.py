@@ -33,7 +33,10 @@ async def test_health_and_metrics(server: EdgeServer, bundle: Bundle) -> None:
     assert kind.startswith("text/plain")
     assert b'cutpoint_requests_total{outcome="ok",point="cut1-fp32-affine-fine"} 3.0' in text
     assert b"cutpoint_connections 1.0" in text
-    assert b"cutpoint_queue_seconds_count 3.0" in text
+    for name in ("queue_seconds", "decode_seconds", "request_seconds", "batch_size"):
+        assert f"cutpoint_{name}_count 3.0".encode() in text
+    assert b"cutpoint_batch_size_sum 3.0" in text
+    assert b"cutpoint_price 0.0" in text
 
 
 async def test_readiness_while_draining(bundle: Bundle) -> None:
@@ -130,7 +133,16 @@ async def test_tls(bundle_file: Path, bundle: Bundle, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"tls_cert": Path("x")}, {"threads": 0}, {"port": 70000}, {"max_queue": 0}, {"max_connections": 0}]
+    "settings",
+    [
+        {"tls_cert": Path("x")},
+        {"threads": 0},
+        {"port": 70000},
+        {"max_queue": 0},
+        {"max_connections": 0},
+        {"max_batch": 0},
+        {"batch_window": -1.0},
+    ],
 )
 def test_settings_refuse_nonsense(settings: dict[str, object]) -> None:
     with pytest.raises(InputError):

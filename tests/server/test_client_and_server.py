@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,19 +127,50 @@ async def test_cancelled_infer_frees_the_servers_work(slow_bundle: Bundle) -> No
         async with Client(server.url, slow_bundle, mode="edge", times=QUICK) as client:
             point = "cut1-fp32-affine-fine"
             tasks = [asyncio.create_task(client.infer(picture(1), point=point)) for _ in range(6)]
-            await until(lambda: server._engine._pending == 6)
+            await until(lambda: server._engine.pending == 6)
             for task in tasks[1:]:
                 task.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             assert label(outcomes[0].outputs) == 1  # type: ignore[union-attr]
             assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes[1:])
             # Only the first was computed: the metrics say how many tails ran.
-            await until(lambda: not server._engine._pending)
+            await until(lambda: not server._engine.pending)
             text = server._metrics.exposition().decode()
             assert f'cutpoint_requests_total{{outcome="ok",point="{point}"}} 1.0' in text
             assert f'cutpoint_requests_total{{outcome="cancelled",point="{point}"}} 5.0' in text
             tails = f'cutpoint_tail_seconds_count{{point="{point}"}} '
             assert float(text.split(tails)[1].split()[0]) == 1
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize("tokens", [False, True], ids=["connections", "tokens"])
+async def test_a_flood_delays_its_own_user(slow_bundle: Bundle, tmp_path: Path, tokens: bool) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("flood\nlight\n")
+    server = EdgeServer(slow_bundle, Settings(port=0, threads=1, token_file=file if tokens else None))
+    await server.start()
+    point = "cut1-fp32-affine-fine"
+    order: list[str] = []
+
+    async def ask(name: str, client: Client) -> None:
+        assert label((await client.infer(picture(1), point=point)).outputs) == 1
+        order.append(name)
+
+    try:
+        async with (
+            Client(server.url, slow_bundle, mode="edge", token="flood", times=QUICK) as one,
+            Client(server.url, slow_bundle, mode="edge", token="flood", times=QUICK) as two,
+            Client(server.url, slow_bundle, mode="edge", token="light", times=QUICK) as light,
+        ):
+            flood = [asyncio.create_task(ask("flood", client)) for client in (one, two) for _ in range(2)]
+            await until(lambda: server._engine.pending == 4)
+            await ask("light", light)
+            assert light.conditions.server.queue_ms > 0
+            await asyncio.gather(*flood)
+            # In the order of arrival it would have been the last of five.
+            assert order.index("light") <= 2
+            assert one.conditions.server.price > 0
     finally:
         await server.stop()
 
@@ -205,7 +237,7 @@ async def test_draining_server_answers_what_it_has_and_refuses_the_rest(slow_bun
         Client(server.url, slow_bundle, times=QUICK) as relaxed,
     ):
         under_way = asyncio.create_task(client.infer(picture(1), point="cut1-fp32-affine-fine"))
-        await until(lambda: server._engine._pending)
+        await until(lambda: server._engine.pending)
         stopping = asyncio.create_task(server.stop())
         await until(lambda: client.conditions.server.draining and relaxed.conditions.server.draining)
         with pytest.raises(ServerDraining):

@@ -50,9 +50,9 @@ def noise(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
 
 
-def _info(spec: TensorSpec) -> Any:
+def _info(spec: TensorSpec, batch: int | str = 1) -> Any:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
-    return helper.make_tensor_value_info(spec.name, kind, spec.shape)
+    return helper.make_tensor_value_info(spec.name, kind, (batch, *spec.shape[1:]))
 
 
 def _mixing() -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -140,14 +140,16 @@ def _tables(differences: bool) -> bytes:
     return pack_tables([[EntropyModel.fit(row)] for row in rows])
 
 
-def toy_bundle(name: str = "toy", tail_repeats: int = 0) -> Bundle:
+def toy_bundle(name: str = "toy", tail_repeats: int = 0, free_batch: bool = False) -> Bundle:
     """The bundle.
 
     Args:
         name: of the model; another name makes another hash.
         tail_repeats: makes the tail slow, by this many convolutions that change nothing and cost milliseconds each.
+        free_batch: whether the tail at boundary 1 takes any number of samples at once.
     """
     both = {"mixing": _mixing(), "unmixing": _unmixing()}
+    front = "N" if free_batch else 1
     tail_nodes, tail_constants = _tail_nodes(), {"unmixing": both["unmixing"]}
     if tail_repeats:
         tail_nodes, slow_constants = _slow(tail_nodes, tail_repeats)
@@ -161,7 +163,10 @@ def toy_bundle(name: str = "toy", tail_repeats: int = 0) -> Bundle:
             "both",
             _graph(_head_nodes() + _tail_nodes(), [_info(_PICTURE)], [_info(_SCORES)], both),
         ),
-        "spans/1-2.fp32.onnx": ("server", _graph(tail_nodes, [_info(_FEATURES)], [_info(_SCORES)], tail_constants)),
+        "spans/1-2.fp32.onnx": (
+            "server",
+            _graph(tail_nodes, [_info(_FEATURES, front)], [_info(_SCORES, front)], tail_constants),
+        ),
         "codecs/1-affine.enc.onnx": ("device", _encoder()),
         "codecs/1-affine.dec.onnx": ("server", _decoder()),
         "codecs/1-affine.tables": ("both", _tables(differences=False)),

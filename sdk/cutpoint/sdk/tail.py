@@ -10,6 +10,7 @@ import numpy as np
 from cutpoint.codecs import Array, CodecError, DeltaCodec, SymbolMemory
 from cutpoint.sdk.bundle import Point
 from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.runtimes import Graph
 
 __all__ = ["Tail", "TailOutput"]
 
@@ -48,19 +49,31 @@ class Tail:
             CodecError: if the point is local.
             GraphError, BundleError: if the bundle's files do not work here.
         """
-        if point.codec is None or point.tail_precision is None:
-            raise CodecError(f"point {point.id!r} is computed on the device alone")
         started = perf_counter()
+        tensors = self.decode(point, payload, memory)
+        decoded = perf_counter()
+        outputs = self.graph(point).run(tensors)
+        done = perf_counter()
+        return TailOutput(outputs, (decoded - started) * 1e3, (done - decoded) * 1e3)
+
+    def decode(
+        self, point: Point, payload: bytes | memoryview, memory: SymbolMemory | None = None
+    ) -> tuple[Array, ...]:
+        """The first half of `run`: the tensors of boundary `point.end`. Arguments and exceptions as there."""
+        if point.codec is None:
+            raise CodecError(f"point {point.id!r} is computed on the device alone")
         codec = self._graphs.codec(point.codec)
         if memory is not None and isinstance(codec, DeltaCodec):
             tensors, symbols = codec.decode_frame(payload, point.level, memory)
             memory.remember(symbols)
-        else:
-            tensors = codec.decode(payload, point.level)
-        decoded = perf_counter()
-        outputs = self._graphs.span(point.end, self._manifest.last, point.tail_precision).run(tensors)
-        done = perf_counter()
-        return TailOutput(outputs, (decoded - started) * 1e3, (done - decoded) * 1e3)
+            return tensors
+        return codec.decode(payload, point.level)
+
+    def graph(self, point: Point) -> Graph:
+        """The second half of `run`: the tail of `point`, loaded. Raises as `run`."""
+        if point.tail_precision is None:
+            raise CodecError(f"point {point.id!r} is computed on the device alone")
+        return self._graphs.span(point.end, self._manifest.last, point.tail_precision)
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
         """Loads every tail and codec that `points` need, and runs each tail once on zeros."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import msgspec
 from aiohttp import WSCloseCode, web
@@ -56,7 +56,9 @@ class EdgeServer:
         tail.warm_up(bundle.points)
         self._max_payloads = [tail.max_payload(p) if not p.local else None for p in bundle.points]
         self._device_part = bundle.part("device").to_bytes() if "device" in bundle.parts else None
-        self._engine = LocalEngine(tail, settings.threads, settings.max_queue, clock)
+        self._engine = LocalEngine(
+            tail, bundle, settings.threads, settings.max_queue, settings.max_batch, settings.batch_window, clock
+        )
         self._metrics = Metrics()
         self._connections: set[ClientConnection] = set()
         self._draining = False
@@ -102,9 +104,9 @@ class EdgeServer:
         """Reads the token file again. Raises `InputError`, and keeps the old ones, if it cannot be used."""
         self._tokens.reload()
 
-    def state(self) -> ServerState:
-        """What clients are told about the server."""
-        return ServerState(queue_ms=self._engine.queue_ms(), draining=self._draining)
+    def state(self, user: Hashable) -> ServerState:
+        """What a user is told about the server."""
+        return ServerState(self._engine.queue_ms(user), self._engine.price(), self._draining)
 
     # -- WebSocket -----------------------------------------------------------------------------------------------
 
@@ -155,6 +157,7 @@ class EdgeServer:
         return web.Response(text="ready\n")
 
     async def _serve_metrics(self, _: web.Request) -> web.Response:
+        self._metrics.price.set(self._engine.price())
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def _offer(self, request: web.Request) -> web.Response:

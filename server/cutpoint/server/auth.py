@@ -25,6 +25,11 @@ class Tokens:
         self._tokens: tuple[bytes, ...] = ()
         self.reload()
 
+    @property
+    def required(self) -> bool:
+        """Whether only those with a token are accepted."""
+        return self._path is not None
+
     def reload(self) -> None:
         """Reads the file again. On an error the tokens stay as they were."""
         if self._path is None:

@@ -36,6 +36,8 @@ log = logging.getLogger("cutpoint.server")
     "--max-in-flight", default=Limits().in_flight, show_default=True, help="Requests at a time per connection."
 )
 @click.option("--max-queue", default=256, show_default=True, help="Requests that may wait for a worker.")
+@click.option("--max-batch", default=16, show_default=True, help="Requests computed together at most; 1: none.")
+@click.option("--batch-window", default=0.0, show_default=True, help="Milliseconds that a batch waits for more.")
 @click.option("--grace", default=10.0, show_default=True, help="Seconds for requests in flight when told to stop.")
 @click.option("--json", "as_json", is_flag=True, help="Say where the server listens as one JSON object.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections, too.")
@@ -51,6 +53,8 @@ def serve(
     max_frame: int,
     max_in_flight: int,
     max_queue: int,
+    max_batch: int,
+    batch_window: float,
     grace: float,
     as_json: bool,
     verbose: bool,
@@ -75,6 +79,8 @@ def serve(
         max_connections=max_connections,
         limits=Limits(frame=max_frame, in_flight=max_in_flight),
         max_queue=max_queue,
+        max_batch=max_batch,
+        batch_window=batch_window / 1e3,
         grace=grace,
     )
     server = EdgeServer(Bundle.open(bundle), settings)

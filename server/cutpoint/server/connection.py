@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from importlib.metadata import version
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -61,7 +61,7 @@ class ClientConnection:
         tokens: who may come in.
         metrics: what is counted.
         settings: limits and times.
-        state: the server's state now.
+        state: the server's state now, as a user finds it.
         clock: monotonic seconds.
     """
 
@@ -75,7 +75,7 @@ class ClientConnection:
         tokens: Tokens,
         metrics: Metrics,
         settings: Settings,
-        state: Callable[[], ServerState],
+        state: Callable[[Hashable], ServerState],
         clock: Callable[[], float],
     ) -> None:
         self._ws = ws
@@ -90,6 +90,8 @@ class ClientConnection:
         self._connection = Connection(Role.SERVER, settings.limits.frame, max_payload)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._memory = SymbolMemory()
+        #: Who shares the workers with others: the token's owner, or this connection where anybody may come in.
+        self._user: Hashable = object()
 
     async def idle(self) -> None:
         """Returns when every request is answered."""
@@ -140,7 +142,9 @@ class ClientConnection:
             raise _Close("version_mismatch", f"the server speaks protocol version {VERSION}, the client {spoken}")
         if not self._tokens.accept(event.token):
             raise _Close("unauthenticated", "the token is missing or not one that the server accepts")
-        state = self._state()
+        if self._tokens.required:
+            self._user = event.token
+        state = self._state(self._user)
         if state.draining:
             raise _Close("draining", "the server is going away", retry_after=self._settings.grace)
         if event.bundle != self._bundle.hash:
@@ -193,7 +197,7 @@ class ClientConnection:
                 self._metrics.requests.labels("", event.code).inc()
                 await self._send(Error(event.request_id, event.code, event.message))
             case Ping():
-                await self._send(Pong(event.sent, self._clock(), self._state()))
+                await self._send(Pong(event.sent, self._clock(), self._state(self._user)))
             case _:
                 pass  # a pong: nothing to do
 
@@ -201,20 +205,22 @@ class ClientConnection:
 
     async def _answer(self, request: Request) -> None:
         point = self._bundle.points[request.point]
+        arrived = self._clock()
         self._metrics.in_flight.inc()
         self._metrics.payload.observe(len(request.payload))
         answer: Result | Error
         try:
-            if self._state().draining:
+            if self._state(self._user).draining:
                 answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
             else:
-                outcome = await self._engine.submit(point, request.payload, request.budget, self._memory)
+                outcome = await self._engine.submit(point, request.payload, request.budget, self._memory, self._user)
                 output = outcome.output
                 self._metrics.queue.observe(outcome.queue_ms / 1e3)
                 self._metrics.decode.observe(output.decode_ms / 1e3)
+                self._metrics.batch.observe(outcome.batch)
                 self._metrics.tail.labels(point.id).observe(output.tail_ms / 1e3)
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
-                answer = Result(request.request_id, output.outputs, timings, self._state(), request.arrivals)
+                answer = Result(request.request_id, output.outputs, timings, self._state(self._user), request.arrivals)
         except asyncio.CancelledError:
             if self._ws.closed:
                 raise
@@ -233,6 +239,7 @@ class ClientConnection:
             answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
         finally:
             self._metrics.in_flight.dec()
+        self._metrics.total.observe(self._clock() - arrived)
         outcome_name = "ok" if isinstance(answer, Result) else answer.code
         self._metrics.requests.labels(point.id, outcome_name).inc()
         with contextlib.suppress(ConnectionError, RuntimeError):

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 __all__ = ["Metrics"]
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_SAMPLES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _BYTES = tuple(float(256 * 4**i) for i in range(9))
 
 
@@ -18,11 +19,14 @@ class Metrics:
         self.connections = Gauge("cutpoint_connections", "Open connections", registry=registry)
         self.in_flight = Gauge("cutpoint_requests_in_flight", "Requests without an answer yet", registry=registry)
         self.ready = Gauge("cutpoint_ready", "1 while the server takes new requests", registry=registry)
+        self.price = Gauge("cutpoint_price", "Milliseconds others wait for one of tail time", registry=registry)
         self.requests = Counter("cutpoint_requests", "Answered requests", ["point", "outcome"], registry=registry)
         self.refused = Counter("cutpoint_connections_refused", "Refused connections", ["code"], registry=registry)
         self.queue = Histogram("cutpoint_queue_seconds", "Waiting for a worker", buckets=_SECONDS, registry=registry)
         self.decode = Histogram("cutpoint_decode_seconds", "Decoder", buckets=_SECONDS, registry=registry)
         self.tail = Histogram("cutpoint_tail_seconds", "Tail", ["point"], buckets=_SECONDS, registry=registry)
+        self.total = Histogram("cutpoint_request_seconds", "Arrival to answer", buckets=_SECONDS, registry=registry)
+        self.batch = Histogram("cutpoint_batch_size", "Requests in one's batch", buckets=_SAMPLES, registry=registry)
         self.payload = Histogram("cutpoint_payload_bytes", "Received payloads", buckets=_BYTES, registry=registry)
 
     def exposition(self) -> bytes:

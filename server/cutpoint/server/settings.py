@@ -25,10 +25,13 @@ class Settings:
         token_file: accepted bearer tokens, one a line; None to accept everyone.
         tls_cert: certificate chain (PEM); with `tls_key`, the server speaks TLS.
         tls_key: private key (PEM).
-        threads: worker threads for tails; each runs one request at a time.
+        threads: worker threads for tails; each runs one batch of requests at a time.
         max_connections: WebSocket connections at a time.
         limits: of one connection.
         max_queue: requests that may wait for a worker; more are refused as overloaded.
+        max_batch: requests that a tail computes together at most; how many it does depends on what they cost.
+        batch_window: seconds that a batch which could be larger waits for further requests. With 0 no worker ever
+            waits while there is something to do, and batches form while all are busy.
         hello_timeout: seconds a new connection has to say hello.
         grace: seconds that requests in flight get when the server is told to stop.
     """
@@ -42,15 +45,19 @@ class Settings:
     max_connections: int = 1000
     limits: Limits = DEFAULT_LIMITS
     max_queue: int = 256
+    max_batch: int = 16
+    batch_window: float = 0.0
     hello_timeout: float = 10.0
     grace: float = 10.0
 
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InputError("TLS needs both a certificate and a key")
-        for name in ("threads", "max_connections", "max_queue"):
+        for name in ("threads", "max_connections", "max_queue", "max_batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.batch_window <= 1:
+            raise InputError(f"batch_window is in seconds, between 0 and 1, not {self.batch_window}")
         if not 0 <= self.port < 65536:
             raise InputError(f"port {self.port} is not between 0 and 65535")
 

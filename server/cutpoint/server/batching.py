@@ -1,0 +1,228 @@
+"""Which samples are computed together, and when: admission, fair shares, deadlines, batches. No threads, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Hashable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from math import inf
+from typing import Generic, TypeVar
+
+from cutpoint.sdk.errors import DeadlineExceeded, Overloaded, Refused
+from cutpoint.server.fairness import FairQueue, Job, TailKey
+from cutpoint.server.tail_curve import TailCurve
+
+__all__ = ["Batch", "BatchQueue"]
+
+T = TypeVar("T")
+
+#: Least `retry_after` in seconds: a client that comes back at once only adds to the load.
+_RETRY_AFTER = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch(Generic[T]):
+    """Jobs that a worker computes together.
+
+    Attributes:
+        tail: what all of them wait for.
+        jobs: at least one.
+        started: clock time.
+        expected: seconds that it will take.
+    """
+
+    tail: TailKey
+    jobs: tuple[Job[T], ...]
+    started: float
+    expected: float
+
+
+class BatchQueue(Generic[T]):
+    """Samples wait here for workers.
+
+    A batch begins with the user who is furthest behind his share, and of his samples with the earliest deadline. It is
+    filled with samples for the same tail, in the order of the same rule, up to the size that costs least per sample, as
+    far as that makes nobody in it late. Times are seconds of one clock, which is the caller's.
+
+    Args:
+        workers: batches that are computed at a time.
+        capacity: samples that may wait.
+        largest: samples of a batch at most; 1 for no batches.
+        window: seconds that a batch which could be larger waits for more samples, from the arrival of its first. With 0
+            a free worker never waits: batches form while all of them are busy.
+    """
+
+    def __init__(self, workers: int, capacity: int, largest: int, window: float) -> None:
+        self._workers = workers
+        self._capacity = capacity
+        self._largest = largest
+        self._window = window
+        self._queue: FairQueue[T] = FairQueue()
+        self._curves: dict[TailKey, TailCurve] = {}
+        self._running: set[Batch[T]] = set()
+        self._numbers = count()
+        self._refused: list[tuple[Job[T], Refused]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Samples that wait."""
+        return self._queue.count
+
+    @property
+    def running(self) -> int:
+        """Batches that are computed now."""
+        return len(self._running)
+
+    def add_tail(self, tail: TailKey, seconds: float, batches: bool) -> None:
+        """Makes a tail known.
+
+        Args:
+            tail: boundary and precision.
+            seconds: of a worker for one sample, as calibration measured it.
+            batches: whether it takes several samples at once.
+        """
+        self._curves[tail] = TailCurve(seconds, self._largest if batches else 1)
+
+    def wait(self, user: Hashable, now: float) -> float:
+        """Expected seconds until a worker is free for a sample of `user` that arrives now.
+
+        Ahead of it are what is being computed, his own waiting samples, and those of each other user that are served
+        before it: as much of their work as of his, by weight.
+        """
+        queue = self._queue
+        if len(self._running) < self._workers and not queue.count:
+            return 0.0
+        begun = sum(max(0.0, batch.started + batch.expected - now) for batch in self._running)
+        if not queue.count:
+            return begun / self._workers
+        asking = queue.user(user)
+        share = (asking.backlog + queue.backlog / queue.count) / asking.weight
+        others = sum(min(other.backlog, share * other.weight) for other in queue.users() if other is not asking)
+        return (begun + asking.backlog + others) / self._workers
+
+    def put(self, work: T, user: Hashable, tail: TailKey, budget: float, now: float, weight: float = 1.0) -> Job[T]:
+        """A sample arrives.
+
+        Args:
+            work: what the worker will need.
+            user: who sent it.
+            tail: what it needs.
+            budget: seconds until the answer is of no use; 0 for no limit.
+            now: clock.
+            weight: share of the user from now on, relative to others'.
+
+        Raises:
+            Overloaded: if it would wait for longer than its budget, or if the queue is full and no other user has more
+                samples in it. Otherwise, in a full queue, the user with the most loses his least urgent one.
+        """
+        if budget and (wait := self.wait(user, now)) >= budget:
+            message = f"a worker will be free in {wait * 1e3:.0f} ms, the request's budget is {budget * 1e3:.0f} ms"
+            raise Overloaded(message, max(_RETRY_AFTER, wait - budget))
+        sender = self._queue.user(user)
+        sender.weight = weight
+        if self._queue.count >= self._capacity:
+            error = Overloaded(
+                f"{self._capacity} requests are waiting, which is the server's limit",
+                max(_RETRY_AFTER, self.wait(user, now)),
+            )
+            heaviest = max(self._queue.users(), key=lambda other: other.count / other.weight)
+            if heaviest.count / heaviest.weight <= (sender.count + 1) / weight:
+                raise error
+            self._refuse(heaviest.last(), error)
+        curve = self._curves[tail]
+        deadline = now + budget if budget else inf
+        job = Job(deadline, next(self._numbers), now, tail, work, sender, curve.each(curve.best))
+        self._queue.add(job)
+        return job
+
+    def cancel(self, job: Job[T]) -> None:
+        """The answer is not wanted any more. A job that is in a batch stays there; the others in it notice nothing."""
+        if job.waiting:
+            self._queue.remove(job)
+
+    def next_batch(self, now: float) -> Batch[T] | None:
+        """What a worker that is free shall compute; None if nothing waits, or all of it waits for company.
+
+        Samples whose budget has run out are refused on the way; see `take_refused`.
+        """
+        collected = self._curves.keys() if not self._window else {t for t, at in self._due().items() if at <= now}
+        first = next(self._in_time(collected, now), None)
+        if first is None:
+            return None
+        self._queue.serve(first.user)
+        curve = self._curves[first.tail]
+        jobs: list[Job[T]] = []
+        latest = inf
+        for job in self._in_time({first.tail}, now):
+            # Who is late even alone does not keep the batch small.
+            limit = job.deadline if now + curve.cost(1) <= job.deadline else inf
+            if jobs and now + curve.cost(len(jobs) + 1) > min(latest, limit):
+                break
+            latest = min(latest, limit)
+            self._queue.remove(job)
+            job.user.pay(job.charge)
+            jobs.append(job)
+            if len(jobs) >= curve.target:
+                break
+        batch = Batch(first.tail, tuple(jobs), now, curve.cost(len(jobs)))
+        self._running.add(batch)
+        return batch
+
+    def finish(self, batch: Batch[T], now: float, learn: bool = True) -> None:
+        """A worker is done with `batch`.
+
+        Args:
+            batch: from `next_batch`.
+            now: clock.
+            learn: whether the time says something about other batches of the tail; not so if part of it failed.
+        """
+        self._running.remove(batch)
+        if learn:
+            self._curves[batch.tail].observe(len(batch.jobs), now - batch.started)
+        if not self._running and not self._queue.count:
+            self._queue.forget()
+
+    def wake_at(self) -> float:
+        """Clock time at which a batch that waits for company is due; infinite if there is none."""
+        return min(self._due().values(), default=inf) if self._window else inf
+
+    def take_refused(self) -> list[tuple[Job[T], Refused]]:
+        """The waiting jobs that were given up since the last call, and why."""
+        refused, self._refused = self._refused, []
+        return refused
+
+    def give_up(self, error: Refused) -> None:
+        """Refuses all that wait."""
+        for user in tuple(self._queue.users()):
+            for job in tuple(user.jobs()):
+                self._refuse(job, error)
+
+    def _due(self) -> dict[TailKey, float]:
+        """When a batch of each tail is due, at the latest."""
+        waiting: dict[TailKey, list[Job[T]]] = {}
+        for user in self._queue.users():
+            for job in user.jobs():
+                waiting.setdefault(job.tail, []).append(job)
+        due = {}
+        for tail, jobs in waiting.items():
+            curve = self._curves[tail]
+            if len(jobs) >= curve.target:
+                due[tail] = -inf
+            else:
+                urgent = min(job.deadline for job in jobs) - curve.cost(len(jobs))
+                due[tail] = min(urgent, min(job.arrived for job in jobs) + self._window)
+        return due
+
+    def _in_time(self, tails: Container[TailKey], now: float) -> Iterator[Job[T]]:
+        """The jobs for `tails` in the order of their turn; those whose budget has run out are refused on the way."""
+        for job in self._queue.turns(tails):
+            if job.deadline > now:
+                yield job
+            else:
+                waited = (now - job.arrived) * 1e3
+                error = DeadlineExceeded(f"waited {waited:.0f} ms for a worker, longer than the request's budget")
+                self._refuse(job, error)
+
+    def _refuse(self, job: Job[T], error: Refused) -> None:
+        self._queue.remove(job)
+        self._refused.append((job, error))

@@ -1,0 +1,191 @@
+"""The edge server under load: batched, unbatched, and a plain aiohttp handler that calls onnxruntime.
+
+The load generator and each server are processes of their own, all on this machine. Every connection asks again as soon
+as it has its answer. The servers have one worker, and take turns in short rounds, so that what else the machine does
+hits all of them; ratios are medians of those within a round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from rich.table import Table
+from tests.bench._load import Latencies, Load
+
+from cutpoint.demo.scenes import render
+from cutpoint.sdk import Bundle
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.head import Head
+from cutpoint.sdk.runtimes import create_runtime
+from cutpoint.sdk.testing import ServerProcess
+
+TITLE = "Edge server under load"
+
+#: A tail of convolutions, whose cost is in the arithmetic, and a late one, whose cost is in the calls.
+_POINTS = ("cut3-fp32-klt-q3", "cut7-fp32-klt-q3")
+_CONNECTIONS = (1, 10, 100)
+_ROUNDS = 3
+_STAGES = ("total", "queue", "decode", "tail")
+_PLAIN = "plain aiohttp"
+
+
+class _Generator:
+    """A process that sends load."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls) -> AsyncIterator[_Generator]:
+        pipe = asyncio.subprocess.PIPE
+        command = (sys.executable, "-m", "tests.bench._load")
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 26)
+        try:
+            yield cls(process)
+        finally:
+            process.kill()
+            await process.communicate()
+
+    async def send(self, load: Load) -> Latencies:
+        """Sends `load`."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(load) + b"\n")
+        return msgspec.json.decode(await self._process.stdout.readline(), type=Latencies)
+
+
+@asynccontextmanager
+async def _plain(path: Path) -> AsyncIterator[str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench._plain_server", str(path), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{int(await process.stdout.readline())}"
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+async def _batches(url: str) -> tuple[float, float]:
+    """Sum and count of the server's batch sizes so far."""
+    async with aiohttp.ClientSession() as session, session.get(url.replace("ws", "http", 1) + "/metrics") as response:
+        lines = (await response.text()).splitlines()
+    values = {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("cutpoint_batch_size")}
+    return values["cutpoint_batch_size_sum"], values["cutpoint_batch_size_count"]
+
+
+def _quantiles(values: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {"p50": round(cuts[49], 3), "p99": round(cuts[98], 3)}
+
+
+def _stages(parts: list[Latencies]) -> dict[str, Any]:
+    """Quantiles over all rounds, of the whole request and of its stages on the server."""
+    values = {stage: [ms for part in parts for ms in getattr(part, stage)] for stage in _STAGES}
+    return {f"{stage}_ms": _quantiles(its) for stage, its in values.items() if its}
+
+
+async def _throughput(
+    generator: _Generator, bundle: Bundle, payloads: dict[str, bytes], urls: dict[str, str]
+) -> list[dict[str, Any]]:
+    rows = []
+    for point, payload in payloads.items():
+        for connections in _CONNECTIONS:
+            load = Load("", bundle.hash, bundle.point_number(point), payload, connections)
+            parts: dict[str, list[Latencies]] = {name: [] for name in urls}
+            before = {name: await _batches(url) for name, url in urls.items() if url.startswith("ws")}
+            for _ in range(_ROUNDS):
+                for name, url in urls.items():
+                    parts[name].append(await generator.send(msgspec.structs.replace(load, url=url)))
+            rates = {name: [len(part.total) / load.seconds for part in its] for name, its in parts.items()}
+            for name, its in parts.items():
+                # What else the machine does changes from round to round, and hits the servers of a round alike.
+                ratios = [mine / plain for mine, plain in zip(rates[name], rates[_PLAIN], strict=True)]
+                row = {"point": point, "connections": connections, "server": name}
+                row |= {"per_second": statistics.median(rates[name]), "to_plain": statistics.median(ratios)}
+                if name in before:
+                    total, count = await _batches(urls[name])
+                    row["mean_batch"] = (total - before[name][0]) / (count - before[name][1])
+                rows.append(row | _stages(its))
+    return rows
+
+
+async def _light_user(
+    generator: _Generator, other: _Generator, bundle: Bundle, payloads: dict[str, bytes], url: str
+) -> list[dict[str, Any]]:
+    """A user with a request every 20 ms, alone and beside one who always has 30 under way."""
+    rows = []
+    for point, payload in payloads.items():
+        light = Load(url, bundle.hash, bundle.point_number(point), payload, pause=0.02, seconds=2.0)
+        flood = msgspec.structs.replace(light, pause=0.0, in_flight=30, seconds=2.6)
+        parts: dict[str, list[Latencies]] = {"idle": [], "flooded": [], "who floods": []}
+        for _ in range(_ROUNDS):
+            parts["idle"].append(await generator.send(light))
+            flooding = asyncio.create_task(other.send(flood))
+            parts["flooded"].append(await generator.send(light))
+            parts["who floods"].append(await flooding)
+        for name, its in parts.items():
+            seconds = flood.seconds if name == "who floods" else light.seconds
+            rate = statistics.median(len(part.total) / seconds for part in its)
+            rows.append({"point": point, "user": name, "per_second": rate} | _stages(its))
+    return rows
+
+
+async def _run() -> dict[str, Any]:
+    with as_file(files("cutpoint.demo").joinpath("scenes.cutpoint")) as path:
+        bundle = await asyncio.to_thread(Bundle.open, path)
+        head = Head(BundleGraphs(bundle, [create_runtime("onnx")]))
+        tensors = head.prepare(render(1).image)
+        payloads = {
+            name: head.run(bundle.points[bundle.point_number(name)], tensors).payload or b"" for name in _POINTS
+        }
+        async with (
+            ServerProcess(path, "--threads", "1") as batched,
+            ServerProcess(path, "--threads", "1", "--max-batch", "1") as unbatched,
+            _plain(path) as plain,
+            _Generator.started() as generator,
+            _Generator.started() as other,
+        ):
+            urls = {"batched": batched.url, "unbatched": unbatched.url, _PLAIN: plain}
+            return {
+                "throughput": await _throughput(generator, bundle, payloads, urls),
+                "light_user": await _light_user(generator, other, bundle, payloads, batched.url),
+            }
+
+
+def run() -> dict[str, Any]:
+    """Measures; see the module's docstring."""
+    return asyncio.run(_run())
+
+
+def table(result: dict[str, Any]) -> Table:
+    """A row a server and number of connections, then the light user."""
+    columns = ("", "connections", "requests/s", "to plain", "p50 ms", "p99 ms", "queue p99", "tail p50", "batch")
+    rows = Table(*columns)
+    shown = (("total", "p50"), ("total", "p99"), ("queue", "p99"), ("tail", "p50"))
+
+    def stages(row: dict[str, Any]) -> list[str]:
+        return [f"{row[f'{stage}_ms'][quantile]:.2f}" if f"{stage}_ms" in row else "–" for stage, quantile in shown]
+
+    for point in _POINTS:
+        rows.add_section()
+        rows.add_row(f"[bold]{point}")
+        for row in (row for row in result["throughput"] if row["point"] == point):
+            batch = f"{row['mean_batch']:.1f}" if "mean_batch" in row else "–"
+            rate, ratio = f"{row['per_second']:.0f}", f"{row['to_plain']:.2f}"
+            rows.add_row(row["server"], str(row["connections"]), rate, ratio, *stages(row), batch)
+        rows.add_row("[bold]one light user")
+        for row in (row for row in result["light_user"] if row["point"] == point):
+            rows.add_row(row["user"], "1", f"{row['per_second']:.0f}", "", *stages(row), "")
+    return rows

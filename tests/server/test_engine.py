@@ -1,0 +1,179 @@
+"""The local engine: real sessions and threads, one event loop."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+from tests.support.toy import picture, toy_bundle
+from tests.support.waiting import until
+
+from cutpoint.codecs import SymbolMemory
+from cutpoint.sdk import Bundle, ServerDraining
+from cutpoint.sdk.errors import BitstreamError, Overloaded
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.head import Head
+from cutpoint.sdk.runtimes import create_runtime
+from cutpoint.sdk.tail import Tail
+from cutpoint.server import LocalEngine, Outcome
+
+POINT = "cut1-fp32-affine-fine"
+
+
+@pytest.fixture(scope="module")
+def free() -> Bundle:
+    return toy_bundle("free", free_batch=True)
+
+
+class Gate(Tail):
+    """A tail whose decoders wait while the gate is shut: what a worker does takes as long as the test likes."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(BundleGraphs(bundle, [create_runtime("onnx")]))
+        self.open = threading.Event()
+        self.entered = 0
+
+    def decode(self, point, payload, memory=None):  # type: ignore[no-untyped-def]
+        self.entered += 1
+        assert self.open.wait(20)
+        return super().decode(point, payload, memory)
+
+
+class Bench:
+    """An engine behind a gate, and requests for it."""
+
+    def __init__(self, bundle: Bundle, max_queue: int = 64, max_batch: int = 16, window: float = 0.0) -> None:
+        self.bundle = bundle
+        self.point = bundle.points[bundle.point_number(POINT)]
+        self.tail = Gate(bundle)
+        self.engine = LocalEngine(self.tail, bundle, 1, max_queue, max_batch, window, time.monotonic)
+        head = Head(BundleGraphs(bundle, [create_runtime("onnx")]))
+        self.payloads = [head.run(self.point, (picture(i, i)[None],)).payload or b"" for i in range(3)]
+
+    def ask(self, label: int, user: str = "one", budget: float = 0.0) -> asyncio.Task[Outcome]:
+        work = self.engine.submit(self.point, self.payloads[label], budget, SymbolMemory(), user)
+        return asyncio.create_task(work)
+
+    def learn(self) -> None:
+        """Lets the engine believe that eight together cost no more than one."""
+        for size in (1, 2, 4, 8):
+            self.engine._queue._curves[1, "fp32"].observe(size, 0.001)
+
+    async def busy(self) -> asyncio.Task[Outcome]:
+        """A request that is in the worker's hands until the gate opens."""
+        task = self.ask(0, "busy")
+        await until(lambda: self.tail.entered == 1)
+        return task
+
+
+def label(outcome: Outcome) -> int:
+    return int(outcome.output.outputs[0].argmax())
+
+
+async def test_what_waits_is_computed_together_and_each_gets_its_own(free: Bundle) -> None:
+    bench = Bench(free)
+    bench.learn()
+    first = await bench.busy()
+    rest = [bench.ask(i % 3, f"user {i}") for i in range(8)]
+    await until(lambda: bench.engine.pending == 9)
+    bench.tail.open.set()
+    assert label(await first) == 0
+    outcomes = await asyncio.gather(*rest)
+    assert [label(outcome) for outcome in outcomes] == [i % 3 for i in range(8)]
+    assert [outcome.batch for outcome in outcomes] == [8] * 8
+    assert all(outcome.queue_ms > 0 for outcome in outcomes)
+    assert bench.engine.pending == 0
+    await bench.engine.close()
+
+
+async def test_half_of_all_are_cancelled_and_the_others_notice_nothing(free: Bundle) -> None:
+    bench = Bench(free)
+    bench.tail.open.set()
+    tasks = [bench.ask(i % 3, f"user {i % 7}") for i in range(60)]
+    for number, task in enumerate(tasks):
+        if number % 2:
+            task.cancel()
+        if number % 5 == 0:
+            await asyncio.sleep(0)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for i, outcome in enumerate(outcomes[::2]):
+        assert isinstance(outcome, Outcome)
+        assert label(outcome) == (2 * i) % 3
+    await until(lambda: bench.engine.pending == 0)
+    assert bench.engine.queue_ms("anybody") == 0
+    await bench.engine.close()
+
+
+async def test_a_member_that_is_cancelled_in_its_batch(free: Bundle) -> None:
+    bench = Bench(free)
+    first = await bench.busy()
+    first.cancel()
+    other = bench.ask(2)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    bench.tail.open.set()
+    assert label(await other) == 2
+    await bench.engine.close()
+
+
+async def test_a_bad_payload_fails_alone(free: Bundle) -> None:
+    bench = Bench(free)
+    first = await bench.busy()
+    bench.payloads[1] = b"\xff" * 7
+    tasks = [bench.ask(i) for i in range(3)]
+    bench.tail.open.set()
+    outcomes = await asyncio.gather(first, *tasks, return_exceptions=True)
+    assert isinstance(outcomes[2], BitstreamError)
+    assert all(isinstance(outcome, Outcome) for i, outcome in enumerate(outcomes) if i != 2)
+    await bench.engine.close()
+
+
+async def test_full_and_closed_are_told(free: Bundle) -> None:
+    bench = Bench(free, max_queue=2)
+    first = await bench.busy()
+    waiting = [bench.ask(1, "flood"), bench.ask(1, "flood")]
+    await until(lambda: bench.engine.pending == 3)
+    with pytest.raises(Overloaded, match="2 requests are waiting"):
+        await bench.ask(1, "flood")
+    light = bench.ask(2, "light", budget=30.0)
+    with pytest.raises(Overloaded):  # the flood makes room
+        await waiting[1]
+    assert bench.engine.pending == 3
+    closing = asyncio.create_task(bench.engine.close())
+    for task in (waiting[0], light):
+        with pytest.raises(ServerDraining):
+            await task
+    bench.tail.open.set()
+    assert label(await first) == 0
+    await closing
+
+
+async def test_price_rises_while_requests_wait(free: Bundle) -> None:
+    bench = Bench(free)
+    assert bench.engine.price() == 0
+    first = await bench.busy()
+    waiting = [bench.ask(1, f"user {i % 2}") for i in range(10)]
+    await until(lambda: bench.engine.price() > 0.2)
+    assert bench.engine.queue_ms("user 1") > bench.engine.queue_ms("nobody") > 0
+    bench.tail.open.set()
+    await asyncio.gather(first, *waiting)
+    await bench.engine.close()
+
+
+async def test_a_window_ends_of_itself(free: Bundle) -> None:
+    bench = Bench(free, window=0.02)
+    bench.tail.open.set()
+    bench.learn()
+    began = time.monotonic()
+    outcomes = await asyncio.gather(*(bench.ask(i) for i in range(3)))
+    assert [outcome.batch for outcome in outcomes] == [3] * 3
+    assert time.monotonic() - began >= 0.02
+    await bench.engine.close()
+
+
+async def test_batches_can_be_turned_off(free: Bundle) -> None:
+    bench = Bench(free, max_batch=1)
+    bench.tail.open.set()
+    outcomes = await asyncio.gather(*(bench.ask(i % 3, f"user {i}") for i in range(20)))
+    assert {outcome.batch for outcome in outcomes} == {1}
+    await bench.engine.close()

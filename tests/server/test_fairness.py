@@ -1,0 +1,101 @@
+from collections import Counter
+from math import inf
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cutpoint.server.fairness import FairQueue, Job
+
+TAIL = (1, "fp32")
+
+
+class Everything:
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+def add(
+    queue: FairQueue[str], name: str, number: int, charge: float = 1.0, deadline: float = inf, weight: float = 1.0
+) -> Job[str]:
+    user = queue.user(name)
+    user.weight = weight
+    job = Job(deadline, number, 0.0, TAIL, name, user, charge)
+    queue.add(job)
+    return job
+
+
+def serve(queue: FairQueue[str], count: int) -> list[Job[str]]:
+    served = []
+    for _ in range(count):
+        job = next(queue.turns(Everything()))
+        queue.serve(job.user)
+        queue.remove(job)
+        job.user.pay(job.charge)
+        served.append(job)
+    return served
+
+
+def test_who_floods_delays_himself() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for number in range(100):
+        add(queue, "flood", number)
+    serve(queue, 10)
+    add(queue, "light", 100)
+    assert [job.work for job in serve(queue, 2)].count("light") == 1
+
+
+def test_shares_follow_weights_and_work_not_counts() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for number in range(300):
+        add(queue, "heavy", number, weight=2.0)
+        add(queue, "light", 1000 + number)
+        add(queue, "long", 2000 + number, charge=4.0)
+    spent: Counter[str] = Counter()
+    for job in serve(queue, 200):
+        spent[job.work] += int(job.charge)
+    assert abs(spent["heavy"] - 2 * spent["light"]) <= 4
+    assert abs(spent["long"] - spent["light"]) <= 4
+
+
+def test_a_pause_saves_nothing_up() -> None:
+    queue: FairQueue[str] = FairQueue()
+    add(queue, "early", 0)
+    serve(queue, 1)
+    for number in range(1, 60):
+        add(queue, "busy", number)
+    serve(queue, 30)
+    for number in range(100, 130):
+        add(queue, "early", number)
+    names = [job.work for job in serve(queue, 20)]
+    assert names.count("early") == 10
+
+
+def test_earliest_deadline_first_within_a_user() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for number, deadline in enumerate((5.0, inf, 1.0, 3.0, 1.0)):
+        add(queue, "one", number, deadline=deadline)
+    assert [job.number for job in serve(queue, 5)] == [2, 4, 3, 0, 1]
+
+
+def test_forgotten_users_do_not_pile_up() -> None:
+    queue: FairQueue[str] = FairQueue()
+    add(queue, "steady", 0)
+    for number in range(1, 5000):
+        add(queue, f"passer-by {number}", number)
+        add(queue, "steady", number + 10_000)
+        serve(queue, 2)
+    assert len(queue._resting) < 300
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.1, 5), st.sampled_from([1.0, 2.0, inf])), max_size=60))
+def test_adding_and_removing_in_any_order_adds_up(entries: list[tuple[str, float, float]]) -> None:
+    queue: FairQueue[str] = FairQueue()
+    jobs = [add(queue, name, i, charge, deadline) for i, (name, charge, deadline) in enumerate(entries)]
+    assert queue.count == len(jobs)
+    for job in jobs[::2]:
+        queue.remove(job)
+    left = jobs[1::2]
+    assert queue.count == len(left)
+    assert abs(queue.backlog - sum(job.charge for job in left)) < 1e-9
+    assert sorted(job.number for job in serve(queue, len(left))) == [job.number for job in left]
+    assert (queue.count, queue.backlog, list(queue.users())) == (0, 0.0, [])
