@@ -26,6 +26,7 @@ from cutpoint.sdk import (
 )
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.link import Link
+from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.protocol import SUBPROTOCOL, Error, Hello, Request, Welcome, decode_frame, encode_frame
 from cutpoint.sdk.protocol.frames import Opening
 from cutpoint.sdk.testing import ServerProcess
@@ -265,7 +266,9 @@ async def test_flipped_bit_is_caught_by_the_checksum(process: ServerProcess, bun
 async def test_payload_that_does_not_decode_fails_alone(process: ServerProcess, bundle: Bundle) -> None:
     estimator = ChannelEstimator()
     loop = asyncio.get_running_loop()
-    link = Link(process.url, bundle.hash, estimator, 1 << 20, times=QUICK, clock=loop.time, rng=random.Random(0))
+    link = Link(
+        process.url, bundle.hash, LinkMonitor(estimator), 1 << 20, times=QUICK, clock=loop.time, rng=random.Random(0)
+    )
     await link.start()
     try:
         number = bundle.point_number
@@ -276,11 +279,11 @@ async def test_payload_that_does_not_decode_fails_alone(process: ServerProcess, 
             (number("cut1-fp32-raw-exact"), b"x" * 511),
         ]:
             with pytest.raises(BadPayload):
-                await link.request(point, payload, 0.0, [])
+                await link.request(point, payload, 0.0, 0.0, [])
         with pytest.raises(UnknownPoint):
-            await link.request(4711, b"", 0.0, [])
+            await link.request(4711, b"", 0.0, 0.0, [])
         with pytest.raises(UnknownPoint):  # a local point needs no server
-            await link.request(number("cut2-fp32"), b"", 0.0, [])
+            await link.request(number("cut2-fp32"), b"", 0.0, 0.0, [])
         assert link.up
     finally:
         await link.close()

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
+from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
-from cutpoint.sdk.channel import Channel
-from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.protocol import IDLE, ServerState
+from cutpoint.sdk.energy import EnergyModel
+from cutpoint.sdk.objective import Forecast, Objective
+from cutpoint.sdk.predictor import Conditions, Prediction, Predictor
 
-__all__ = ["Conditions", "LatencyPolicy", "Plan", "Policy", "StaticPolicy", "admissible"]
+__all__ = ["AdaptivePolicy", "Alternative", "Plan", "Policy", "StaticPolicy", "admissible", "efficient"]
 
-#: Bytes that a request and its frames add to the payload on the wire.
-OVERHEAD_BYTES = 120
+#: Cost of a missed deadline: above everything else.
+_MISSED = 1e6
+#: The device's own work may take this much longer than predicted when a deadline depends on it: a share, and ms.
+_MARGIN, _MARGIN_MS = 1.1, 3.0
+#: Cases after which the device may start on a second answer: the median, and the worst that is no outage.
+_MIDDLE, _WORST = 3, 6
+#: How many times dearer energy and work in vain are on a device that should be spared.
+_STRAIN = 4.0
+#: Points that a plan tells about beside the chosen one.
+_RUNNERS_UP = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What a decision depends on.
+class Alternative(NamedTuple):
+    """A point that was not chosen, and what it would have cost."""
 
-    Attributes:
-        channel: belief about the link; None while there is no connection.
-        server: the server's last word about itself.
-        device_scale: how many times slower than in calibration this device computes.
-        server_scale: the same for the server.
-    """
-
-    channel: Channel | None
-    server: ServerState = IDLE
-    device_scale: float = 1.0
-    server_scale: float = 1.0
+    point: Point
+    cost: float
+    latency_ms: float
+    energy_mj: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,24 @@ class Plan:
 
     Attributes:
         point: the chosen point.
-        predicted_ms: the latency that made it win.
+        predicted_ms: the expected latency.
         device_ms: the part of it that is computed on the device.
+        energy_mj: the expected energy of the device.
+        cost: what made it win; 0 for policies without one.
+        hedge_ms: from the request's start, when the device starts on an answer of its own if there is none by then.
+            None to leave it to `Objective.patience`.
+        late_ms: latency of the chosen point, without a hedge, in the worst case short of an outage.
+        runners_up: the best points that were not chosen, the best first.
     """
 
     point: Point
     predicted_ms: float
     device_ms: float
+    energy_mj: float = 0.0
+    cost: float = 0.0
+    hedge_ms: float | None = None
+    late_ms: float = 0.0
+    runners_up: tuple[Alternative, ...] = ()
 
 
 class Policy(Protocol):
@@ -74,48 +87,191 @@ def admissible(points: Sequence[Point], floor: float) -> tuple[Point, ...]:
     return tuple(chosen)
 
 
-class LatencyPolicy:
-    """Least predicted latency among the points above the accuracy floor.
-
-    latency = (head + encode) · device_scale + bytes · 8 / uplink + rtt + queue + (decode + tail) · server_scale,
-    with the 95th percentile of the bytes and the cautious uplink, because it is the late answers that hurt.
+def efficient(points: Sequence[Point], by_metric: bool) -> tuple[Point, ...]:
+    """The points that no other of their kind (local, remote) beats in everything that has a price, local ones first.
 
     Args:
-        points: to choose from, at least one of them local.
+        points: to choose from.
+        by_metric: whether the task metric has a price.
+    """
+    kept: list[Point] = []
+    for local in (True, False):
+        kind = [point for point in points if point.local is local]
+        costs = np.array([_costs(point, by_metric) for point in kind])
+        for number, row in enumerate(costs):
+            no_worse = np.all(costs <= row, axis=1)
+            better = no_worse & np.any(costs < row, axis=1)
+            # Of equals the first stays.
+            if not better.any() and not no_worse[:number].any():
+                kept.append(kind[number])
+    return tuple(kept)
+
+
+def _costs(point: Point, by_metric: bool) -> tuple[float, ...]:
+    m = point.measured
+    device_ms = m.device_ms + m.encode_ms
+    energy = device_ms if m.energy_mj is None else m.energy_mj
+    return device_ms, m.bytes_mean, m.decode_ms + m.tail_ms, energy, -m.metric if by_metric else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """Every point with every time at which the device may step in.
+
+    Attributes:
+        prediction: what it rests on.
+        starts: milliseconds after which the device begins on an answer of its own, (ways, points).
+        answered: latency in every case, (ways, cases, points).
+        latency: its expectation, (ways, points).
+        wasted: expected milliseconds that the device works beside the server, (ways, points).
+        missed: probability that the deadline passes, (ways, points); None without one.
+        cost: (ways, points).
     """
 
-    def __init__(self, points: Sequence[Point]) -> None:
-        self.points = tuple(points)
-        measured = [point.measured for point in self.points]
-        self._local = np.array([point.local for point in self.points])
-        self._device_ms = np.array([m.device_ms + m.encode_ms for m in measured])
-        self._server_ms = np.array([m.decode_ms + m.tail_ms for m in measured])
-        self._bits = np.array([(m.bytes_p95 + OVERHEAD_BYTES) * 8 for m in measured])
+    prediction: Prediction
+    starts: Array
+    answered: Array
+    latency: Array
+    wasted: Array
+    missed: Array | None
+    cost: Array
+
+
+class AdaptivePolicy:
+    """Least expected cost over the samples of the belief, the device's second answer included.
+
+    The channel's samples are a few cases with probabilities, an outage among them. At a remote point the device may
+    start on an answer of its own at some time s: then the latency is min(q, s + l) in a case in which the server takes
+    q and the device alone l, and the device works for min(q, s + l) - min(q, s) in vain. Both have a price; every point
+    is judged with the best of three s: when its head is done (a race), the median of q, the worst q that is no outage.
+    That is why no quantile of q has to stand for caution: what is late is answered by the device.
+
+    Args:
+        points: to choose from, above the accuracy floor.
+        objective: what is wanted.
+        uncut: task metric of the uncut model.
+        energy: of the device.
+        answer_bytes: size of a result.
+    """
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        objective: Objective | None = None,
+        *,
+        uncut: float = 1.0,
+        energy: EnergyModel | None = None,
+        answer_bytes: int = 4096,
+    ) -> None:
+        self.objective = objective or Objective()
+        self._predictor: Final = Predictor(
+            efficient(points, self.objective.loss_weight > 0)
+            if self.objective.cost is None
+            else sorted(points, key=lambda point: not point.local),
+            energy or EnergyModel(),
+            answer_bytes,
+        )
+        self.points = self._predictor.points
+        self._loss = np.array([uncut - point.measured.metric for point in self.points])
+        # Of a millisecond that the device works in vain.
+        self._wasted_price = (
+            self.objective.hedge_price * self.objective.latency_weight
+            + self.objective.energy_weight * self._predictor.energy.compute_mj(1.0)
+        )
+        self._last: int | None = None
 
     @classmethod
-    def for_bundle(cls, bundle: Bundle, objective: Objective) -> LatencyPolicy:
+    def for_bundle(cls, bundle: Bundle, objective: Objective, energy: EnergyModel | None = None) -> AdaptivePolicy:
         """The policy over the points of `bundle` that `objective` admits."""
-        return cls(admissible(bundle.points, objective.floor(bundle.manifest.task.uncut)))
-
-    def predict_ms(self, conditions: Conditions) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Predicted latency of every point in milliseconds; infinite for what cannot be had now. Shape (points,)."""
-        local = self._device_ms * conditions.device_scale
-        channel = conditions.channel
-        if channel is None or conditions.server.draining:
-            return np.where(self._local, local, np.inf)
-        remote = (
-            self._bits / channel.cautious_uplink * 1e3
-            + channel.rtt * 1e3
-            + conditions.server.queue_ms
-            + self._server_ms * conditions.server_scale
-        )
-        return np.where(self._local, local, local + remote)
+        uncut = bundle.manifest.task.uncut
+        points = admissible(bundle.points, objective.floor(uncut))
+        answer = bundle.manifest.boundaries[-1].nbytes
+        return cls(points, objective, uncut=uncut, energy=energy, answer_bytes=answer)
 
     def choose(self, conditions: Conditions) -> Plan:
-        latency = self.predict_ms(conditions)
-        best = int(np.argmin(latency))
-        device_ms = float(self._device_ms[best]) * conditions.device_scale
-        return Plan(self.points[best], float(latency[best]), device_ms)
+        prediction = self._predictor.predict(conditions)
+        if not prediction.device_ms.size:
+            # Nothing can be had: whoever insists on the server hears from it why.
+            return Plan(self.points[0], math.inf, 0.0)
+        ways = self._ways(prediction, conditions)
+        cost = ways.cost.min(axis=0) if self.objective.cost is None else self._own_cost(ways)
+        best = int(cost.argmin())
+        if self._last is not None and self._last < len(cost):
+            worth = abs(cost[best] if ways.missed is None else cost[best] - _MISSED * ways.missed[:, best].min())
+            if cost[self._last] - cost[best] <= self.objective.hysteresis * worth:
+                best = self._last
+        self._last = best
+        return self._plan(best, cost, ways)
+
+    def _ways(self, prediction: Prediction, conditions: Conditions) -> _Ways:
+        objective = self.objective
+        q, done, chances = prediction.latency_ms, prediction.device_ms, prediction.probabilities
+        starts = np.array((done, q[_MIDDLE], q[_WORST]))
+        deadline = math.inf if objective.deadline is None else objective.deadline * 1e3
+        if self._predictor.local:
+            alone = float(done[: self._predictor.local].min()) - conditions.device_queue_ms
+            if deadline < math.inf:
+                starts = np.maximum(done, np.minimum(starts, deadline - _MARGIN * alone - _MARGIN_MS))
+        else:
+            alone = math.inf
+            starts[:] = math.inf
+        answered = np.minimum(q, (starts + alone)[:, None])
+        latency = chances @ answered
+        wasted = latency - chances @ np.minimum(q, starts[:, None])
+        sparing = _STRAIN if conditions.device.strained else 1.0
+        cost = objective.latency_weight * latency + sparing * self._wasted_price * wasted
+        if objective.energy_weight:
+            cost += sparing * objective.energy_weight * prediction.energy_mj
+        if objective.loss_weight:
+            cost += objective.loss_weight * 100 * self._loss[: len(done)]
+        if conditions.server.price:
+            cost += conditions.server.price * prediction.server_ms
+        missed = None
+        if deadline < math.inf:
+            missed = chances @ (answered > deadline)
+            cost += _MISSED * missed
+        return _Ways(prediction, starts, answered, latency, wasted, missed, cost)
+
+    def _own_cost(self, ways: _Ways) -> Array:
+        """The app's own cost of every point, with the hedge that its weights would choose, (points,)."""
+        assert self.objective.cost is not None
+        which, prediction = ways.cost.argmin(axis=0), ways.prediction
+        chosen = which, np.arange(which.size)
+        wasted = ways.wasted[chosen]
+        missed = np.zeros(which.size) if ways.missed is None else ways.missed[chosen]
+        forecast = Forecast(
+            latency_ms=ways.latency[chosen],
+            late_ms=ways.answered[which, _WORST, chosen[1]],
+            energy_mj=prediction.energy_mj + self._predictor.energy.compute_mj(1.0) * wasted,
+            loss=self._loss[: which.size],
+            server_ms=prediction.server_ms,
+            missed=missed,
+        )
+        return np.asarray(self.objective.cost(forecast), dtype=np.float64) + _MISSED * missed
+
+    def _plan(self, best: int, cost: Array, ways: _Ways) -> Plan:
+        shown = min(len(cost), _RUNNERS_UP + 1)
+        order = [best, *(i for i in cost.argpartition(shown - 1)[:shown].tolist() if i != best)][:shown]
+        energy_ms = self._predictor.energy.compute_mj(1.0)
+        costs, latencies, wasted = (a[:, order].T.tolist() for a in (ways.cost, ways.latency, ways.wasted))
+        energies = ways.prediction.energy_mj[order].tolist()
+        about = []
+        for i, point_cost, latency, vain, energy in zip(order, costs, latencies, wasted, energies, strict=True):
+            way = point_cost.index(min(point_cost))
+            about.append(Alternative(self.points[i], float(cost[i]), latency[way], energy + energy_ms * vain[way]))
+        chosen, *others = about
+        others.sort(key=lambda other: other.cost)
+        start = float(ways.starts[costs[0].index(min(costs[0])), best])
+        return Plan(
+            chosen.point,
+            chosen.latency_ms,
+            float(ways.prediction.device_ms[best]),
+            chosen.energy_mj,
+            chosen.cost,
+            None if chosen.point.local else start,
+            float(ways.prediction.latency_ms[_WORST, best]),
+            tuple(others),
+        )
 
 
 class StaticPolicy:
@@ -128,10 +284,13 @@ class StaticPolicy:
 
     def __init__(self, point: Point, fallback: Point) -> None:
         self.points = (point, fallback)
-        self._chosen = LatencyPolicy([point])
-        self._fallback = LatencyPolicy([fallback])
+        self._predictors = {each: Predictor([each], EnergyModel()) for each in (point, fallback)}
 
     def choose(self, conditions: Conditions) -> Plan:
-        linked = conditions.channel is not None
-        policy = self._chosen if linked or self._chosen.points[0].local else self._fallback
-        return policy.choose(conditions)
+        point, fallback = self.points
+        linked = conditions.channel is not None and not conditions.server.draining
+        chosen = point if linked or point.local else fallback
+        if not linked and not chosen.local:
+            return Plan(chosen, math.inf, 0.0)
+        prediction = self._predictors[chosen].predict(conditions)
+        return Plan(chosen, float(prediction.latency_ms[_MIDDLE, 0]), float(prediction.device_ms[0]))
