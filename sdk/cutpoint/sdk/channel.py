@@ -75,12 +75,14 @@ class Channel:
             Uplink rates in bit/s, round-trip times in seconds, probabilities that sum up to 1.
         """
         likely = (1.0 - self.stall) / len(QUANTILES)
-        rates = [min(MAX_RATE, max(MIN_RATE, self.uplink * math.exp(self.spread * z))) for z in QUANTILES]
-        trips = [self.rtt + self.rtt_spread * max(0.0, -z) for z in QUANTILES]
+        # Steps of the exponent are computed once for both sides of the median.
+        far, mid, near = (math.exp(self.spread * z) for z in QUANTILES[:3])
+        up = self.uplink
+        later = [self.rtt + self.rtt_spread * z for z in QUANTILES[2::-1]]
         return (
-            (*rates, self.uplink),
-            (*trips, self.rtt + OUTAGE),
-            (*(likely for _ in QUANTILES), self.stall),
+            (up * far, up * mid, up * near, up, up / near, up / mid, up / far, up),
+            (self.rtt, self.rtt, self.rtt, self.rtt, *later, self.rtt + OUTAGE),
+            (likely,) * len(QUANTILES) + (self.stall,),
         )
 
 

@@ -21,7 +21,7 @@ __all__ = ["AdaptivePolicy", "Alternative", "Plan", "Policy", "StaticPolicy", "a
 _MISSED = 1e6
 #: The device's own work may take this much longer than predicted when a deadline depends on it: a share, and ms.
 _MARGIN, _MARGIN_MS = 1.1, 3.0
-#: Cases after which the device may start on a second answer: the median, and the worst that is no outage.
+#: Cases of the belief: the median, and the worst that is no outage.
 _MIDDLE, _WORST = 3, 6
 #: How many times dearer energy and work in vain are on a device that should be spared.
 _STRAIN = 4.0
@@ -114,26 +114,23 @@ def _costs(point: Point, by_metric: bool) -> tuple[float, ...]:
     return device_ms, m.bytes_mean, m.decode_ms + m.tail_ms, energy, -m.metric if by_metric else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Ways:
-    """Every point with every time at which the device may step in.
+class _Way(NamedTuple):
+    """All points, with one rule for when the device steps in.
 
     Attributes:
-        prediction: what it rests on.
-        starts: milliseconds after which the device begins on an answer of its own, (ways, points).
-        answered: latency in every case, (ways, cases, points).
-        latency: its expectation, (ways, points).
-        wasted: expected milliseconds that the device works beside the server, (ways, points).
-        missed: probability that the deadline passes, (ways, points); None without one.
-        cost: (ways, points).
+        start: milliseconds after which the device begins on an answer of its own, (points,).
+        answered: latency in every case, (cases, points).
+        latency: its expectation, (points,).
+        wasted: expected milliseconds that the device works beside the server, (points,).
+        missed: probability that the deadline passes, (points,).
+        cost: (points,).
     """
 
-    prediction: Prediction
-    starts: Array
+    start: Array
     answered: Array
     latency: Array
     wasted: Array
-    missed: Array | None
+    missed: Array
     cost: Array
 
 
@@ -142,9 +139,9 @@ class AdaptivePolicy:
 
     The channel's samples are a few cases with probabilities, an outage among them. At a remote point the device may
     start on an answer of its own at some time s: then the latency is min(q, s + l) in a case in which the server takes
-    q and the device alone l, and the device works for min(q, s + l) - min(q, s) in vain. Both have a price; every point
-    is judged with the best of three s: when its head is done (a race), the median of q, the worst q that is no outage.
-    That is why no quantile of q has to stand for caution: what is late is answered by the device.
+    q and the device alone l, and the device works for min(q, s + l) - min(q, s) beside it. Both have a price; every
+    point is judged with the better of two s: when its head is done (a race), and the worst q that is no outage. That is
+    why no quantile of q has to stand for caution: what is late is answered by the device.
 
     Args:
         points: to choose from, above the accuracy floor.
@@ -178,6 +175,8 @@ class AdaptivePolicy:
             self.objective.hedge_price * self.objective.latency_weight
             + self.objective.energy_weight * self._predictor.energy.compute_mj(1.0)
         )
+        self._deadline_ms = math.inf if self.objective.deadline is None else self.objective.deadline * 1e3
+        self._never = np.zeros(len(self.points))
         self._last: int | None = None
 
     @classmethod
@@ -194,82 +193,95 @@ class AdaptivePolicy:
             # Nothing can be had: whoever insists on the server hears from it why.
             return Plan(self.points[0], math.inf, 0.0)
         ways = self._ways(prediction, conditions)
-        cost = ways.cost.min(axis=0) if self.objective.cost is None else self._own_cost(ways)
+        cost = (
+            np.minimum(ways[0].cost, ways[-1].cost) if self.objective.cost is None else self._own_cost(prediction, ways)
+        )
         best = int(cost.argmin())
-        if self._last is not None and self._last < len(cost):
-            worth = abs(cost[best] if ways.missed is None else cost[best] - _MISSED * ways.missed[:, best].min())
-            if cost[self._last] - cost[best] <= self.objective.hysteresis * worth:
-                best = self._last
+        last = self._last
+        if last is not None and last < len(cost):
+            worth = abs(cost[best] - _MISSED * min(way.missed[best] for way in ways))
+            if cost[last] - cost[best] <= self.objective.hysteresis * worth:
+                best = last
         self._last = best
-        return self._plan(best, cost, ways)
+        return self._plan(best, cost, prediction, ways)
 
-    def _ways(self, prediction: Prediction, conditions: Conditions) -> _Ways:
+    def _ways(self, prediction: Prediction, conditions: Conditions) -> list[_Way]:
+        """Every point as a race, and with the device waiting until the answer is late; one way without local points."""
         objective = self.objective
         q, done, chances = prediction.latency_ms, prediction.device_ms, prediction.probabilities
-        starts = np.array((done, q[_MIDDLE], q[_WORST]))
-        deadline = math.inf if objective.deadline is None else objective.deadline * 1e3
+        sparing = _STRAIN if conditions.device.strained else 1.0
+        price = sparing * self._wasted_price
+        fixed = conditions.server.price * prediction.server_ms
+        if objective.energy_weight:
+            fixed += sparing * objective.energy_weight * prediction.energy_mj
+        if objective.loss_weight:
+            fixed += objective.loss_weight * 100 * self._loss[: len(done)]
         if self._predictor.local:
-            alone = float(done[: self._predictor.local].min()) - conditions.device_queue_ms
-            if deadline < math.inf:
-                starts = np.maximum(done, np.minimum(starts, deadline - _MARGIN * alone - _MARGIN_MS))
+            alone = min(done[: self._predictor.local].tolist()) - conditions.device_queue_ms
+            late = q[_WORST]
+            if self._deadline_ms < math.inf:
+                late = np.maximum(done, np.minimum(late, self._deadline_ms - _MARGIN * alone - _MARGIN_MS))
+            starts = [done, late]
         else:
             alone = math.inf
-            starts[:] = math.inf
-        answered = np.minimum(q, (starts + alone)[:, None])
-        latency = chances @ answered
-        wasted = latency - chances @ np.minimum(q, starts[:, None])
-        sparing = _STRAIN if conditions.device.strained else 1.0
-        cost = objective.latency_weight * latency + sparing * self._wasted_price * wasted
-        if objective.energy_weight:
-            cost += sparing * objective.energy_weight * prediction.energy_mj
-        if objective.loss_weight:
-            cost += objective.loss_weight * 100 * self._loss[: len(done)]
-        if conditions.server.price:
-            cost += conditions.server.price * prediction.server_ms
-        missed = None
-        if deadline < math.inf:
-            missed = chances @ (answered > deadline)
-            cost += _MISSED * missed
-        return _Ways(prediction, starts, answered, latency, wasted, missed, cost)
+            starts = [np.full(len(done), math.inf)]
+        ways = []
+        for start in starts:
+            answered = np.minimum(q, start + alone)
+            latency = chances @ answered
+            wasted = latency - (done if start is done else chances @ np.minimum(q, start))
+            cost = objective.latency_weight * latency + price * wasted + fixed
+            missed = self._never
+            if self._deadline_ms < math.inf:
+                missed = chances @ (answered > self._deadline_ms)
+                cost += _MISSED * missed
+            ways.append(_Way(start, answered, latency, wasted, missed, cost))
+        return ways
 
-    def _own_cost(self, ways: _Ways) -> Array:
+    def _own_cost(self, prediction: Prediction, ways: list[_Way]) -> Array:
         """The app's own cost of every point, with the hedge that its weights would choose, (points,)."""
         assert self.objective.cost is not None
-        which, prediction = ways.cost.argmin(axis=0), ways.prediction
-        chosen = which, np.arange(which.size)
-        wasted = ways.wasted[chosen]
-        missed = np.zeros(which.size) if ways.missed is None else ways.missed[chosen]
+        count = len(prediction.device_ms)
+        race = ways[0].cost <= ways[-1].cost
+        wasted, missed, latency, late = (
+            np.where(race, first, second)
+            for first, second in (
+                (ways[0].wasted, ways[-1].wasted),
+                (ways[0].missed[:count], ways[-1].missed[:count]),
+                (ways[0].latency, ways[-1].latency),
+                (ways[0].answered[_WORST], ways[-1].answered[_WORST]),
+            )
+        )
         forecast = Forecast(
-            latency_ms=ways.latency[chosen],
-            late_ms=ways.answered[which, _WORST, chosen[1]],
+            latency_ms=latency,
+            late_ms=late,
             energy_mj=prediction.energy_mj + self._predictor.energy.compute_mj(1.0) * wasted,
-            loss=self._loss[: which.size],
+            loss=self._loss[:count],
             server_ms=prediction.server_ms,
             missed=missed,
         )
         return np.asarray(self.objective.cost(forecast), dtype=np.float64) + _MISSED * missed
 
-    def _plan(self, best: int, cost: Array, ways: _Ways) -> Plan:
+    def _plan(self, best: int, cost: Array, prediction: Prediction, ways: list[_Way]) -> Plan:
         shown = min(len(cost), _RUNNERS_UP + 1)
         order = [best, *(i for i in cost.argpartition(shown - 1)[:shown].tolist() if i != best)][:shown]
         energy_ms = self._predictor.energy.compute_mj(1.0)
-        costs, latencies, wasted = (a[:, order].T.tolist() for a in (ways.cost, ways.latency, ways.wasted))
-        energies = ways.prediction.energy_mj[order].tolist()
         about = []
-        for i, point_cost, latency, vain, energy in zip(order, costs, latencies, wasted, energies, strict=True):
-            way = point_cost.index(min(point_cost))
-            about.append(Alternative(self.points[i], float(cost[i]), latency[way], energy + energy_ms * vain[way]))
+        for i in order:
+            way = min(ways, key=lambda way: float(way.cost[i]))  # noqa: B023
+            energy = prediction.energy_mj[i] + energy_ms * way.wasted[i]
+            about.append(Alternative(self.points[i], float(cost[i]), float(way.latency[i]), float(energy)))
         chosen, *others = about
         others.sort(key=lambda other: other.cost)
-        start = float(ways.starts[costs[0].index(min(costs[0])), best])
+        way = min(ways, key=lambda way: float(way.cost[best]))
         return Plan(
             chosen.point,
             chosen.latency_ms,
-            float(ways.prediction.device_ms[best]),
+            float(prediction.device_ms[best]),
             chosen.energy_mj,
             chosen.cost,
-            None if chosen.point.local else start,
-            float(ways.prediction.latency_ms[_WORST, best]),
+            None if chosen.point.local else float(way.start[best]),
+            float(prediction.latency_ms[_WORST, best]),
             tuple(others),
         )
 
