@@ -137,6 +137,16 @@ def test_strained_device_is_spared() -> None:
     assert low.energy_mj < fit.energy_mj
 
 
+def test_races_are_bounded() -> None:
+    policy = fresh(Objective(hedge_share=0.25, hedge_price=0.0))
+    conditions = Conditions(Channel(2e6, 0.05, spread=1.2, stall=0.1), device_scale=20)
+    plans = [policy.choose(conditions) for _ in range(200)]
+    races = [plan for plan in plans if plan.hedge_ms is not None and plan.hedge_ms < plan.device_ms + 0.1]
+    others = [plan for plan in plans if plan.hedge_ms is not None and plan.hedge_ms > plan.device_ms + 50]
+    assert 0.25 * 200 - 1 <= len(races) <= 0.25 * 200 + 10
+    assert len(races) + len(others) + sum(plan.point.local for plan in plans) == 200
+
+
 def test_deadline_bounds_the_hedge() -> None:
     conditions = Conditions(Channel(20e6, 0.005, spread=0.05), device_scale=20)
     free = fresh().choose(conditions)

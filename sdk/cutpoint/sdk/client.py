@@ -21,7 +21,7 @@ from cutpoint.sdk.edge import Asked, Edge, References
 from cutpoint.sdk.energy import NETWORK_RADIOS, EnergyModel, Radio
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError, Refused
 from cutpoint.sdk.head import DeviceOutput
-from cutpoint.sdk.hedge import HedgeBudget, first_answer
+from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.link import Link, LinkTimes
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
@@ -113,7 +113,6 @@ class Client:
         self._looking: asyncio.Task[None] | None = None
         self._edge: Edge | None = None
         self._radio: Radio | None = None
-        self._hedges = HedgeBudget(self.objective.hedge_share)
         self.counters = Counters()
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -346,7 +345,7 @@ class Client:
         if plan.hedge_ms is None:
             wait = max(_LEAST_PATIENCE, self.objective.patience * plan.predicted_ms / 1e3 - elapsed)
         else:
-            wait = self._hedges.start_ms(plan.hedge_ms, plan.late_ms) / 1e3 - elapsed
+            wait = plan.hedge_ms / 1e3 - elapsed
         if self.objective.deadline is not None:
             alone = self._fallback.measured.device_ms * self._device.scale / 1e3
             latest = self.objective.deadline - _MARGIN * (alone + self._device.queue_ms / 1e3) - _MARGIN_S - elapsed

@@ -1,4 +1,4 @@
-"""Two ways to one answer: the edge first, the device when the edge fails or is late; and how often they may race."""
+"""Two ways to one answer: the edge first, the device when the edge fails or is late."""
 
 from __future__ import annotations
 
@@ -9,42 +9,10 @@ from typing import Any, Generic, TypeVar
 
 from cutpoint.sdk.errors import CutpointError
 
-__all__ = ["Answer", "HedgeBudget", "first_answer"]
+__all__ = ["Answer", "first_answer"]
 
 E = TypeVar("E")
 D = TypeVar("D")
-
-
-class HedgeBudget:
-    """Bounds the share of requests for which the device works before the server's answer is late.
-
-    Every request earns a part of a race; what was not used is kept up to a limit.
-
-    Args:
-        share: of the requests that may be raced in the long run, 0 … 1.
-    """
-
-    #: Races that can be saved up.
-    MOST = 10.0
-
-    def __init__(self, share: float) -> None:
-        self._share = share
-        self._saved = self.MOST
-
-    def start_ms(self, hedge_ms: float, late_ms: float) -> float:
-        """When the device may start: at `hedge_ms` if that can be afforded, else when the answer is late.
-
-        Args:
-            hedge_ms: from the request's start, when it would be best.
-            late_ms: when the server's answer will be late; starting then is free.
-        """
-        self._saved = min(self.MOST, self._saved + self._share)
-        if hedge_ms >= late_ms:
-            return hedge_ms
-        if self._saved < 1.0:
-            return late_ms
-        self._saved -= 1.0
-        return hedge_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Objective:
     latency_weight: float = 1.0
     energy_weight: float = 0.0
     loss_weight: float = 0.0
-    hedge_price: float = 0.1
+    hedge_price: float = 0.05
     hedge_share: float = 0.5
     hysteresis: float = 0.05
     patience: float = 3.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -25,6 +25,8 @@ _MARGIN, _MARGIN_MS = 1.1, 3.0
 _MIDDLE, _WORST = 3, 6
 #: How many times dearer energy and work in vain are on a device that should be spared.
 _STRAIN = 4.0
+#: Races that can be saved up.
+_MOST_RACES = 10.0
 #: Points that a plan tells about beside the chosen one.
 _RUNNERS_UP = 3
 
@@ -50,7 +52,6 @@ class Plan:
         cost: what made it win; 0 for policies without one.
         hedge_ms: from the request's start, when the device starts on an answer of its own if there is none by then.
             None to leave it to `Objective.patience`.
-        late_ms: latency of the chosen point, without a hedge, in the worst case short of an outage.
         runners_up: the best points that were not chosen, the best first.
     """
 
@@ -60,7 +61,6 @@ class Plan:
     energy_mj: float = 0.0
     cost: float = 0.0
     hedge_ms: float | None = None
-    late_ms: float = 0.0
     runners_up: tuple[Alternative, ...] = ()
 
 
@@ -134,6 +134,10 @@ class _Way(NamedTuple):
     cost: Array
 
 
+def _cheaper(ways: list[_Way], point: int) -> _Way:
+    return ways[0] if ways[0].cost[point] < ways[-1].cost[point] else ways[-1]
+
+
 class AdaptivePolicy:
     """Least expected cost over the samples of the belief, the device's second answer included.
 
@@ -177,6 +181,7 @@ class AdaptivePolicy:
         )
         self._deadline_ms = math.inf if self.objective.deadline is None else self.objective.deadline * 1e3
         self._never = np.zeros(len(self.points))
+        self._races = _MOST_RACES
         self._last: int | None = None
 
     @classmethod
@@ -192,6 +197,7 @@ class AdaptivePolicy:
         if not prediction.device_ms.size:
             # Nothing can be had: whoever insists on the server hears from it why.
             return Plan(self.points[0], math.inf, 0.0)
+        self._races = min(_MOST_RACES, self._races + self.objective.hedge_share)
         ways = self._ways(prediction, conditions)
         cost = (
             np.minimum(ways[0].cost, ways[-1].cost) if self.objective.cost is None else self._own_cost(prediction, ways)
@@ -203,10 +209,12 @@ class AdaptivePolicy:
             if cost[last] - cost[best] <= self.objective.hysteresis * worth:
                 best = last
         self._last = best
+        if best >= self._predictor.local and ways[0].cost[best] < ways[-1].cost[best]:
+            self._races -= 1.0
         return self._plan(best, cost, prediction, ways)
 
     def _ways(self, prediction: Prediction, conditions: Conditions) -> list[_Way]:
-        """Every point as a race, and with the device waiting until the answer is late; one way without local points."""
+        """Every point as a race, where there may be one, and with the device waiting until the answer is late."""
         objective = self.objective
         q, done, chances = prediction.latency_ms, prediction.device_ms, prediction.probabilities
         sparing = _STRAIN if conditions.device.strained else 1.0
@@ -221,7 +229,7 @@ class AdaptivePolicy:
             late = q[_WORST]
             if self._deadline_ms < math.inf:
                 late = np.maximum(done, np.minimum(late, self._deadline_ms - _MARGIN * alone - _MARGIN_MS))
-            starts = [done, late]
+            starts = [done, late] if self._races >= 1.0 else [late]
         else:
             alone = math.inf
             starts = [np.full(len(done), math.inf)]
@@ -231,7 +239,7 @@ class AdaptivePolicy:
             latency = chances @ answered
             wasted = latency - (done if start is done else chances @ np.minimum(q, start))
             cost = objective.latency_weight * latency + price * wasted + fixed
-            missed = self._never
+            missed: Array = self._never
             if self._deadline_ms < math.inf:
                 missed = chances @ (answered > self._deadline_ms)
                 cost += _MISSED * missed
@@ -242,20 +250,16 @@ class AdaptivePolicy:
         """The app's own cost of every point, with the hedge that its weights would choose, (points,)."""
         assert self.objective.cost is not None
         count = len(prediction.device_ms)
-        race = ways[0].cost <= ways[-1].cost
-        wasted, missed, latency, late = (
-            np.where(race, first, second)
-            for first, second in (
-                (ways[0].wasted, ways[-1].wasted),
-                (ways[0].missed[:count], ways[-1].missed[:count]),
-                (ways[0].latency, ways[-1].latency),
-                (ways[0].answered[_WORST], ways[-1].answered[_WORST]),
-            )
-        )
+        race = ways[0].cost < ways[-1].cost
+
+        def chosen(quantity: Callable[[_Way], Array]) -> Array:
+            return np.where(race, quantity(ways[0])[:count], quantity(ways[-1])[:count])
+
+        missed: Array = chosen(lambda way: way.missed)
         forecast = Forecast(
-            latency_ms=latency,
-            late_ms=late,
-            energy_mj=prediction.energy_mj + self._predictor.energy.compute_mj(1.0) * wasted,
+            latency_ms=chosen(lambda way: way.latency),
+            late_ms=chosen(lambda way: way.answered[_WORST]),
+            energy_mj=prediction.energy_mj + self._predictor.energy.compute_mj(1.0) * chosen(lambda way: way.wasted),
             loss=self._loss[:count],
             server_ms=prediction.server_ms,
             missed=missed,
@@ -268,20 +272,19 @@ class AdaptivePolicy:
         energy_ms = self._predictor.energy.compute_mj(1.0)
         about = []
         for i in order:
-            way = min(ways, key=lambda way: float(way.cost[i]))  # noqa: B023
+            way = _cheaper(ways, i)
             energy = prediction.energy_mj[i] + energy_ms * way.wasted[i]
             about.append(Alternative(self.points[i], float(cost[i]), float(way.latency[i]), float(energy)))
         chosen, *others = about
         others.sort(key=lambda other: other.cost)
-        way = min(ways, key=lambda way: float(way.cost[best]))
+        start = float(_cheaper(ways, best).start[best])
         return Plan(
             chosen.point,
             chosen.latency_ms,
             float(prediction.device_ms[best]),
             chosen.energy_mj,
             chosen.cost,
-            None if chosen.point.local else float(way.start[best]),
-            float(prediction.latency_ms[_WORST, best]),
+            None if chosen.point.local else start,
             tuple(others),
         )
 

@@ -13,7 +13,6 @@ import numpy as np
 from cutpoint.sdk.bundle import Point
 from cutpoint.sdk.channel import PACKET, ChannelEstimator
 from cutpoint.sdk.energy import EnergyModel
-from cutpoint.sdk.hedge import HedgeBudget
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.policy import Plan, Policy
 from cutpoint.sdk.predictor import OVERHEAD_BYTES, Conditions
@@ -148,7 +147,7 @@ class _Job:
 
 
 class _World:
-    def __init__(self, scenario: Scenario, policy: Policy, fallback: Point | None, hedge_share: float) -> None:
+    def __init__(self, scenario: Scenario, policy: Policy, fallback: Point | None) -> None:
         self.scenario = scenario
         self.policy = policy
         self.fallback = fallback
@@ -163,7 +162,6 @@ class _World:
         self._jobs: list[_Job] = []
         self._server_free = 0.0
         self._left = scenario.requests
-        self._budget = HedgeBudget(hedge_share)
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -279,8 +277,7 @@ class _World:
         request.arrivals = [arrival - arrivals[0] for arrival in arrivals]
         self.at(arrivals[-1], lambda: self._serve(request, server_s))
         if self.fallback is not None and plan.hedge_ms is not None:
-            start_ms = self._budget.start_ms(plan.hedge_ms, plan.late_ms)
-            self.at(max(self.now, request.due + start_ms / 1e3), lambda: self._hedge(request))
+            self.at(max(self.now, request.due + plan.hedge_ms / 1e3), lambda: self._hedge(request))
 
     def _serve(self, request: Request, server_s: float) -> None:
         if request.cancelled:
@@ -343,21 +340,18 @@ class _World:
         )
 
 
-def simulate(
-    scenario: Scenario, policy: Policy, fallback: Point | None = None, hedge_share: float = 0.5
-) -> list[Outcome]:
+def simulate(scenario: Scenario, policy: Policy, fallback: Point | None = None) -> list[Outcome]:
     """Sends the scenario's requests.
 
     Args:
         scenario: what they meet.
         policy: decides.
         fallback: local point with which the device steps in when a plan says so; None for never.
-        hedge_share: as in `Objective`.
 
     Returns:
         What came of each, in the order in which they were due. The energy of probes is shared out among them.
     """
-    world = _World(scenario, policy, fallback, hedge_share)
+    world = _World(scenario, policy, fallback)
     world.run()
     outcomes = sorted(world.outcomes, key=lambda outcome: outcome.at)
     for outcome in outcomes:
