@@ -90,7 +90,7 @@ class Head:
         Raises:
             GraphError, CodecError, BundleError: if the bundle's files do not work here.
         """
-        stop = stop or Stop()
+        stop = Stop() if stop is None else stop
         started = perf_counter(), thread_time()
         if point.start > 0:
             assert point.precision is not None, "the manifest was checked"

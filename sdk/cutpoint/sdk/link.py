@@ -338,9 +338,11 @@ class Link:
                 await self._send_all(connection, Ping(now, LinkMonitor.PROBE_BYTES))
 
     def _abort(self) -> None:
-        transport = self._ws.get_extra_info("transport") if self._ws is not None else None
-        if transport is not None:
-            transport.abort()
+        """Ends the connection without a word: whoever reads it finds its end."""
+        connection = self._ws.get_extra_info("socket") if self._ws is not None else None
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     # -- messages ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from cutpoint.sdk.testing.emulator import LinkEmulator
 from cutpoint.sdk.testing.process import ServerProcess
+from cutpoint.sdk.testing.recorded import load_trace
 from cutpoint.sdk.testing.traces import Shaper, Trace
 
-__all__ = ["LinkEmulator", "ServerProcess", "Shaper", "Trace"]
+__all__ = ["LinkEmulator", "ServerProcess", "Shaper", "Trace", "load_trace"]
