@@ -159,16 +159,17 @@ def test_what_is_late_lowers_the_belief_and_leaves_no_trace() -> None:
     assert estimator.channel(now) == before
 
 
-def test_share_of_outages_is_learned() -> None:
+def test_share_of_outages_is_learned_and_forgotten() -> None:
     estimator = ChannelEstimator()
     first = estimator.channel(0.0).stall
     for i in range(60):
-        estimator.observe_outcome(i % 4 == 0)
-    often = estimator.channel(0.0).stall
-    for _ in range(200):
-        estimator.observe_outcome(False)
-    assert estimator.channel(0.0).stall < first < often
-    assert often == pytest.approx(0.25, abs=0.1)
+        estimator.observe_outcome(i % 4 == 0, 0.1 * i)
+    often = estimator.channel(6.0).stall
+    assert often == pytest.approx(0.22, abs=0.1)
+    assert estimator.channel(200.0).stall == pytest.approx(first, rel=0.01)
+    for i in range(200):
+        estimator.observe_outcome(False, 6.0 + 0.1 * i)
+    assert estimator.channel(26.0).stall < first < often
 
 
 # -- hints -------------------------------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ def test_belief_stays_finite_whatever_is_seen(samples: list[tuple[str, int, floa
             case "answer":
                 estimator.observe_answer([nbytes // 2] * 2, [0.0, seconds / 2], seconds, nbytes, now)
             case "outcome":
-                estimator.observe_outcome(nbytes % 2 == 0)
+                estimator.observe_outcome(nbytes % 2 == 0, now)
             case "hint":
                 estimator.network_changed("lte")
             case _:

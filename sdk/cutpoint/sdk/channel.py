@@ -44,8 +44,8 @@ _REMEMBERED = 7
 _DOWNLOAD_AGE = 10.0
 #: An answer met an outage if it took this many times as long as expected, and seconds more.
 _LATE, _LATE_BY = 3.0, 0.1
-#: Share of outages before anything is known, and the weight of a request in it.
-_FIRST_STALL, _STALL_WEIGHT = 0.02, 0.03
+#: Share of outages before anything is known, the weight of a request in it, and the seconds in which it is forgotten.
+_FIRST_STALL, _STALL_WEIGHT, _STALL_AGE = 0.02, 0.03, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +167,7 @@ class ChannelEstimator:
         self._downloads: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         self._trips = deque([rtt], maxlen=_REMEMBERED)
         self._stall = _FIRST_STALL
+        self._stall_at = 0.0
 
     # -- the belief ----------------------------------------------------------------------------------------------
 
@@ -190,8 +191,13 @@ class ChannelEstimator:
             spread=math.sqrt(up.variance_at(now) + up.noise),
             downlink=1.0 / self._download(now),
             rtt_spread=rtt_spread,
-            stall=self._stall,
+            stall=self._stall_share(now),
         )
+
+    def _stall_share(self, now: float) -> float:
+        """Without news it goes back to what it was at first: a device that stays away would never learn better."""
+        kept = math.exp(-max(0.0, now - self._stall_at) / _STALL_AGE)
+        return _FIRST_STALL + kept * (self._stall - _FIRST_STALL)
 
     def _round_trip(self) -> tuple[float, float]:
         """Median, and how much longer the second longest is: one spike in a while is an outage's, not the path's."""
@@ -274,7 +280,7 @@ class ChannelEstimator:
         # Of what took longer, nobody knows whether it was the path or the download.
         if answer <= PACKET or back < rtt:
             self.observe_rtt(back)
-        self.observe_outcome(network > _LATE * expected + _LATE_BY)
+        self.observe_outcome(network > _LATE * expected + _LATE_BY, now)
 
     def observe_delivery(self, nbytes: int, seconds: float, now: float) -> None:
         """`nbytes` and something small behind them were there and the news of it back within `seconds`.
@@ -285,8 +291,10 @@ class ChannelEstimator:
         took = max(seconds - self._round_trip()[0], _JITTER)
         if nbytes * 8 / took > math.exp(self._uplink.mean):
             self.observe_upload(nbytes, took, now)
-        self.observe_outcome(seconds > _LATE * expected + _LATE_BY)
+        self.observe_outcome(seconds > _LATE * expected + _LATE_BY, now)
 
-    def observe_outcome(self, stalled: bool) -> None:
+    def observe_outcome(self, stalled: bool, now: float) -> None:
         """A request met an outage, or did not."""
-        self._stall += _STALL_WEIGHT * ((1.0 if stalled else 0.0) - self._stall)
+        share = self._stall_share(now)
+        self._stall = share + _STALL_WEIGHT * ((1.0 if stalled else 0.0) - share)
+        self._stall_at = now

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cutpoint.sdk.bundle import Point
-from cutpoint.sdk.channel import PACKET, ChannelEstimator
+from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.energy import EnergyModel
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.policy import Plan, Policy
@@ -182,10 +182,7 @@ class _World:
 
     def _send(self, shaper: Shaper, nbytes: int) -> float:
         """When the last of `nbytes` arrives."""
-        arrival = self.now
-        for offset in range(0, nbytes, PACKET):
-            arrival = shaper.send(self.now, min(PACKET, nbytes - offset))
-        return arrival
+        return shaper.send(self.now, nbytes)
 
     def _send_mj(self, nbytes: int, arrival: float) -> float:
         """Energy of sending something that leaves now; the radio pauses in an outage."""
