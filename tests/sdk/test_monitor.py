@@ -33,7 +33,7 @@ def test_what_is_overdue_shows_in_the_belief_until_it_is_there() -> None:
     assert monitor.channel(2.0).uplink < 40_000
     monitor.refused(1, 3.0)
     assert monitor.channel(3.0).uplink == pytest.approx(8e6, rel=0.01)
-    assert monitor.channel(3.0).stall > 0.04
+    assert monitor.channel(3.0).stall > 0.03
 
 
 def test_silence_counts_from_the_last_word() -> None:
@@ -64,6 +64,17 @@ def test_probe_measures_the_gap_between_its_pings() -> None:
     monitor.heard(4.2)
     assert not monitor.wants_probe(4.4)
     assert monitor.wants_probe(4.8)
+
+
+def test_link_that_nobody_wants_is_probed_rarely() -> None:
+    monitor = at_rate()
+    monitor.heard(100.0)
+    monitor.asked(100.0)
+    assert monitor.wants_probe(100.6)
+    assert not monitor.wants_probe(111.0)
+    assert monitor.wants_probe(115.5)
+    monitor.asked(111.0)
+    assert monitor.wants_probe(111.0)
 
 
 def test_ping_behind_an_upload_says_nothing_of_the_path() -> None:

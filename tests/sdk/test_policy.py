@@ -131,10 +131,20 @@ def test_dear_hedges_come_later() -> None:
 
 def test_strained_device_is_spared() -> None:
     channel = Channel(2e6, 0.05, spread=1.2, stall=0.1)
-    fit = fresh().choose(Conditions(channel, device_scale=20))
-    low = fresh().choose(Conditions(channel, device_scale=20, device=DeviceState(battery=0.1, charging=False)))
-    assert fit.hedge_ms == pytest.approx(fit.device_ms)
+    objective = Objective(hedge_price=0.3)
+    fit = fresh(objective).choose(Conditions(channel, device_scale=20))
+    low = fresh(objective).choose(Conditions(channel, device_scale=20, device=DeviceState(battery=0.1, charging=False)))
     assert low.energy_mj < fit.energy_mj
+
+
+def test_where_energy_has_a_price_the_device_may_sit_an_outage_out() -> None:
+    conditions = Conditions(Channel(20e6, 0.005, spread=0.1, stall=0.02), device_scale=40)
+    frugal = fresh(Objective.preset("energy")).choose(conditions)
+    assert frugal.hedge_ms is not None
+    assert frugal.hedge_ms > 2000
+    bound = fresh(Objective.preset("energy", deadline=1.0)).choose(conditions)
+    assert bound.hedge_ms is not None
+    assert bound.hedge_ms < 1000 - 400
 
 
 def test_races_are_bounded() -> None:

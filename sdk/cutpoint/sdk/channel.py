@@ -44,8 +44,10 @@ _REMEMBERED = 7
 _DOWNLOAD_AGE = 10.0
 #: An answer met an outage if it took this many times as long as expected, and seconds more.
 _LATE, _LATE_BY = 3.0, 0.1
+#: Of what is late: how far the belief still reaches towards what was believed before, in standard deviations.
+_HOPE = 0.5
 #: Share of outages before anything is known, the weight of a request in it, and the seconds in which it is forgotten.
-_FIRST_STALL, _STALL_WEIGHT, _STALL_AGE = 0.02, 0.03, 20.0
+_FIRST_STALL, _STALL_WEIGHT, _STALL_AGE = 0.01, 0.03, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +184,16 @@ class ChannelEstimator:
         """
         rtt, rtt_spread = self._round_trip()
         up = self._uplink
-        mean = up.mean
+        mean, spread = up.mean, math.sqrt(up.variance_at(now) + up.noise)
         if waiting > rtt + rtt_spread + _JITTER:
-            mean = min(mean, math.log(max(MIN_RATE, nbytes * 8 / (waiting - rtt))))
+            bound = math.log(max(MIN_RATE, nbytes * 8 / (waiting - rtt)))
+            # It may stay like that, or be over this moment.
+            spread += _HOPE * max(0.0, mean - bound)
+            mean = min(mean, bound)
         return Channel(
             uplink=math.exp(mean),
             rtt=rtt,
-            spread=math.sqrt(up.variance_at(now) + up.noise),
+            spread=spread,
             downlink=1.0 / self._download(now),
             rtt_spread=rtt_spread,
             stall=self._stall_share(now),

@@ -108,7 +108,7 @@ class Client:
         self._rng = rng or random.Random()
         self._energy = energy
         self._device = Device(runtime, threads, slowdown, clock)
-        self._monitor = LinkMonitor(ChannelEstimator(), self._times.probe)
+        self._monitor = LinkMonitor(ChannelEstimator(), self._times.probe * self.objective.thrift)
         self._link: Link | None = None
         self._looking: asyncio.Task[None] | None = None
         self._edge: Edge | None = None
@@ -291,6 +291,7 @@ class Client:
 
     async def _infer(self, data: Input, point: str | None, references: References | None) -> InferenceResult:
         started = self._clock()
+        self._monitor.asked(started)
         if self._link is not None:
             self._link.wake()
         if self.mode == "edge" and not self.connected:

@@ -9,6 +9,8 @@ from cutpoint.sdk.channel import PACKET, Channel, ChannelEstimator
 
 __all__ = ["LinkMonitor"]
 
+#: Without requests for the first time, a link is probed no more often than the second says; seconds.
+_IDLE, _IDLE_PROBE = 10.0, 15.0
 #: Bytes of a ping, a cancellation, or a refusal on the wire, roughly.
 _SMALL = 60
 
@@ -30,7 +32,7 @@ class LinkMonitor:
 
     Args:
         estimator: of the channel.
-        probe: seconds of silence after which an idle link is probed.
+        probe: seconds between probes of a link that has nothing to carry while requests come, answered by the device.
     """
 
     #: Padding of a probe's second ping: the rate shows in how far it comes behind the first.
@@ -41,6 +43,7 @@ class LinkMonitor:
         self.heard_at = 0.0
         self._probe = probe
         self._pending: dict[int, _Pending] = {}
+        self._asked_at: float | None = None
         self._probed_at: float | None = None
         self._probe_alone = False
         self._first_pong: tuple[float, float] | None = None
@@ -71,7 +74,8 @@ class LinkMonitor:
 
     def wants_probe(self, now: float) -> bool:
         """Whether it is time for a probe: two pings back to back, the second one padded with `PROBE_BYTES`."""
-        return self._probed_at is None and now - self.heard_at >= self._probe / 2
+        idle = self._asked_at is not None and now - self._asked_at > _IDLE
+        return self._probed_at is None and now - self.heard_at >= (_IDLE_PROBE if idle else self._probe / 2)
 
     # -- what happens --------------------------------------------------------------------------------------------
 
@@ -79,6 +83,10 @@ class LinkMonitor:
         """The connection is gone, and with it what it owed."""
         self._pending.clear()
         self._probed_at = self._first_pong = None
+
+    def asked(self, now: float) -> None:
+        """The app wants an answer, wherever it will come from: it is worth knowing what the link is like."""
+        self._asked_at = now
 
     def heard(self, now: float) -> None:
         """Anything at all came from the server."""

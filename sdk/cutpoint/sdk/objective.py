@@ -66,8 +66,8 @@ class Objective:
     latency_weight: float = 1.0
     energy_weight: float = 0.0
     loss_weight: float = 0.0
-    hedge_price: float = 0.05
-    hedge_share: float = 0.5
+    hedge_price: float = 0.03
+    hedge_share: float = 0.75
     hysteresis: float = 0.05
     patience: float = 3.0
     cost: Callable[[Forecast], Array] | None = None
@@ -103,6 +103,11 @@ class Objective:
         except TypeError as error:
             raise InputError(f"objective {name!r}: {error}") from error
 
+    @property
+    def thrift(self) -> float:
+        """How many times rarer the link is probed: where energy matters more than time, probes do too."""
+        return 4.0 if self.energy_weight > self.latency_weight else 1.0
+
     def floor(self, uncut: float) -> float:
         """The least task metric that is accepted, where the uncut model reaches `uncut`."""
         return uncut - self.accuracy_drop if self.accuracy_floor is None else self.accuracy_floor
@@ -111,7 +116,7 @@ class Objective:
 #: Weights for people who do not want to think about weights.
 PRESETS: Final[dict[str, Objective]] = {
     "latency": Objective(),
-    "energy": Objective(latency_weight=0.05, energy_weight=1.0, hedge_price=0.5, hysteresis=0.05),
-    "balanced": Objective(latency_weight=1.0, energy_weight=0.5, hedge_price=0.3),
+    "energy": Objective(latency_weight=0.01, energy_weight=1.0),
+    "balanced": Objective(latency_weight=1.0, energy_weight=0.5),
     "accuracy": Objective(accuracy_drop=0.0, latency_weight=0.1, loss_weight=100.0),
 }

@@ -134,8 +134,15 @@ class _Way(NamedTuple):
     cost: Array
 
 
-def _cheaper(ways: list[_Way], point: int) -> _Way:
-    return ways[0] if ways[0].cost[point] < ways[-1].cost[point] else ways[-1]
+def _least(ways: list[_Way]) -> Array:
+    cost = ways[0].cost
+    for way in ways[1:]:
+        cost = np.minimum(cost, way.cost)
+    return cost
+
+
+def _cheapest(ways: list[_Way], point: int) -> _Way:
+    return min(ways, key=lambda way: float(way.cost[point]))
 
 
 class AdaptivePolicy:
@@ -144,8 +151,9 @@ class AdaptivePolicy:
     The channel's samples are a few cases with probabilities, an outage among them. At a remote point the device may
     start on an answer of its own at some time s: then the latency is min(q, s + l) in a case in which the server takes
     q and the device alone l, and the device works for min(q, s + l) - min(q, s) beside it. Both have a price; every
-    point is judged with the better of two s: when its head is done (a race), and the worst q that is no outage. That is
-    why no quantile of q has to stand for caution: what is late is answered by the device.
+    point is judged with the best s of a few: when its head is done (a race), the worst q that is no outage, and, where
+    energy has a price, the q of an outage. That is why no quantile of q has to stand for caution: what is late is
+    answered by the device.
 
     Args:
         points: to choose from, above the accuracy floor.
@@ -199,9 +207,7 @@ class AdaptivePolicy:
             return Plan(self.points[0], math.inf, 0.0)
         self._races = min(_MOST_RACES, self._races + self.objective.hedge_share)
         ways = self._ways(prediction, conditions)
-        cost = (
-            np.minimum(ways[0].cost, ways[-1].cost) if self.objective.cost is None else self._own_cost(prediction, ways)
-        )
+        cost = _least(ways) if self.objective.cost is None else self._own_cost(prediction, ways)
         best = int(cost.argmin())
         last = self._last
         if last is not None and last < len(cost):
@@ -209,12 +215,12 @@ class AdaptivePolicy:
             if cost[last] - cost[best] <= self.objective.hysteresis * worth:
                 best = last
         self._last = best
-        if best >= self._predictor.local and ways[0].cost[best] < ways[-1].cost[best]:
+        if best >= self._predictor.local and _cheapest(ways, best).start is prediction.device_ms:
             self._races -= 1.0
         return self._plan(best, cost, prediction, ways)
 
     def _ways(self, prediction: Prediction, conditions: Conditions) -> list[_Way]:
-        """Every point as a race, where there may be one, and with the device waiting until the answer is late."""
+        """Every point as a race, where there may be one, and with a device that waits."""
         objective = self.objective
         q, done, chances = prediction.latency_ms, prediction.device_ms, prediction.probabilities
         sparing = _STRAIN if conditions.device.strained else 1.0
@@ -230,6 +236,8 @@ class AdaptivePolicy:
             if self._deadline_ms < math.inf:
                 late = np.maximum(done, np.minimum(late, self._deadline_ms - _MARGIN * alone - _MARGIN_MS))
             starts = [done, late] if self._races >= 1.0 else [late]
+            if objective.energy_weight and self._deadline_ms == math.inf:
+                starts.append(q[-1])
         else:
             alone = math.inf
             starts = [np.full(len(done), math.inf)]
@@ -250,10 +258,10 @@ class AdaptivePolicy:
         """The app's own cost of every point, with the hedge that its weights would choose, (points,)."""
         assert self.objective.cost is not None
         count = len(prediction.device_ms)
-        race = ways[0].cost < ways[-1].cost
+        which = np.array([way.cost for way in ways]).argmin(axis=0)
 
         def chosen(quantity: Callable[[_Way], Array]) -> Array:
-            return np.where(race, quantity(ways[0])[:count], quantity(ways[-1])[:count])
+            return np.asarray(np.choose(which, [quantity(way)[:count] for way in ways]))
 
         missed: Array = chosen(lambda way: way.missed)
         forecast = Forecast(
@@ -272,12 +280,12 @@ class AdaptivePolicy:
         energy_ms = self._predictor.energy.compute_mj(1.0)
         about = []
         for i in order:
-            way = _cheaper(ways, i)
+            way = _cheapest(ways, i)
             energy = prediction.energy_mj[i] + energy_ms * way.wasted[i]
             about.append(Alternative(self.points[i], float(cost[i]), float(way.latency[i]), float(energy)))
         chosen, *others = about
         others.sort(key=lambda other: other.cost)
-        start = float(_cheaper(ways, best).start[best])
+        start = float(_cheapest(ways, best).start[best])
         return Plan(
             chosen.point,
             chosen.latency_ms,

@@ -78,6 +78,7 @@ def simulate_command(
             period=period or max(0.5, 1.4 * alone_s),
             requests=requests,
             answer_bytes=opened.manifest.boundaries[-1].nbytes,
+            probe=wanted.thrift,
             energy=energy,
             seed=seed,
         )

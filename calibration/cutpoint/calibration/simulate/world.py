@@ -248,6 +248,7 @@ class _World:
     # -- a request -----------------------------------------------------------------------------------------------
 
     def _begin(self, number: int, due: float, z: float) -> None:
+        self.monitor.asked(self.now)
         conditions = Conditions(
             self.monitor.channel(self.now),
             IDLE,
