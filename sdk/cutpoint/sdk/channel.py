@@ -44,8 +44,8 @@ _REMEMBERED = 7
 _DOWNLOAD_AGE = 10.0
 #: An answer met an outage if it took this many times as long as expected, and seconds more.
 _LATE, _LATE_BY = 3.0, 0.1
-#: Of what is late: how far the belief still reaches towards what was believed before, in standard deviations.
-_HOPE = 0.5
+#: Of what is late: standard deviations a unit of the logarithm between what was believed before and what is now; at most.
+_HOPE, _MOST_SPREAD = 0.5, 3.0
 #: Share of outages before anything is known, the weight of a request in it, and the seconds in which it is forgotten.
 _FIRST_STALL, _STALL_WEIGHT, _STALL_AGE = 0.01, 0.03, 20.0
 
@@ -188,7 +188,7 @@ class ChannelEstimator:
         if waiting > rtt + rtt_spread + _JITTER:
             bound = math.log(max(MIN_RATE, nbytes * 8 / (waiting - rtt)))
             # It may stay like that, or be over this moment.
-            spread += _HOPE * max(0.0, mean - bound)
+            spread = min(_MOST_SPREAD, spread + _HOPE * max(0.0, mean - bound))
             mean = min(mean, bound)
         return Channel(
             uplink=math.exp(mean),
