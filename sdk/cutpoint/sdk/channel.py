@@ -44,7 +44,7 @@ _REMEMBERED = 7
 _DOWNLOAD_AGE = 10.0
 #: An answer met an outage if it took this many times as long as expected, and seconds more.
 _LATE, _LATE_BY = 3.0, 0.1
-#: Of what is late: standard deviations a unit of the logarithm between what was believed before and what is now; at most.
+#: Of what is late: how much of the way back to what was believed before is a standard deviation; and the most of it.
 _HOPE, _MOST_SPREAD = 0.5, 3.0
 #: Share of outages before anything is known, the weight of a request in it, and the seconds in which it is forgotten.
 _FIRST_STALL, _STALL_WEIGHT, _STALL_AGE = 0.01, 0.03, 20.0
@@ -213,7 +213,9 @@ class ChannelEstimator:
     def _download(self, now: float) -> float:
         """Seconds a bit."""
         ordered = sorted(seconds for at, seconds in self._downloads if now - at < _DOWNLOAD_AGE)
-        return max(1.0 / MAX_RATE, ordered[(len(ordered) - 1) // 2] / 8) if ordered else 1.0 / self._downlink
+        if not ordered:
+            return 1.0 / self._downlink
+        return min(1.0 / MIN_RATE, max(1.0 / MAX_RATE, ordered[(len(ordered) - 1) // 2] / 8))
 
     def _expected(self, nbytes: int, answer: int, now: float) -> float:
         """Seconds that an upload and its answer probably take, without the server."""
