@@ -41,6 +41,8 @@ _RESULT_OVERHEAD = 1 << 16
 _LEAST_PATIENCE = 0.02
 #: The device's own work may take this much longer than predicted when a deadline depends on it: a share, and seconds.
 _MARGIN, _MARGIN_S = 1.1, 0.003
+#: Share of a deadline by which the device may be late and still start at once.
+_HOPELESS = 0.1
 #: Seconds between looks at the device's state.
 _LOOK = 5.0
 
@@ -350,7 +352,9 @@ class Client:
         if self.objective.deadline is not None:
             alone = self._fallback.measured.device_ms * self._device.scale / 1e3
             latest = self.objective.deadline - _MARGIN * (alone + self._device.queue_ms / 1e3) - _MARGIN_S - elapsed
-            wait = min(wait, latest)
+            # Where the device could not be in time either, hurrying it helps nobody.
+            if latest > -_HOPELESS * self.objective.deadline:
+                wait = min(wait, latest)
         return max(0.0, wait)
 
     async def _within_deadline(self, asking: Awaitable[Asked], started: float) -> Asked:

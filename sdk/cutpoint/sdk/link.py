@@ -158,8 +158,7 @@ class Link:
         """Closes the connection; requests that wait fail with `LinkError`."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
     async def wait_up(self) -> None:
@@ -264,8 +263,10 @@ class Link:
                 if isinstance(reason, Refused):
                     await asyncio.sleep(delay)
                 else:
+                    # Not wait_for: it can swallow a cancellation that comes together with what it waits for.
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), delay)
+                        async with asyncio.timeout(delay):
+                            await self._wake.wait()
                 self._wake.clear()
                 self._tried_at = self._clock()
 
@@ -304,13 +305,13 @@ class Link:
                     await self._handle(connection, await self._read(ws, connection))
             finally:
                 probing.cancel()
-                with contextlib.suppress(asyncio.CancelledError, LinkError):
-                    await probing
+                await asyncio.gather(probing, return_exceptions=True)
         finally:
             if ws is not None:
                 # An abrupt end: the closing handshake would wait for a server that may be gone.
                 with contextlib.suppress(Exception):
-                    await asyncio.wait_for(ws.close(), 0.2)
+                    async with asyncio.timeout(0.2):
+                        await ws.close()
 
     def _down(self) -> None:
         self._up.clear()

@@ -211,7 +211,9 @@ class AdaptivePolicy:
         best = int(cost.argmin())
         last = self._last
         if last is not None and last < len(cost):
-            worth = abs(cost[best] - _MISSED * min(way.missed[best] for way in ways))
+            # The device's queue and a deadline that nothing meets are common to all: they make no difference larger.
+            common = self.objective.latency_weight * conditions.device_queue_ms
+            worth = abs(cost[best] - _MISSED * min(way.missed[best] for way in ways) - common)
             if cost[last] - cost[best] <= self.objective.hysteresis * worth:
                 best = last
         self._last = best
@@ -234,7 +236,9 @@ class AdaptivePolicy:
             alone = min(done[: self._predictor.local].tolist()) - conditions.device_queue_ms
             late = q[_WORST]
             if self._deadline_ms < math.inf:
-                late = np.maximum(done, np.minimum(late, self._deadline_ms - _MARGIN * alone - _MARGIN_MS))
+                latest = self._deadline_ms - _MARGIN * alone - _MARGIN_MS
+                # Where the device could not be in time either, hurrying it helps nobody.
+                late = np.where(done <= latest, np.minimum(late, latest), late)
             starts = [done, late] if self._races >= 1.0 else [late]
             if objective.energy_weight and self._deadline_ms == math.inf:
                 starts.append(q[-1])

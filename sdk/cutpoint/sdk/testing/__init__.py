@@ -4,5 +4,6 @@ from cutpoint.sdk.testing.emulator import LinkEmulator
 from cutpoint.sdk.testing.process import ServerProcess
 from cutpoint.sdk.testing.recorded import load_trace
 from cutpoint.sdk.testing.traces import Shaper, Trace
+from cutpoint.sdk.testing.virtual import VirtualLoop
 
-__all__ = ["LinkEmulator", "ServerProcess", "Shaper", "Trace", "load_trace"]
+__all__ = ["LinkEmulator", "ServerProcess", "Shaper", "Trace", "VirtualLoop", "load_trace"]

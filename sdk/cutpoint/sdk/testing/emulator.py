@@ -122,7 +122,13 @@ class LinkEmulator:
             writer.transport.abort()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward_reader, onward_writer = await asyncio.open_connection(*self._target, limit=_PIECE * 8)
+        opening = asyncio.ensure_future(asyncio.open_connection(*self._target, limit=_PIECE * 8))
+        try:
+            onward_reader, onward_writer = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # A connection that comes about in this moment would belong to nobody.
+            opening.add_done_callback(_abort)
+            raise
         for each in (writer, onward_writer):
             each.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ways = [
@@ -165,3 +171,8 @@ class LinkEmulator:
                 await self._sleep(wait)
             writer.write(data)
             await writer.drain()
+
+
+def _abort(opening: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[1].transport.abort()
