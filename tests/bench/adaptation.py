@@ -5,7 +5,8 @@ uplinks. All policies run in the simulator over 400 requests a trace; the adapti
 fixed points also run for real: client, server process, photographs, link emulator. Both in one table, so that it shows
 how far the simulator can be believed.
 
-Needs the shared data. `CUTPOINT_BENCH_SECONDS` sets how long each link is used for real (default 15; 0: not at all).
+Draws `docs/adaptation.svg`. Needs the shared data. `CUTPOINT_BENCH_SECONDS` sets how long each link is used for real
+(default 15; 0: not at all).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ from rich.console import Group
 from rich.table import Table
 from tests.bench._bundles import NETWORKS, bundle_path
 from tests.bench._real import Run, run_for_real
+from tests.bench._timeline import Series, draw_timeline
 from tests.bench._traces import Recorded, recorded_links
 
 from cutpoint.calibration.simulate import (
@@ -42,6 +45,9 @@ _SPEEDS = (5.0, 20.0, 60.0)
 _REQUESTS = 400
 _SECONDS = 15.0
 _ENERGY = Objective.preset("energy")
+#: What the plot shows.
+_DRAWN, _DRAWN_SECONDS = "ATT-LTE-driving-2016", 90.0
+_PLOT = Path(__file__).parents[2] / "docs" / "adaptation.svg"
 Outcomes = list[list[Outcome]]
 
 
@@ -206,7 +212,27 @@ def run() -> dict[str, Any]:
         simulated.append(_simulated(case, links))
         if seconds > 0:
             real += asyncio.run(_real(case, links, simulated[-1], seconds))
+    _draw(case, links)
     return {"requests": _REQUESTS, "seconds": seconds, "simulated": simulated, "real": real}
+
+
+def _draw(case: _Case, links: Sequence[Recorded]) -> None:
+    """One link as the policies saw it."""
+    link = next(link for link in links if link.name == _DRAWN)
+    scenario = case.scenario(link, int(_DRAWN_SECONDS))
+    fixed = efficient(case.points, by_metric=False)
+    picture = min(
+        (point for point in fixed if point.start == 0 and not point.local), key=lambda point: point.measured.bytes_mean
+    )
+    runs = {
+        "adaptive": case.adaptive(scenario, Objective()),
+        "device alone": simulate(scenario, StaticPolicy(case.local, case.local)),
+        f"always {picture.id}": simulate(scenario, StaticPolicy(picture, case.local)),
+        "oracle": oracle(scenario, fixed, Objective()),
+    }
+    series = [Series(name, [(outcome.at, outcome.latency_ms) for outcome in run]) for name, run in runs.items()]
+    title = f"{case.name}, device ×{case.speed:g}, {link.name}"
+    _PLOT.write_text(draw_timeline(title, link.trace, _DRAWN_SECONDS, series))
 
 
 # -- tables ------------------------------------------------------------------------------------------------------

@@ -144,6 +144,15 @@ def test_upload_that_was_called_off_can_only_raise_the_rate() -> None:
     assert estimator.channel(now).uplink > 4e6
 
 
+def test_kernel_counts_like_any_other_witness() -> None:
+    estimator = ChannelEstimator()
+    for i in range(10):
+        estimator.observe_kernel(0.08, 2e6 if i % 2 else None, i * 0.2)
+    channel = estimator.channel(2.0)
+    assert channel.rtt == pytest.approx(0.08)
+    assert channel.uplink == pytest.approx(2e6, rel=0.05)
+
+
 # -- outages -----------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import socket
 
 import numpy as np
 import pytest
@@ -356,3 +357,13 @@ async def test_dead_link_is_tried_as_soon_as_somebody_wants_it(bundle: Bundle) -
         assert (await client.infer(picture(1))).source == "device"
         await until(lambda: client.connected)
     await server.stop()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the kernel does not tell here")
+async def test_kernel_may_be_asked_for_the_round_trip(server: EdgeServer, bundle: Bundle) -> None:
+    async with Client(server.url, bundle, mode="edge", times=LinkTimes(kernel=True)) as client:
+        for i in range(8):
+            await client.infer(picture(i % 3, i), point="cut0-raw-exact")
+        channel = client.conditions.channel
+        assert channel is not None
+        assert channel.rtt < 0.02  # loopback, without the event loops' own time

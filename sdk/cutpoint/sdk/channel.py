@@ -300,6 +300,12 @@ class ChannelEstimator:
             self.observe_upload(nbytes, took, now)
         self.observe_outcome(seconds > _LATE * expected + _LATE_BY, now)
 
+    def observe_kernel(self, rtt: float, uplink: float | None, now: float) -> None:
+        """The kernel's smoothed round-trip time in seconds, and the bit/s it delivered lately, where it knows them."""
+        self.observe_rtt(rtt)
+        if uplink is not None:
+            self._uplink.observe(uplink, 0.5, now)
+
     def observe_outcome(self, stalled: bool, now: float) -> None:
         """A request met an outage, or did not."""
         share = self._stall_share(now)

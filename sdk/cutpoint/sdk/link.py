@@ -41,6 +41,7 @@ from cutpoint.sdk.protocol import (
     ServerState,
     Welcome,
 )
+from cutpoint.sdk.tcp_info import read_tcp_info
 
 __all__ = ["Backoff", "Link", "LinkTimes"]
 
@@ -72,6 +73,8 @@ class LinkTimes:
         silence: without any sign of the server while an answer or a pong is due, after which the link is given up.
         backoff: between attempts to connect.
         eager: between attempts while requests want the link.
+        kernel: ask the kernel for its round-trip time and rate with every answer (Linux, Android). Not with a proxy or
+            a VPN in between, of which the kernel does not see the other side.
     """
 
     connect: float = 5.0
@@ -79,6 +82,7 @@ class LinkTimes:
     silence: float = 8.0
     backoff: Backoff = Backoff()
     eager: float = 1.0
+    kernel: bool = False
 
 
 class Link:
@@ -374,6 +378,10 @@ class Link:
                 server_s = (event.timings.queue_ms + event.timings.decode_ms + event.timings.tail_ms) / 1e3
                 size = sum(output.nbytes for output in event.outputs)
                 self._monitor.answered(event.request_id, event.arrivals, server_s, size, now)
+                if self._times.kernel and self._ws is not None:
+                    info = read_tcp_info(self._ws.get_extra_info("socket"))
+                    if info is not None:
+                        self._monitor.estimator.observe_kernel(info.rtt, info.uplink, now)
                 answer = self._waiting.get(event.request_id)
                 if answer is not None and not answer.done():
                     answer.set_result(event)

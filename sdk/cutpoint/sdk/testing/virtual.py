@@ -42,7 +42,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._working -= 1
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]  # chosen by the platform
+class _Selector(selectors.DefaultSelector):
     """Looks at sockets for a moment, and lets the loop's clock jump where it would have waited."""
 
     def __init__(self, loop: VirtualLoop) -> None:
@@ -51,9 +51,9 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]  #
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout <= 0:
-            return super().select(0)  # type: ignore[no-any-return]
+            return super().select(0)
         if self._loop._working or timeout is None:
-            return super().select(_WORK)  # type: ignore[no-any-return]
+            return super().select(_WORK)
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(_SETTLE)
         if not ready:
             self._loop._now += timeout
