@@ -1,6 +1,6 @@
 """Requests with a deadline on a link that is cut or held at random: answers, lateness, and the way back to the edge.
 
-A real client, a server process, the link emulator, photographs, MobileNetV2 on a device 25 times slower than a core
+A real client, a server process, the link emulator, photographs, MobileNetV2 on a device 50 times slower than a core
 here. Needs the shared data.
 """
 
@@ -21,10 +21,10 @@ from cutpoint.sdk.testing import LinkEmulator, ServerProcess, Trace
 TITLE = "50 outages at random"
 
 _OUTAGES = 50
-_DEADLINE = 0.4
-_SLOWDOWN = 25.0
+_DEADLINE = 0.6
+_SLOWDOWN = 50.0
 #: Seconds between requests; of outages, and between them.
-_PERIOD, _OUTAGE, _BETWEEN = 0.25, (0.2, 2.0), (2.2, 3.5)
+_PERIOD, _OUTAGE, _BETWEEN = 0.4, (0.4, 2.0), (2.2, 3.5)
 
 
 async def _run() -> dict[str, Any]:

@@ -31,13 +31,13 @@ from cutpoint.sdk.errors import (
     UnknownPoint,
     VersionMismatch,
 )
-from cutpoint.sdk.link import Backoff, LinkTimes
 from cutpoint.sdk.objective import Forecast, Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Alternative, Plan, Policy, StaticPolicy
 from cutpoint.sdk.predictor import Conditions
 from cutpoint.sdk.result import InferenceResult, Timing
 from cutpoint.sdk.runtimes import Runtime, create_runtime
 from cutpoint.sdk.state import DeviceState
+from cutpoint.sdk.times import Backoff, LinkTimes
 
 __all__ = [
     "RADIOS",

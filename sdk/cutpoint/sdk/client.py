@@ -22,7 +22,7 @@ from cutpoint.sdk.energy import NETWORK_RADIOS, EnergyModel, Radio
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError, Refused
 from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.hedge import first_answer
-from cutpoint.sdk.link import Link, LinkTimes
+from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Plan, Policy, StaticPolicy, admissible
@@ -31,6 +31,7 @@ from cutpoint.sdk.protocol import IDLE
 from cutpoint.sdk.result import InferenceResult, Timing
 from cutpoint.sdk.runtimes import Runtime
 from cutpoint.sdk.stream import Keep, Window, answer_stream
+from cutpoint.sdk.times import LinkTimes
 
 __all__ = ["Client", "Mode"]
 

@@ -6,9 +6,12 @@ import asyncio
 import selectors
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 __all__ = ["VirtualLoop"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: Seconds of real time in which what was written to a socket is surely there for its reader.
 _SETTLE = 0.0005
@@ -32,7 +35,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
-    def run_in_executor(self, executor: Executor | None, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         future = super().run_in_executor(executor, func, *args)
         self._working += 1
         future.add_done_callback(self._worked)
