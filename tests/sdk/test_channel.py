@@ -95,8 +95,8 @@ def test_messages_in_one_packet_say_nothing_of_the_rate() -> None:
 def test_answer_separates_rate_from_round_trip() -> None:
     estimator = ChannelEstimator()
     for i in range(20):
-        # 1 Mbit/s, 40 ms: 5000 bytes take 40 ms, of which the first frame takes 10; a packet may have come with it.
-        arrivals = [0.0, 0.010, 0.020, (3750 - PACKET) * 8 / 1e6]
+        # 1 Mbit/s, 40 ms: 5000 bytes take 40 ms, of which the first frame takes 10; half a packet came with it.
+        arrivals = [0.0, 0.010, 0.020, (3750 - PACKET / 2) * 8 / 1e6]
         estimator.observe_answer([1250] * 4, arrivals, arrivals[-1] + 0.010 + 0.040, 100, i * 0.2)
     channel = estimator.channel(4.0)
     assert channel.uplink == pytest.approx(1e6, rel=0.01)

@@ -18,8 +18,8 @@ def test_answers_reach_the_estimator() -> None:
     monitor = at_rate()
     monitor.sent(1, [2500] * 4, 0.01, 0.0)
     assert monitor.unanswered == 10_000
-    # 1 Mbit/s: 20 ms a frame; a packet may have come along with the first.
-    monitor.answered(1, [0.0, 0.02, 0.04, 0.0483], 0.01, 100, 0.0483 + 0.02 + 0.05 + 0.01)
+    # 1 Mbit/s: 20 ms a frame; half a packet came along with the first.
+    monitor.answered(1, [0.0, 0.02, 0.04, 0.0542], 0.01, 100, 0.0542 + 0.02 + 0.05 + 0.01)
     assert monitor.unanswered == 0
     assert monitor.channel(0.2).uplink == pytest.approx(1e6, rel=0.1)
 
@@ -57,19 +57,38 @@ def test_probe_measures_the_gap_between_its_pings() -> None:
         sent = 1.0 + attempt
         monitor.probed(sent)
         monitor.pong(sent, 50.0, sent + 0.08)
-        # Two of the three packets of padding at 1 Mbit/s.
-        monitor.pong(sent, 50.0 + 2 * 1460 * 8 / 1e6, sent + 0.12)
+        # Two and a half of the three packets of padding at 1 Mbit/s.
+        monitor.pong(sent, 50.0 + 2.5 * 1460 * 8 / 1e6, sent + 0.12)
     assert monitor.channel(4.2).uplink == pytest.approx(1e6, rel=0.05)
     assert monitor.channel(4.2).rtt == pytest.approx(0.08)
     monitor.heard(4.2)
+    monitor.estimator.observe_upload(5000, 0.01, 4.2)
     assert not monitor.wants_probe(4.4)
     assert monitor.wants_probe(4.8)
+
+
+def test_small_uploads_do_not_replace_probes() -> None:
+    monitor, now = at_rate(), 0.0
+    monitor.estimator.observe_upload(5000, 0.01, now)
+    for i in range(8):
+        now += 0.25
+        monitor.asked(now)
+        monitor.sent(i, [300], 0.0, now)
+        monitor.heard(now)
+        assert not monitor.wants_probe(now)
+        monitor.heard(now + 0.05)
+        monitor.answered(i, [0.0], 0.0, 100, now + 0.05)
+    assert monitor.wants_probe(now + 0.05)
+    monitor.estimator.observe_upload(5000, 0.01, now + 0.06)
+    assert not monitor.wants_probe(now + 0.1)
 
 
 def test_link_that_nobody_wants_is_probed_rarely() -> None:
     monitor = at_rate()
     monitor.heard(100.0)
     monitor.asked(100.0)
+    monitor.estimator.observe_upload(5000, 0.01, 100.0)
+    assert not monitor.wants_probe(100.4)
     assert monitor.wants_probe(100.6)
     assert not monitor.wants_probe(111.0)
     assert monitor.wants_probe(115.5)

@@ -114,6 +114,7 @@ class _LogRate:
         self.mean = math.log(rate)
         self.variance = 1.0
         self.noise = _FIRST_NOISE
+        self.seen_at = -math.inf
         self._at = 0.0
         self._seen = False
 
@@ -145,6 +146,8 @@ class _LogRate:
         self.variance = (1.0 - gain) * prior
         self._at = now
         self._seen = True
+        if weight >= 0.5:
+            self.seen_at = now
 
 
 class ChannelEstimator:
@@ -170,6 +173,11 @@ class ChannelEstimator:
         self._trips = deque([rtt], maxlen=_REMEMBERED)
         self._stall = _FIRST_STALL
         self._stall_at = 0.0
+
+    @property
+    def rated_at(self) -> float:
+        """When something that was large enough last told the uplink's rate."""
+        return self._uplink.seen_at
 
     # -- the belief ----------------------------------------------------------------------------------------------
 
@@ -247,10 +255,10 @@ class ChannelEstimator:
         """The last of `nbytes` arrived `seconds` after the message before them did.
 
         Up to a packet of them may have come together with that message, because a packet does not end where a message
-        does. It is left out; where nothing else remains, the arrivals say nothing of the rate.
+        does: half a one is left out. Where there is no more than one, the arrivals say nothing of the rate.
         """
         if nbytes > PACKET and seconds > 0:
-            self.observe_upload(nbytes - PACKET, seconds, now)
+            self.observe_upload(nbytes - PACKET / 2, seconds, now)
 
     def observe_rtt(self, seconds: float) -> None:
         """Something small went there and back in `seconds`."""
@@ -274,19 +282,19 @@ class ChannelEstimator:
         down = answer * 8 * self._download(now)
         if len(sizes) == len(arrivals) and total - sizes[0] > PACKET and arrivals[-1] > 0:
             self.observe_spacing(total - sizes[0], arrivals[-1], now)
-            upload = arrivals[-1] + sizes[0] * 8 / math.exp(self._uplink.mean)
+            back = network - arrivals[-1] - sizes[0] * 8 / math.exp(self._uplink.mean)
+            if answer > PACKET:
+                self._downloads.append((now, max(0.0, back - rtt) / answer))
+            # Of what took longer, nobody knows whether it was the path or the download.
+            if answer <= PACKET or back < rtt:
+                self.observe_rtt(back)
         else:
+            # Too short to have a spacing: rate and round trip cannot be told apart, and guesses would feed each other.
+            if network < rtt:
+                self.observe_rtt(network)
             beyond = network - rtt - down
             if beyond > max(_JITTER, 0.3 * rtt):
-                # Too short to have a spacing, but it took longer than the empty path does.
                 self.observe_upload(total, beyond, now)
-            upload = total * 8 / math.exp(self._uplink.mean)
-        back = network - upload
-        if answer > PACKET:
-            self._downloads.append((now, max(0.0, back - rtt) / answer))
-        # Of what took longer, nobody knows whether it was the path or the download.
-        if answer <= PACKET or back < rtt:
-            self.observe_rtt(back)
         self.observe_outcome(network > _LATE * expected + _LATE_BY, now)
 
     def observe_delivery(self, nbytes: int, seconds: float, now: float) -> None:

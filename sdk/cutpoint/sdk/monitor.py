@@ -74,8 +74,13 @@ class LinkMonitor:
 
     def wants_probe(self, now: float) -> bool:
         """Whether it is time for a probe: two pings back to back, the second one padded with `PROBE_BYTES`."""
+        if self._probed_at is not None:
+            return False
         idle = self._asked_at is not None and now - self._asked_at > _IDLE
-        return self._probed_at is None and now - self.heard_at >= (_IDLE_PROBE if idle else self._probe / 2)
+        if now - self.heard_at >= (_IDLE_PROBE if idle else self._probe / 2):
+            return True
+        # Small uploads go through, but do not tell whether larger ones would.
+        return not idle and not self._pending and now - self.estimator.rated_at >= self._probe
 
     # -- what happens --------------------------------------------------------------------------------------------
 
