@@ -9,6 +9,7 @@ from tests.support.toy import picture, toy_bundle
 from cutpoint.sdk import AuthenticationFailed, Bundle, Client, InputError
 from cutpoint.sdk.download import download_bundle
 from cutpoint.sdk.errors import BundleError, LinkError
+from cutpoint.sdk.protocol import Limits
 from cutpoint.sdk.testing import ServerProcess
 from cutpoint.server import EdgeServer, Settings
 from cutpoint.server.auth import Tokens
@@ -142,6 +143,7 @@ async def test_tls(bundle_file: Path, bundle: Bundle, tmp_path: Path) -> None:
         {"max_connections": 0},
         {"max_batch": 0},
         {"batch_window": -1.0},
+        {"limits": Limits(frame=4096)},
     ],
 )
 def test_settings_refuse_nonsense(settings: dict[str, object]) -> None:

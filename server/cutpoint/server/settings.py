@@ -13,6 +13,8 @@ __all__ = ["Settings"]
 
 
 DEFAULT_LIMITS = Limits()
+#: Clients measure the link with pings of some packets, which must fit.
+_LEAST_FRAME = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ class Settings:
         for name in ("threads", "max_connections", "max_queue", "max_batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.limits.frame < _LEAST_FRAME:
+            raise InputError(
+                f"a frame limit of {self.limits.frame} bytes is too short for probes: at least {_LEAST_FRAME}"
+            )
         if not 0 <= self.batch_window <= 1:
             raise InputError(f"batch_window is in seconds, between 0 and 1, not {self.batch_window}")
         if not 0 <= self.port < 65536:
