@@ -48,7 +48,9 @@ def test_json_has_every_channel_and_strategy(outcome: tuple[dict[str, object], s
             assert sum(strategy["points"].values()) == strategy["answered"]
             if strategy["answered"]:
                 assert strategy["energy_mj"] > 0
-        cutpoint, device, *_ = channel["strategies"]
+        cutpoint, device, *fixed = channel["strategies"]
+        assert 0 <= cutpoint["hedged"] <= 1
+        assert all(strategy["hedged"] == 0 for strategy in (device, *fixed))
         # Local is always there: both answer everything, whatever the link does.
         assert cutpoint["answered"] == cutpoint["requests"]
         assert device["answered"] == device["requests"]

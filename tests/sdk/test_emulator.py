@@ -48,6 +48,14 @@ def test_nothing_overtakes_and_nothing_is_early(steps: list[float], pieces: list
         last = arrival
 
 
+def test_held_link_lets_nothing_leave() -> None:
+    shaper = Shaper(Trace.constant(8000), delay=0.1)
+    shaper.hold(1.0, 2.0)
+    assert shaper.send(1.5, 1000) == pytest.approx(3.0 + 1.0 + 0.1)
+    shaper.hold(2.0, 0.5)  # shorter than what is held already
+    assert shaper.send(2.0, 1000) == pytest.approx(5.1)
+
+
 @pytest.mark.parametrize("steps", [(), (0.0, 0.0), (-1.0, 5.0)])
 def test_useless_traces_are_refused(steps: tuple[float, ...]) -> None:
     with pytest.raises(InputError):
@@ -110,3 +118,29 @@ async def test_virtual_clock_needs_no_waiting() -> None:
 async def test_only_plain_websockets_are_relayed() -> None:
     with pytest.raises(InputError, match="ws://host:port"):
         LinkEmulator("https://example.org", Trace.constant(1e6))
+
+
+async def test_cut_link_takes_no_connection_for_a_while() -> None:
+    server = await echo_server()
+    port = server.sockets[0].getsockname()[1]
+    now = 0.0
+    relay = LinkEmulator(f"ws://127.0.0.1:{port}", Trace.constant(1e9), clock=lambda: now)
+    async with relay as link:
+        host, _, relay_port = link.url.removeprefix("ws://").partition(":")
+
+        async def echoed() -> bytes:
+            reader, writer = await asyncio.open_connection(host, int(relay_port))
+            try:
+                writer.write(b"x")
+                return await reader.read(1)
+            except ConnectionError:
+                return b""
+            finally:
+                writer.close()
+
+        assert await echoed() == b"x"
+        link.cut(5.0)
+        assert await echoed() == b""
+        now = 6.0
+        assert await echoed() == b"x"
+    server.close()

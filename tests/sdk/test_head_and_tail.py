@@ -63,7 +63,7 @@ def test_prepare_names_what_the_bundle_takes(bundle: Bundle) -> None:
 
 def test_emulated_device_waits_by_processor_time(bundle: Bundle) -> None:
     waited = []
-    head = Head(BundleGraphs(bundle, [create_runtime("onnx")]), lambda cpu, wall: waited.append((cpu, wall)))
+    head = Head(BundleGraphs(bundle, [create_runtime("onnx")]), lambda cpu, wall, stop: waited.append((cpu, wall)))
     head.run(bundle.points[-1], head.zeros())
     assert len(waited) == 2  # head, then encoder
     assert all(cpu >= 0 and wall > 0 for cpu, wall in waited)

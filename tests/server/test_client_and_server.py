@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import socket
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ from tests.support.toy import picture
 from tests.support.waiting import until
 
 from cutpoint.sdk import (
+    RADIOS,
+    Backoff,
     Bundle,
     BundleError,
     Client,
     DeadlineExceeded,
     InputError,
     LinkError,
+    LinkTimes,
     Objective,
     Plan,
     ServerDraining,
@@ -272,3 +276,94 @@ async def test_stream_sends_differences_and_survives_a_new_connection(bundle: Bu
         assert sizes[6] > key
         assert all(size < 0.75 * key for size in sizes[1:6] + sizes[7:])
     await server.stop()
+
+
+async def test_stream_keeps_the_latest_frame_and_says_which(slow_bundle: Bundle) -> None:
+    server = EdgeServer(slow_bundle, Settings(port=0))
+    await server.start()
+    shown = asyncio.Event()
+
+    async def camera() -> object:
+        for i in range(12):
+            yield picture(i % 3, i)
+            await asyncio.sleep(0)
+        shown.set()
+
+    async with Client(server.url, slow_bundle, mode="edge", times=QUICK) as client:
+        numbers = []
+        async for result in client.stream(camera(), in_flight=1, keep="latest"):  # type: ignore[arg-type]
+            assert result.frame is not None
+            assert label(result.outputs) == result.frame % 3
+            numbers.append(result.frame)
+        assert shown.is_set()
+        assert numbers == sorted(numbers)
+        assert numbers[-1] == 11
+        assert len(numbers) < 12
+    await server.stop()
+
+
+async def test_hint_makes_a_new_connection_and_a_new_belief(server: EdgeServer, bundle: Bundle) -> None:
+    async with Client(server.url, bundle, times=QUICK) as client:
+        for _ in range(5):
+            assert (await client.infer(picture(1), point="cut0-raw-exact")).source == "edge"
+        assert client._link is not None
+        link, old = client._link, client._link._connection
+        believed = client.conditions.channel
+        assert believed is not None
+        client.network_changed("3g")
+        assert client.conditions.radio is RADIOS["3g"]
+        await until(lambda: link.up and link._connection is not old)
+        channel = client.conditions.channel
+        assert channel is not None
+        assert channel.uplink < believed.uplink
+        assert (await client.infer(picture(1), point="cut0-raw-exact")).source == "edge"
+        with pytest.raises(InputError, match="carrier pigeon"):
+            client.network_changed("carrier pigeon")
+
+
+async def test_counters_tell_who_answered(server: EdgeServer, bundle: Bundle) -> None:
+    async with Client(server.url, bundle, times=QUICK) as client:
+        await client.infer(picture(0), point="cut0-raw-exact")
+        await client.infer(picture(0), point="cut2-fp32")
+        await client.infer(picture(0), point="cut2-fp32")
+        counters = client.counters
+        assert (counters.edge, counters.device, counters.answered) == (1, 2, 3)
+        assert counters.hedges_won <= counters.hedged <= 1
+        assert counters.fallbacks == 0
+
+
+async def test_plan_explains_itself(server: EdgeServer, bundle: Bundle) -> None:
+    async with Client(server.url, bundle, slowdown=300, times=QUICK) as client:
+        await client.infer(picture(0))
+        plan = (await client.infer(picture(0))).plan
+        assert plan.runners_up
+        assert all(other.point is not plan.point for other in plan.runners_up)
+        assert all(other.cost >= 0.95 * plan.cost for other in plan.runners_up)
+        assert any(other.point.local for other in (plan, *plan.runners_up))
+
+
+async def test_dead_link_is_tried_as_soon_as_somebody_wants_it(bundle: Bundle) -> None:
+    server = EdgeServer(bundle, Settings(port=0))
+    await server.start()
+    lazy = LinkTimes(backoff=Backoff(3600.0, 3600.0), eager=0.0)
+    async with (
+        LinkEmulator(server.url, Trace.constant(1e9)) as link,
+        Client(link.url, bundle, times=lazy) as client,
+    ):
+        assert client.connected
+        link.cut()
+        await until(lambda: not client.connected)
+        await until(lambda: client._link is not None and client._link._tried_at < client._clock())
+        assert (await client.infer(picture(1))).source == "device"
+        await until(lambda: client.connected)
+    await server.stop()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the kernel does not tell here")
+async def test_kernel_may_be_asked_for_the_round_trip(server: EdgeServer, bundle: Bundle) -> None:
+    async with Client(server.url, bundle, mode="edge", times=LinkTimes(kernel=True)) as client:
+        for i in range(8):
+            await client.infer(picture(i % 3, i), point="cut0-raw-exact")
+        channel = client.conditions.channel
+        assert channel is not None
+        assert channel.rtt < 0.02  # loopback, without the event loops' own time

@@ -15,20 +15,23 @@ from tests.support.waiting import until
 
 from cutpoint.sdk import (
     AuthenticationFailed,
+    Backoff,
     BadPayload,
     Bundle,
     BundleMismatch,
     Client,
     LinkError,
+    LinkTimes,
     Objective,
     StaticPolicy,
     UnknownPoint,
 )
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.link import Link
+from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.protocol import SUBPROTOCOL, Error, Hello, Request, Welcome, decode_frame, encode_frame
 from cutpoint.sdk.protocol.frames import Opening
-from cutpoint.sdk.testing import ServerProcess
+from cutpoint.sdk.testing import LinkEmulator, ServerProcess, Trace
 
 from .conftest import QUICK
 
@@ -265,7 +268,9 @@ async def test_flipped_bit_is_caught_by_the_checksum(process: ServerProcess, bun
 async def test_payload_that_does_not_decode_fails_alone(process: ServerProcess, bundle: Bundle) -> None:
     estimator = ChannelEstimator()
     loop = asyncio.get_running_loop()
-    link = Link(process.url, bundle.hash, estimator, 1 << 20, times=QUICK, clock=loop.time, rng=random.Random(0))
+    link = Link(
+        process.url, bundle.hash, LinkMonitor(estimator), 1 << 20, times=QUICK, clock=loop.time, rng=random.Random(0)
+    )
     await link.start()
     try:
         number = bundle.point_number
@@ -276,11 +281,11 @@ async def test_payload_that_does_not_decode_fails_alone(process: ServerProcess, 
             (number("cut1-fp32-raw-exact"), b"x" * 511),
         ]:
             with pytest.raises(BadPayload):
-                await link.request(point, payload, 0.0, [])
+                await link.request(point, payload, 0.0, 0.0, [])
         with pytest.raises(UnknownPoint):
-            await link.request(4711, b"", 0.0, [])
+            await link.request(4711, b"", 0.0, 0.0, [])
         with pytest.raises(UnknownPoint):  # a local point needs no server
-            await link.request(number("cut2-fp32"), b"", 0.0, [])
+            await link.request(number("cut2-fp32"), b"", 0.0, 0.0, [])
         assert link.up
     finally:
         await link.close()
@@ -320,3 +325,18 @@ def test_hello_and_request_are_what_the_names_say() -> None:
     hello = Hello((1,), "x")
     assert decode_frame(frame(1, 0, json.dumps({"versions": [1], "bundle": "x"}).encode())) == hello
     assert Request(1, 2, b"").budget == 0
+
+
+async def test_link_that_falls_silent_is_given_up(process: ServerProcess, bundle: Bundle) -> None:
+    times = LinkTimes(probe=0.05, silence=0.3, backoff=Backoff(0.01, 0.1))
+    async with (
+        LinkEmulator(process.url, Trace.constant(1e8)) as link,
+        Client(link.url, bundle, times=times) as client,
+    ):
+        assert client.connected
+        assert client._link is not None
+        before = client._link._connection
+        link.hold(3600.0)  # connected, and nothing passes
+        await until(lambda: client._link is not None and client._link._connection is not before)
+        assert not client.connected
+        assert (await client.infer(picture(1), point=POINT)).source == "device"

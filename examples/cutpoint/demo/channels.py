@@ -72,6 +72,6 @@ def make_channels(seconds: float, seed: int) -> tuple[DemoChannel, ...]:
     return (
         DemoChannel("Wi-Fi", _trace(wifi), 0.003, RADIOS["wifi"]),
         DemoChannel("LTE, driving", _trace(lte), 0.025, RADIOS["lte"]),
-        DemoChannel("3G", _trace(third_generation), 0.060, RADIOS["lte"]),
+        DemoChannel("3G", _trace(third_generation), 0.060, RADIOS["3g"]),
         DemoChannel("Tunnel", _trace(tunnel), 0.025, RADIOS["lte"]),
     )

@@ -24,7 +24,10 @@ def _reason(run: StrategyRun) -> str:
         return "server late: device started, too"
     channel = run.client.conditions.channel
     believed = "no link" if channel is None else f"{channel.uplink / 1e6:.1f} Mbit/s, {channel.rtt * 1e3:.0f} ms"
-    return f"{believed} → expects {result.plan.predicted_ms:.0f} ms"
+    expected = f"{believed} → expects {result.plan.predicted_ms:.0f} ms"
+    for other in result.plan.runners_up[:1]:
+        expected += f", {other.latency_ms:.0f} at {other.point.id}"
+    return expected
 
 
 def show_live(run: ChannelRun) -> RenderableType:

@@ -36,6 +36,7 @@ class Request:
         source: ``edge``, ``device``, or why there is no answer.
         bytes_sent: on the wire.
         energy_mj: estimate.
+        hedged: whether the device worked beside the server.
     """
 
     at: float
@@ -45,6 +46,7 @@ class Request:
     source: str = ""
     bytes_sent: int = 0
     energy_mj: float = 0.0
+    hedged: bool = False
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ class StrategyRun:
             "bytes_mean": round(self.mean("bytes_sent"), 1),
             "accuracy": round(self.mean("correct"), 4),
             "energy_mj": round(self.mean("energy_mj"), 2),
+            "hedged": round(self.mean("hedged"), 4),
             "points": dict(Counter(request.point for request in self.answered())),
         }
 
@@ -180,6 +183,7 @@ async def _drive(
                     result.source,
                     result.bytes_sent,
                     energy.request_mj(device_ms, result.bytes_sent, rate),
+                    result.hedged,
                 )
             )
         news()

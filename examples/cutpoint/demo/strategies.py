@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cutpoint.sdk import Bundle, Channel, Client, Conditions, LatencyPolicy, LinkTimes, Objective, Point, StaticPolicy
+from cutpoint.sdk import AdaptivePolicy, Bundle, Channel, Client, Conditions, LinkTimes, Objective, Point, StaticPolicy
 from cutpoint.sdk.client import Mode
 from cutpoint.sdk.policy import admissible
 from cutpoint.sdk.testing import Trace
@@ -66,7 +66,7 @@ def make_strategies(
         else max(pictures, key=lambda point: point.measured.metric)
     )
     known = Conditions(Channel(trace.mean, 2 * delay), device_scale=device_scale)
-    fixed = LatencyPolicy(cuts).choose(known).point
+    fixed = AdaptivePolicy(cuts).choose(known).point
     return (
         Strategy("cutpoint", "auto"),
         Strategy("device only", "device"),

@@ -3,6 +3,7 @@
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import Channel
 from cutpoint.sdk.client import Client
+from cutpoint.sdk.counters import Counters
 from cutpoint.sdk.energy import RADIOS, EnergyModel, Radio
 from cutpoint.sdk.errors import (
     AuthenticationFailed,
@@ -30,14 +31,18 @@ from cutpoint.sdk.errors import (
     UnknownPoint,
     VersionMismatch,
 )
-from cutpoint.sdk.link import Backoff, LinkTimes
-from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.policy import Conditions, LatencyPolicy, Plan, Policy, StaticPolicy
+from cutpoint.sdk.objective import Forecast, Objective
+from cutpoint.sdk.policy import AdaptivePolicy, Alternative, Plan, Policy, StaticPolicy
+from cutpoint.sdk.predictor import Conditions
 from cutpoint.sdk.result import InferenceResult, Timing
 from cutpoint.sdk.runtimes import Runtime, create_runtime
+from cutpoint.sdk.state import DeviceState
+from cutpoint.sdk.times import Backoff, LinkTimes
 
 __all__ = [
     "RADIOS",
+    "AdaptivePolicy",
+    "Alternative",
     "AuthenticationFailed",
     "Backoff",
     "BadPayload",
@@ -50,14 +55,16 @@ __all__ = [
     "Client",
     "CodecError",
     "Conditions",
+    "Counters",
     "CutpointError",
     "DeadlineExceeded",
+    "DeviceState",
     "EnergyModel",
+    "Forecast",
     "GraphError",
     "InferenceResult",
     "InputError",
     "InternalError",
-    "LatencyPolicy",
     "LinkError",
     "LinkTimes",
     "LocalProtocolError",

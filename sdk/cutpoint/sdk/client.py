@@ -6,48 +6,46 @@ import asyncio
 import os
 import random
 import time
-from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
-from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
-from cutpoint.sdk.channel import Channel, ChannelEstimator
-from cutpoint.sdk.device import SCALE_WEIGHT, Device, Input
+from cutpoint.sdk.channel import ChannelEstimator
+from cutpoint.sdk.counters import Counters
+from cutpoint.sdk.device import Device, Input
 from cutpoint.sdk.download import download_bundle
-from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError, ReferenceGone, Refused
+from cutpoint.sdk.edge import Asked, Edge, References
+from cutpoint.sdk.energy import NETWORK_RADIOS, EnergyModel, Radio
+from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError, Refused
 from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.hedge import first_answer
-from cutpoint.sdk.link import Link, LinkTimes
+from cutpoint.sdk.link import Link
+from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.policy import Conditions, LatencyPolicy, Plan, Policy, StaticPolicy, admissible
-from cutpoint.sdk.protocol import IDLE, Result
+from cutpoint.sdk.policy import AdaptivePolicy, Plan, Policy, StaticPolicy, admissible
+from cutpoint.sdk.predictor import Conditions
+from cutpoint.sdk.protocol import IDLE
 from cutpoint.sdk.result import InferenceResult, Timing
 from cutpoint.sdk.runtimes import Runtime
+from cutpoint.sdk.stream import Keep, Window, answer_stream
+from cutpoint.sdk.times import LinkTimes
 
 __all__ = ["Client", "Mode"]
 
 Mode = Literal["auto", "device", "edge"]
-T = TypeVar("T")
-#: Of a stream: by codec and level, the symbols of the last frame that the server answered.
-_References = dict[tuple[str | None, int], tuple[Array, ...]]
-
 #: Bytes that a result has beside its tensors; generous.
 _RESULT_OVERHEAD = 1 << 16
 #: Seconds below which hedging is not worth a thought: the event loop's own jitter.
 _LEAST_PATIENCE = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The edge's answer with what it took."""
-
-    result: Result
-    bytes_sent: int
-    elapsed_ms: float
+#: The device's own work may take this much longer than predicted when a deadline depends on it: a share, and seconds.
+_MARGIN, _MARGIN_S = 1.1, 0.003
+#: Share of a deadline by which the device may be late and still start at once.
+_HOPELESS = 0.1
+#: Seconds between looks at the device's state.
+_LOOK = 5.0
 
 
 class Client:
@@ -62,7 +60,8 @@ class Client:
         objective: what is wanted of an answer.
         mode: ``auto`` decides for each request and falls back on the device; ``device`` never uses the server; ``edge``
             always does, and raises where `auto` would fall back.
-        policy: decides; None for `LatencyPolicy`. See `cutpoint.sdk.policy.Policy`.
+        policy: decides; None for `AdaptivePolicy`. See `cutpoint.sdk.policy.Policy`.
+        energy: of the device, for objectives in which energy has a price; None for a phone on LTE.
         token: bearer token for the server.
         ssl: context for ``wss``; None for the system's certificates.
         runtime: name for `create_runtime`, or runtimes, best first. onnxruntime stands behind any named one.
@@ -84,6 +83,7 @@ class Client:
         objective: Objective | None = None,
         mode: Mode = "auto",
         policy: Policy | None = None,
+        energy: EnergyModel | None = None,
         token: str | None = None,
         ssl: SSLContext | None = None,
         runtime: str | Sequence[Runtime] = "onnx",
@@ -109,10 +109,14 @@ class Client:
         self._times = times or LinkTimes()
         self._clock = clock
         self._rng = rng or random.Random()
-        self._device = Device(runtime, threads, slowdown)
-        self._estimator = ChannelEstimator()
+        self._energy = energy
+        self._device = Device(runtime, threads, slowdown, clock)
+        self._monitor = LinkMonitor(ChannelEstimator(), self._times.probe * self.objective.thrift)
         self._link: Link | None = None
-        self._server_scale = 1.0
+        self._looking: asyncio.Task[None] | None = None
+        self._edge: Edge | None = None
+        self._radio: Radio | None = None
+        self.counters = Counters()
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -141,23 +145,28 @@ class Client:
         points = await self._device.open(self.bundle)
         if not any(point.local for point in points):
             raise InputError(f"{self.bundle.origin}: no runtime here can run the whole model")
-        chosen = admissible(points, self.objective.floor(self.bundle.manifest.task.uncut))
-        self._fallback = LatencyPolicy([point for point in chosen if point.local])
+        uncut = self.bundle.manifest.task.uncut
+        chosen = admissible(points, self.objective.floor(uncut))
+        local = [point for point in chosen if point.local]
+        self._fallback = min(local, key=lambda point: point.measured.device_ms)
         if self.mode == "edge":
             chosen = tuple(point for point in chosen if not point.local)
             if not chosen:
                 raise InputError("mode 'edge', but no point of the bundle that uses the server meets the objective")
         elif self.mode == "device":
-            chosen = self._fallback.points
-        self.policy: Policy = self._given_policy or LatencyPolicy(chosen)
+            chosen = tuple(local)
+        last = self.bundle.manifest.boundaries[-1]
+        self.policy: Policy = self._given_policy or AdaptivePolicy(
+            chosen, self.objective, uncut=uncut, energy=self._energy, answer_bytes=last.nbytes
+        )
         # A policy that says what it chooses from spares the device loading the rest.
-        await self._device.warm_up(getattr(self.policy, "points", chosen), self._fallback.points[0])
+        await self._device.warm_up(getattr(self.policy, "points", chosen), self._fallback)
+        self._looking = asyncio.create_task(self._look(), name="cutpoint-device")
         if self._url is not None and self.mode != "device":
-            last = self.bundle.manifest.boundaries[-1]
             self._link = Link(
                 self._url,
                 self.bundle.hash,
-                self._estimator,
+                self._monitor,
                 # A batch axis may have grown; text of an error comes on top.
                 2 * last.nbytes + _RESULT_OVERHEAD,
                 token=self._token,
@@ -166,12 +175,16 @@ class Client:
                 clock=self._clock,
                 rng=self._rng,
             )
+            self._edge = Edge(self._link, self.bundle, self._device, self._clock)
             await self._link.start()
             if self.mode == "edge":
                 await self._wait_for_link(self._times.connect)
 
     async def close(self) -> None:
         """Closes the connection. Requests that still wait for the server are answered by the device, or fail."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         if self._link is not None:
             await self._link.close()
         await self._device.close()
@@ -191,9 +204,38 @@ class Client:
     @property
     def conditions(self) -> Conditions:
         """What a decision made now would depend on."""
-        channel: Channel | None = self._estimator.channel if self.connected else None
-        server = self._link.server if self._link is not None else IDLE
-        return Conditions(channel, server, self._device.scale, self._server_scale)
+        channel = self._monitor.channel(self._clock()) if self.connected else None
+        return Conditions(
+            channel,
+            self._link.server if self._link is not None else IDLE,
+            self._device.scale,
+            self._edge.scale if self._edge is not None else 1.0,
+            self._device.queue_ms,
+            self._monitor.unanswered,
+            self._device.state,
+            self._radio,
+        )
+
+    def network_changed(self, kind: str) -> None:
+        """Tells the client that the device is on another network now.
+
+        What was learned of the old one is forgotten, and a new connection is made at once: its address is gone.
+
+        Args:
+            kind: one of ``ethernet``, ``wifi``, ``5g``, ``lte``, ``3g``.
+
+        Raises:
+            InputError: if there is no such kind.
+        """
+        self._monitor.estimator.network_changed(kind)
+        self._radio = NETWORK_RADIOS[kind]
+        if self._link is not None:
+            self._link.reconnect()
+
+    async def _look(self) -> None:
+        while True:
+            await self._device.look()
+            await asyncio.sleep(_LOOK)
 
     # -- inference -----------------------------------------------------------------------------------------------
 
@@ -213,77 +255,84 @@ class Client:
         """
         return await self._infer(data, point, None)
 
-    async def _infer(self, data: Input, point: str | None, references: _References | None) -> InferenceResult:
+    async def stream(
+        self,
+        frames: Iterable[Input] | AsyncIterable[Input],
+        *,
+        in_flight: int = 4,
+        keep: Keep = "all",
+        rate: float | None = None,
+    ) -> AsyncIterator[InferenceResult]:
+        """Answers a sequence of inputs, in their order; `InferenceResult.frame` says which.
+
+        Args:
+            frames: pictures or tensors, as for `infer`. An ordinary iterable is advanced in a thread. At points whose
+                codec is for streams, what the last answered frame had already is not sent again.
+            in_flight: how many may be under way at a time, at most; fewer where more would only wait.
+            keep: ``all`` holds the source up while that many are under way; ``latest`` lets it run, as a camera does,
+                and leaves out frames that were overtaken by newer ones.
+            rate: frames a second that are begun at most; None for no limit.
+
+        Raises:
+            InputError: for arguments that make no sense; otherwise as `infer`.
+        """
+        references: References = {}
+        window = Window(in_flight)
+
+        async def answer(number: int, frame: Input) -> InferenceResult:
+            result = await self._infer(frame, None, references)
+            timing, rtt_ms = result.timing, 1e3 * self._monitor.channel(self._clock()).rtt
+            on_way = min(timing.network, rtt_ms)
+            device_ms, server_ms = timing.head + timing.encode, timing.decode + timing.tail
+            window.answered(device_ms, timing.network - on_way, server_ms, on_way)
+            return replace(result, frame=number)
+
+        async for result in answer_stream(answer, frames, window, keep, rate, self._clock):
+            yield result
+
+    # -- the steps of a request ----------------------------------------------------------------------------------
+
+    async def _infer(self, data: Input, point: str | None, references: References | None) -> InferenceResult:
         started = self._clock()
+        self._monitor.asked(started)
+        if self._link is not None:
+            self._link.wake()
         if self.mode == "edge" and not self.connected:
             await self._wait_for_link(self.objective.deadline or self._times.connect)
         plan = self._plan(point)
+        result = await self._answer(data, plan, started, references)
+        self.counters.count(result)
+        return result
+
+    async def _answer(self, data: Input, plan: Plan, started: float, references: References | None) -> InferenceResult:
         reference = references.get((plan.point.codec, plan.point.level)) if references else None
         output, tensors, prepare_ms = await self._device.compute(plan.point, data, reference)
         if plan.point.local:
-            return self._device_result(started, plan, output, prepare_ms)
+            return self._device_result(started, plan, plan.point, output, prepare_ms)
         sent: list[int] = []
-        asking = self._ask(plan.point, tensors, output, started, sent, references)
+        assert self._edge is not None
+        asking = self._edge.ask(plan.point, tensors, output, self.objective.deadline, started, sent, references)
         if self.mode == "edge":
             asked = await self._within_deadline(asking, started)
             return self._edge_result(started, plan, output, prepare_ms, asked, hedged=False)
 
-        fallback = self._fallback.choose(self.conditions)
-        asked_at = self._clock()
-
         async def on_device() -> DeviceOutput:
-            # Told at once, not when the race is over: the next request must not run into the same silence.
-            self._estimator.observe_late(sum(sent), self._clock() - asked_at)
-            return (await self._device.compute(fallback.point, tensors))[0]
+            return (await self._device.compute(self._fallback, tensors))[0]
 
-        answer = await first_answer(asking, on_device, self._patience(plan, fallback, started))
+        answer = await first_answer(asking, on_device, self._patience(plan, started))
         if answer.edge is not None:
             return self._edge_result(started, plan, output, prepare_ms, answer.edge, answer.hedged)
         assert answer.device is not None
         return self._device_result(
             started,
-            fallback,
+            plan,
+            self._fallback,
             answer.device,
             prepare_ms,
-            plan=plan,
             bytes_sent=sum(sent),
             fallback=answer.failure,
             hedged=answer.hedged,
         )
-
-    async def stream(
-        self, frames: Iterable[Input] | AsyncIterable[Input], *, in_flight: int = 4
-    ) -> AsyncIterator[InferenceResult]:
-        """Answers a sequence of inputs, in their order.
-
-        Args:
-            frames: pictures or tensors, as for `infer`. An ordinary iterable is advanced in a thread. At points whose
-                codec is for streams, what the last answered frame had already is not sent again.
-            in_flight: how many may be under way at a time.
-
-        Raises:
-            InputError: if `in_flight` is below 1; otherwise as `infer`.
-        """
-        if in_flight < 1:
-            raise InputError(f"in_flight must be at least 1, not {in_flight}")
-        source = frames if isinstance(frames, AsyncIterable) else _in_thread(iter(frames))
-        references: _References = {}
-        tasks: deque[asyncio.Task[InferenceResult]] = deque()
-        try:
-            async for frame in source:
-                tasks.append(asyncio.create_task(self._infer(frame, None, references)))
-                while len(tasks) >= in_flight or (tasks and tasks[0].done()):
-                    yield await tasks[0]
-                    tasks.popleft()
-            while tasks:
-                yield await tasks[0]
-                tasks.popleft()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    # -- the steps of a request ----------------------------------------------------------------------------------
 
     def _plan(self, point_id: str | None) -> Plan:
         conditions = self.conditions
@@ -292,54 +341,24 @@ class Client:
         point = self.bundle.points[self.bundle.point_number(point_id)]
         if self.mode != "auto" and point.local != (self.mode == "device"):
             raise InputError(f"point {point_id!r} does not go with mode {self.mode!r}")
-        fallback = self._fallback.choose(conditions).point
-        return StaticPolicy(point, point if self.mode == "edge" else fallback).choose(conditions)
+        return StaticPolicy(point, point if self.mode == "edge" else self._fallback).choose(conditions)
 
-    async def _ask(
-        self,
-        point: Point,
-        tensors: tuple[Array, ...],
-        output: DeviceOutput,
-        started: float,
-        sent: list[int],
-        references: _References | None,
-    ) -> _Asked:
-        asked_at = self._clock()
-        try:
-            result = await self._send(point, output, started, sent)
-        except ReferenceGone:
-            # The server keeps a few frames, and none beyond a connection: start the stream anew.
-            output, *_ = await self._device.compute(point, tensors)
-            result = await self._send(point, output, started, sent)
-        if references is not None and output.symbols is not None:
-            references[point.codec, point.level] = output.symbols
-        timings = result.timings
-        expected = point.measured.tail_ms + point.measured.decode_ms
-        if expected > 0.1:
-            ratio = (timings.tail_ms + timings.decode_ms) / expected
-            self._server_scale += SCALE_WEIGHT * (ratio - self._server_scale)
-        return _Asked(result, sum(sent), (self._clock() - asked_at) * 1e3)
-
-    async def _send(self, point: Point, output: DeviceOutput, started: float, sent: list[int]) -> Result:
-        assert self._link is not None
-        assert output.payload is not None
-        budget = 0.0
-        if self.objective.deadline is not None:
-            budget = self.objective.deadline - (self._clock() - started)
-            if budget <= 0:
-                raise DeadlineExceeded(f"the deadline passed on the device, before anything was sent for {point.id}")
-        return await self._link.request(self.bundle.point_number(point.id), output.payload, budget, sent)
-
-    def _patience(self, plan: Plan, fallback: Plan, started: float) -> float:
+    def _patience(self, plan: Plan, started: float) -> float:
         """Seconds from now after which the device starts on its own answer."""
         elapsed = self._clock() - started
+        if plan.hedge_ms is None:
+            wait = max(_LEAST_PATIENCE, self.objective.patience * plan.predicted_ms / 1e3 - elapsed)
+        else:
+            wait = plan.hedge_ms / 1e3 - elapsed
         if self.objective.deadline is not None:
-            latest = self.objective.deadline - fallback.predicted_ms / 1e3 - elapsed
-            if latest > 0:
-                return latest
-        return max(_LEAST_PATIENCE, self.objective.patience * plan.predicted_ms / 1e3 - elapsed)
+            alone = self._fallback.measured.device_ms * self._device.scale / 1e3
+            latest = self.objective.deadline - _MARGIN * (alone + self._device.queue_ms / 1e3) - _MARGIN_S - elapsed
+            # Where the device could not be in time either, hurrying it helps nobody.
+            if latest > -_HOPELESS * self.objective.deadline:
+                wait = min(wait, latest)
+        return max(0.0, wait)
 
-    async def _within_deadline(self, asking: Awaitable[_Asked], started: float) -> _Asked:
+    async def _within_deadline(self, asking: Awaitable[Asked], started: float) -> Asked:
         if self.objective.deadline is None:
             return await asking
         left = self.objective.deadline - (self._clock() - started)
@@ -356,7 +375,7 @@ class Client:
             raise LinkError(f"no connection to {self._url} within {timeout} s") from self._link.refusal
 
     def _edge_result(
-        self, started: float, plan: Plan, output: DeviceOutput, prepare_ms: float, asked: _Asked, hedged: bool
+        self, started: float, plan: Plan, output: DeviceOutput, prepare_ms: float, asked: Asked, hedged: bool
     ) -> InferenceResult:
         on_server = asked.result.timings
         network = asked.elapsed_ms - on_server.queue_ms - on_server.decode_ms - on_server.tail_ms
@@ -375,11 +394,11 @@ class Client:
     def _device_result(
         self,
         started: float,
-        done: Plan,
+        plan: Plan,
+        done: Point,
         output: DeviceOutput,
         prepare_ms: float,
         *,
-        plan: Plan | None = None,
         bytes_sent: int = 0,
         fallback: CutpointError | None = None,
         hedged: bool = False,
@@ -387,10 +406,4 @@ class Client:
         assert output.outputs is not None
         total = (self._clock() - started) * 1e3
         timing = Timing(total=total, prepare=prepare_ms, head=output.head_ms)
-        return InferenceResult(output.outputs, done.point, "device", timing, bytes_sent, plan or done, fallback, hedged)
-
-
-async def _in_thread(iterator: Iterator[T]) -> AsyncIterator[T]:
-    end = object()
-    while (item := await asyncio.to_thread(next, iterator, end)) is not end:
-        yield item  # type: ignore[misc]  # next() gives a T or `end`
+        return InferenceResult(output.outputs, done, "device", timing, bytes_sent, plan, fallback, hedged)

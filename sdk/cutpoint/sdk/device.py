@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cutpoint.codecs import Array
@@ -13,7 +15,8 @@ from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import DeviceOutput, Head
 from cutpoint.sdk.pictures import Picture
-from cutpoint.sdk.runtimes import Runtime, create_runtime
+from cutpoint.sdk.runtimes import Runtime, Stop, create_runtime
+from cutpoint.sdk.state import DeviceState, read_device_state
 
 __all__ = ["SCALE_WEIGHT", "Device", "Input"]
 
@@ -27,6 +30,15 @@ SCALE_WEIGHT = 0.3
 _MEASURABLE_MS = 0.1
 
 
+@dataclass(slots=True, eq=False)
+class _Job:
+    """Work in the worker's queue: how long it probably takes, and since when it is its turn; seconds."""
+
+    expected: float
+    since: float
+    stop: Stop = field(default_factory=Stop)
+
+
 class Device:
     """Computes the device's share of requests, one at a time, outside the event loop.
 
@@ -35,16 +47,40 @@ class Device:
         threads: of the runtime, within one call.
         slowdown: emulates a device this many times slower by waiting; 1 for no emulation.
 
+        clock: monotonic seconds.
+
     Attributes:
         scale: how many times slower than in calibration this device computes.
+        state: what the system said of the device when it was last asked.
     """
 
-    def __init__(self, runtime: str | Sequence[Runtime], threads: int, slowdown: float) -> None:
+    def __init__(
+        self,
+        runtime: str | Sequence[Runtime],
+        threads: int,
+        slowdown: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._runtime = runtime
         self._threads = threads
         self._slowdown = slowdown
         self._executor = ThreadPoolExecutor(1, "cutpoint-device")
+        self._clock = clock
+        self._jobs: deque[_Job] = deque()
         self.scale = 1.0
+        self.state = DeviceState()
+
+    @property
+    def queue_ms(self) -> float:
+        """Milliseconds of work that come before whatever is begun now, as far as one can tell."""
+        if not self._jobs:
+            return 0.0
+        under_way = min(self._jobs[0].expected, self._clock() - self._jobs[0].since)
+        return max(0.0, sum(job.expected for job in self._jobs) - under_way) * 1e3
+
+    async def look(self) -> None:
+        """Asks the system how the device is doing."""
+        self.state = await asyncio.to_thread(read_device_state)
 
     async def open(self, bundle: Bundle) -> tuple[Point, ...]:
         """Gets ready for `bundle`, and returns the points that can run here.
@@ -70,7 +106,7 @@ class Device:
     async def compute(
         self, point: Point, data: Input, reference: tuple[Array, ...] | None = None
     ) -> tuple[DeviceOutput, tuple[Array, ...], float]:
-        """The device's share of `point`.
+        """The device's share of `point`. Cancelling it ends the work, as soon as the runtime can.
 
         Args:
             point: any point that can run here.
@@ -85,17 +121,29 @@ class Device:
             GraphError, CodecError, BundleError: if the bundle's files do not work here.
         """
 
+        expected = point.measured.device_ms + point.measured.encode_ms
+
         def work() -> tuple[DeviceOutput, tuple[Array, ...], float]:
             started = time.perf_counter()
             tensors = self._head.prepare(data)
             prepare_ms = (time.perf_counter() - started) * 1e3
-            output = self._head.run(point, tensors, reference)
-            expected = point.measured.device_ms + point.measured.encode_ms
+            output = self._head.run(point, tensors, reference, job.stop)
             if expected > _MEASURABLE_MS:
                 self.scale += SCALE_WEIGHT * ((output.head_ms + output.encode_ms) / expected - self.scale)
             return output, tensors, prepare_ms
 
-        return await self._run(work)
+        job = _Job(expected * self.scale / 1e3, self._clock())
+        self._jobs.append(job)
+        try:
+            return await self._run(work)
+        except asyncio.CancelledError:
+            job.stop.set()
+            raise
+        finally:
+            first = self._jobs[0] is job
+            self._jobs.remove(job)
+            if first and self._jobs:
+                self._jobs[0].since = self._clock()
 
     async def close(self) -> None:
         """Waits for the work that has begun; what has not is dropped."""
@@ -110,6 +158,6 @@ class Device:
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _stretch(self, processor_seconds: float, wall_seconds: float) -> None:
+    def _stretch(self, processor_seconds: float, wall_seconds: float, stop: Stop) -> None:
         # From processor time: what other processes take from this machine is not the emulated device's affair.
-        time.sleep(max(0.0, processor_seconds * self._slowdown - wall_seconds))
+        stop.wait(max(0.0, processor_seconds * self._slowdown - wall_seconds))

@@ -10,9 +10,10 @@ import numpy as np
 
 from cutpoint.codecs import Array, DeltaCodec
 from cutpoint.sdk.bundle import Point
-from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.errors import GraphError, InputError
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.pictures import Picture, to_boundary0
+from cutpoint.sdk.runtimes import Stop
 
 __all__ = ["DeviceOutput", "Head"]
 
@@ -41,11 +42,11 @@ class Head:
 
     Args:
         graphs: of the device part.
-        stretch: called with a computation's seconds of processor time and of wall time, before its result is used. The
-            emulation of a slower device waits here; None: nothing.
+        stretch: called with a computation's seconds of processor time and of wall time, and what ends it early, before
+            its result is used. The emulation of a slower device waits here; None: nothing.
     """
 
-    def __init__(self, graphs: BundleGraphs, stretch: Callable[[float, float], None] | None = None) -> None:
+    def __init__(self, graphs: BundleGraphs, stretch: Callable[[float, float, Stop], None] | None = None) -> None:
         self._graphs = graphs
         self._manifest = graphs.bundle.manifest
         self._stretch = stretch
@@ -71,22 +72,30 @@ class Head:
             raise InputError(f"{given} given, but the bundle takes {_describe(specs)}")
         return data
 
-    def run(self, point: Point, tensors: tuple[Array, ...], reference: tuple[Array, ...] | None = None) -> DeviceOutput:
+    def run(
+        self,
+        point: Point,
+        tensors: tuple[Array, ...],
+        reference: tuple[Array, ...] | None = None,
+        stop: Stop | None = None,
+    ) -> DeviceOutput:
         """The device's share of `point`.
 
         Args:
             point: any point of the bundle.
             tensors: of boundary 0, as `prepare` gives them.
             reference: symbols of an earlier frame that the server has; of use to codecs for streams only.
+            stop: ends it early, with a `GraphError`.
 
         Raises:
             GraphError, CodecError, BundleError: if the bundle's files do not work here.
         """
+        stop = Stop() if stop is None else stop
         started = perf_counter(), thread_time()
         if point.start > 0:
             assert point.precision is not None, "the manifest was checked"
-            tensors = self._graphs.span(0, point.start, point.precision).run(tensors)
-            started, head_ms = self._lap(started)
+            tensors = self._graphs.span(0, point.start, point.precision).run(tensors, stop)
+            started, head_ms = self._lap(started, stop)
         else:
             head_ms = 0.0
         if point.codec is None:
@@ -97,7 +106,7 @@ class Head:
             payload, symbols = codec.encode_frame(tensors, point.level, reference)
         else:
             payload = codec.encode(tensors, point.level)
-        _, encode_ms = self._lap(started)
+        _, encode_ms = self._lap(started, stop)
         return DeviceOutput(payload, None, head_ms, encode_ms, symbols)
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
@@ -110,9 +119,11 @@ class Head:
         """Tensors of boundary 0 full of zeros: something to run when any input will do."""
         return tuple(np.zeros(spec.shape, spec.dtype) for spec in self._manifest.boundaries[0].tensors)
 
-    def _lap(self, started: tuple[float, float]) -> tuple[tuple[float, float], float]:
+    def _lap(self, started: tuple[float, float], stop: Stop) -> tuple[tuple[float, float], float]:
         if self._stretch is not None:
-            self._stretch(thread_time() - started[1], perf_counter() - started[0])
+            self._stretch(thread_time() - started[1], perf_counter() - started[0], stop)
+        if stop:
+            raise GraphError("called off: the answer is not wanted any more")
         now = perf_counter(), thread_time()
         return now, (now[0] - started[0]) * 1e3
 

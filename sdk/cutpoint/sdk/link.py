@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import aiohttp
 
-from cutpoint.sdk.channel import PACKET, ChannelEstimator
 from cutpoint.sdk.errors import (
     InputError,
     LinkError,
@@ -23,6 +22,7 @@ from cutpoint.sdk.errors import (
     RemoteProtocolError,
     refusal,
 )
+from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.protocol import (
     IDLE,
     SUBPROTOCOL,
@@ -40,51 +40,12 @@ from cutpoint.sdk.protocol import (
     ServerState,
     Welcome,
 )
+from cutpoint.sdk.tcp_info import read_tcp_info
+from cutpoint.sdk.times import LinkTimes
 
-__all__ = ["Backoff", "Link", "LinkTimes"]
+__all__ = ["Link"]
 
 log = logging.getLogger("cutpoint.link")
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long to wait before connecting again: a random time up to `first` · 2^n seconds, at most `longest`.
-
-    (Full jitter: a thousand phones that lost one server must not come back at the same moment.)
-    """
-
-    first: float = 0.1
-    longest: float = 10.0
-
-    def delay(self, attempt: int, rng: random.Random) -> float:
-        """Seconds before attempt number `attempt` (0, 1, …)."""
-        return rng.uniform(0, min(self.longest, self.first * 2.0 ** min(attempt, 30)))
-
-
-@dataclass(frozen=True, slots=True)
-class LinkTimes:
-    """Times of the link in seconds.
-
-    Attributes:
-        connect: for connecting and the handshake.
-        probe: between probes of an idle link; they keep the belief about it fresh.
-        silence: without any sign of the server while an answer or a pong is due, after which the link is given up.
-        backoff: between attempts to connect.
-    """
-
-    connect: float = 5.0
-    probe: float = 1.0
-    silence: float = 8.0
-    backoff: Backoff = Backoff()
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A request without an answer yet."""
-
-    answer: asyncio.Future[Result]
-    sent_at: float
-    sizes: list[int]
 
 
 class Link:
@@ -93,7 +54,7 @@ class Link:
     Args:
         url: ``ws://host:port`` or ``wss://…``; a path may follow.
         bundle_hash: of the client's bundle.
-        estimator: told about everything that says something about the channel.
+        monitor: told about everything that says something about the channel.
         frame_limit: longest frame that a result may have, in bytes.
         token: bearer token.
         ssl: for ``wss``; None for the system's certificates.
@@ -106,14 +67,11 @@ class Link:
         refusal: why the server last refused the connection; None if it did not.
     """
 
-    #: Padding of a probe's second ping: the rate shows in how far it comes behind the first.
-    PROBE_BYTES = 3 * PACKET
-
     def __init__(
         self,
         url: str,
         bundle_hash: str,
-        estimator: ChannelEstimator,
+        monitor: LinkMonitor,
         frame_limit: int,
         *,
         token: str | None = None,
@@ -126,7 +84,7 @@ class Link:
             raise InputError(f"{url!r} is not a server's address: it starts with ws:// or wss://")
         self._url = url
         self._bundle_hash = bundle_hash
-        self._estimator = estimator
+        self._monitor = monitor
         self._frame_limit = frame_limit
         self._token = token or ""
         self._ssl = ssl
@@ -138,14 +96,13 @@ class Link:
         self.refusal: Refused | None = None
         self._connection: Connection | None = None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: dict[int, asyncio.Future[Result]] = {}
         self._slot_free = asyncio.Event()
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._heard_at = 0.0
-        self._probed_at: float | None = None
-        self._first_pong: Pong | None = None
+        self._wake = asyncio.Event()
+        self._tried_at = -math.inf
 
     # -- for the client ------------------------------------------------------------------------------------------
 
@@ -168,8 +125,7 @@ class Link:
         """Closes the connection; requests that wait fail with `LinkError`."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
     async def wait_up(self) -> None:
@@ -185,13 +141,25 @@ class Link:
                 for wait in waits:
                     wait.cancel()
 
-    async def request(self, point: int, payload: bytes, budget: float, sent: list[int]) -> Result:
+    def wake(self) -> None:
+        """Somebody needs the link: if it is down, tries again soon (at most every `LinkTimes.eager` seconds)."""
+        if not self.up and self._clock() - self._tried_at >= self._times.eager:
+            self._wake.set()
+
+    def reconnect(self) -> None:
+        """Gives the connection up, if there is one, and makes a new one: the old one's network is gone."""
+        self._tried_at = -math.inf
+        self._wake.set()
+        self._abort()
+
+    async def request(self, point: int, payload: bytes, budget: float, server_s: float, sent: list[int]) -> Result:
         """Asks the server and waits for its answer. Cancelling this cancels the request on the server.
 
         Args:
             point: number of the point.
             payload: what its codec wrote.
             budget: seconds the server has; 0 for no limit.
+            server_s: seconds that the server will probably compute.
             sent: the size of each frame is added here as it is sent, so that it is known also of a request that fails.
 
         Raises:
@@ -201,17 +169,18 @@ class Link:
         connection = await self._free_slot()
         number = connection.next_id()
         frames = connection.send(Request(number, point, payload, budget))
-        waiting = _Waiting(asyncio.get_running_loop().create_future(), self._clock(), [len(f) for f in frames])
-        self._waiting[number] = waiting
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        self._monitor.sent(number, [len(frame) for frame in frames], server_s, self._clock())
         try:
             for frame in frames:
                 await self._write(frame)
                 sent.append(len(frame))
-            return await waiting.answer
+            return await answer
         except asyncio.CancelledError:
-            self._estimator.observe_late(sum(waiting.sizes), self._clock() - waiting.sent_at)
-            unanswered = waiting.answer.cancelled() or not waiting.answer.done()
+            unanswered = answer.cancelled() or not answer.done()
             if unanswered and connection is self._connection:
+                self._monitor.cancelled(number)
                 # Shielded from a second cancellation: the server must learn of the first.
                 cancel = asyncio.ensure_future(self._send_all(connection, Cancel(number)))
                 with contextlib.suppress(LinkError, ProtocolError):
@@ -220,8 +189,8 @@ class Link:
         finally:
             self._waiting.pop(number, None)
             self._slot_free.set()
-            if waiting.answer.done() and not waiting.answer.cancelled():
-                waiting.answer.exception()  # seen: a failure that came with a cancellation is not "never retrieved"
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # seen: a failure that came with a cancellation is not "never retrieved"
 
     async def _free_slot(self) -> Connection:
         while True:
@@ -258,7 +227,15 @@ class Link:
                     delay = max(delay, reason.retry_after or 0, self._times.backoff.longest if reason.fatal else 0)
                 attempt += 1
                 log.info("link to %s is down (%s); trying again in %.1f s", self._url, reason or repr(reason), delay)
-                await asyncio.sleep(delay)
+                if isinstance(reason, Refused):
+                    await asyncio.sleep(delay)
+                else:
+                    # Not wait_for: it can swallow a cancellation that comes together with what it waits for.
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(delay):
+                            await self._wake.wait()
+                self._wake.clear()
+                self._tried_at = self._clock()
 
     async def _live_once(self, session: aiohttp.ClientSession) -> bool:
         """Connects and serves one connection until it ends."""
@@ -283,52 +260,57 @@ class Link:
                 raise refusal(welcome.code, welcome.message, welcome.retry_after)
             if not isinstance(welcome, Welcome):
                 raise RemoteProtocolError("the server did not answer the hello with a welcome")
-            self._heard_at = self._clock()
-            self._estimator.observe_rtt(self._heard_at - greeted_at)
+            now = self._clock()
+            self._monitor.heard(now)
+            self._monitor.estimator.observe_rtt(now - greeted_at)
             self.server, self.refusal, self._connection = welcome.state, None, connection
             self._up.set()
             self._tried.set()
-            probing = asyncio.create_task(self._probe(ws, connection))
+            probing = asyncio.create_task(self._probe(connection))
             try:
                 while True:
                     await self._handle(connection, await self._read(ws, connection))
             finally:
                 probing.cancel()
-                with contextlib.suppress(asyncio.CancelledError, LinkError):
-                    await probing
+                await asyncio.gather(probing, return_exceptions=True)
         finally:
             if ws is not None:
                 # An abrupt end: the closing handshake would wait for a server that may be gone.
                 with contextlib.suppress(Exception):
-                    await asyncio.wait_for(ws.close(), 0.2)
+                    async with asyncio.timeout(0.2):
+                        await ws.close()
 
     def _down(self) -> None:
         self._up.clear()
         self._connection = self._ws = None
-        self._probed_at = self._first_pong = None
+        self._monitor.reset()
         error = self.refusal or LinkError(f"the connection to {self._url} went away")
-        for waiting in self._waiting.values():
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(error)
         self._slot_free.set()
 
-    async def _probe(self, ws: aiohttp.ClientWebSocketResponse, connection: Connection) -> None:
+    async def _probe(self, connection: Connection) -> None:
         """Looks at the link now and then: gives it up when it is dead, measures it when it is idle."""
         while True:
             await asyncio.sleep(self._times.probe)
             now = self._clock()
-            asked = [waiting.sent_at for waiting in self._waiting.values()]
-            asked += [] if self._probed_at is None else [self._probed_at]
-            if asked and now - max(min(asked), self._heard_at) > self._times.silence:
-                log.info("nothing heard from %s for %.1f s", self._url, now - self._heard_at)
-                transport = ws.get_extra_info("transport")
-                if transport is not None:
-                    transport.abort()
+            silence = self._monitor.silent(now)
+            if silence > self._times.silence:
+                log.info("nothing heard from %s for %.1f s", self._url, silence)
+                self._abort()
                 return
-            if self._probed_at is None and now - self._heard_at >= self._times.probe / 2:
-                self._probed_at = now
+            if self._monitor.wants_probe(now):
+                self._monitor.probed(now)
                 await self._send_all(connection, Ping(now))
-                await self._send_all(connection, Ping(now, self.PROBE_BYTES))
+                await self._send_all(connection, Ping(now, LinkMonitor.PROBE_BYTES))
+
+    def _abort(self) -> None:
+        """Ends the connection without a word: whoever reads it finds its end."""
+        connection = self._ws.get_extra_info("socket") if self._ws is not None else None
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -351,40 +333,35 @@ class Link:
             raise LinkError(f"the connection to {self._url} went away: {error}") from error
 
     async def _handle(self, connection: Connection, event: object) -> None:
-        now = self._heard_at = self._clock()
+        now = self._clock()
+        self._monitor.heard(now)
         match event:
             case Result():
                 self.server = event.state
-                waiting = self._waiting.get(event.request_id)
-                if waiting is not None and not waiting.answer.done():
-                    server_ms = event.timings.queue_ms + event.timings.decode_ms + event.timings.tail_ms
-                    network = now - waiting.sent_at - server_ms / 1e3
-                    self._estimator.observe_answer(waiting.sizes, event.arrivals, network)
-                    waiting.answer.set_result(event)
+                server_s = (event.timings.queue_ms + event.timings.decode_ms + event.timings.tail_ms) / 1e3
+                size = sum(output.nbytes for output in event.outputs)
+                self._monitor.answered(event.request_id, event.arrivals, server_s, size, now)
+                if self._times.kernel and self._ws is not None:
+                    info = read_tcp_info(self._ws.get_extra_info("socket"))
+                    if info is not None:
+                        self._monitor.estimator.observe_kernel(info.rtt, info.uplink, now)
+                answer = self._waiting.get(event.request_id)
+                if answer is not None and not answer.done():
+                    answer.set_result(event)
             case Error() if event.request_id:
-                waiting = self._waiting.get(event.request_id)
-                if waiting is not None and not waiting.answer.done():
-                    waiting.answer.set_exception(refusal(event.code, event.message, event.retry_after))
+                self._monitor.refused(event.request_id, now)
+                answer = self._waiting.get(event.request_id)
+                if answer is not None and not answer.done():
+                    answer.set_exception(refusal(event.code, event.message, event.retry_after))
             case Error():
                 raise refusal(event.code, event.message, event.retry_after)
             case Ping():
                 await self._send_all(connection, Pong(event.sent, now))
             case Pong():
-                self._handle_pong(event, now)
+                self.server = event.state
+                self._monitor.pong(event.sent, event.received, now)
             case Goaway():
                 self.server = ServerState(self.server.queue_ms, self.server.price, draining=True)
-
-    def _handle_pong(self, pong: Pong, now: float) -> None:
-        self.server = pong.state
-        first, self._first_pong = self._first_pong, None
-        if first is None or first.sent != pong.sent:
-            self._first_pong = pong
-            if not self._waiting:  # a ping behind an upload says nothing of the empty path
-                self._estimator.observe_rtt(now - pong.sent)
-        else:
-            # The packet pair of a probe: the padding is what lies between the two arrivals.
-            self._estimator.observe_spacing(self.PROBE_BYTES, pong.received - first.received)
-            self._probed_at = None
 
 
 def _no_delay(ws: aiohttp.ClientWebSocketResponse) -> None:

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
+from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
-from cutpoint.sdk.channel import Channel
-from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.protocol import IDLE, ServerState
+from cutpoint.sdk.energy import EnergyModel
+from cutpoint.sdk.objective import Forecast, Objective
+from cutpoint.sdk.predictor import Conditions, Prediction, Predictor
 
-__all__ = ["Conditions", "LatencyPolicy", "Plan", "Policy", "StaticPolicy", "admissible"]
+__all__ = ["AdaptivePolicy", "Alternative", "Plan", "Policy", "StaticPolicy", "admissible", "efficient"]
 
-#: Bytes that a request and its frames add to the payload on the wire.
-OVERHEAD_BYTES = 120
+#: Cost of a missed deadline: above everything else.
+_MISSED = 1e6
+#: The device's own work may take this much longer than predicted when a deadline depends on it: a share, and ms.
+_MARGIN, _MARGIN_MS = 1.1, 3.0
+#: Cases of the belief: the median, and the worst that is no outage.
+_MIDDLE, _WORST = 3, 6
+#: How many times dearer energy and work in vain are on a device that should be spared.
+_STRAIN = 4.0
+#: Races that can be saved up.
+_MOST_RACES = 10.0
+#: Points that a plan tells about beside the chosen one.
+_RUNNERS_UP = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What a decision depends on.
+class Alternative(NamedTuple):
+    """A point that was not chosen, and what it would have cost."""
 
-    Attributes:
-        channel: belief about the link; None while there is no connection.
-        server: the server's last word about itself.
-        device_scale: how many times slower than in calibration this device computes.
-        server_scale: the same for the server.
-    """
-
-    channel: Channel | None
-    server: ServerState = IDLE
-    device_scale: float = 1.0
-    server_scale: float = 1.0
+    point: Point
+    cost: float
+    latency_ms: float
+    energy_mj: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,22 @@ class Plan:
 
     Attributes:
         point: the chosen point.
-        predicted_ms: the latency that made it win.
+        predicted_ms: the expected latency.
         device_ms: the part of it that is computed on the device.
+        energy_mj: the expected energy of the device.
+        cost: what made it win; 0 for policies without one.
+        hedge_ms: from the request's start, when the device starts on an answer of its own if there is none by then.
+            None to leave it to `Objective.patience`.
+        runners_up: the best points that were not chosen, the best first.
     """
 
     point: Point
     predicted_ms: float
     device_ms: float
+    energy_mj: float = 0.0
+    cost: float = 0.0
+    hedge_ms: float | None = None
+    runners_up: tuple[Alternative, ...] = ()
 
 
 class Policy(Protocol):
@@ -74,48 +87,218 @@ def admissible(points: Sequence[Point], floor: float) -> tuple[Point, ...]:
     return tuple(chosen)
 
 
-class LatencyPolicy:
-    """Least predicted latency among the points above the accuracy floor.
-
-    latency = (head + encode) · device_scale + bytes · 8 / uplink + rtt + queue + (decode + tail) · server_scale,
-    with the 95th percentile of the bytes and the cautious uplink, because it is the late answers that hurt.
+def efficient(points: Sequence[Point], by_metric: bool) -> tuple[Point, ...]:
+    """The points that no other of their kind (local, remote) beats in everything that has a price, local ones first.
 
     Args:
-        points: to choose from, at least one of them local.
+        points: to choose from.
+        by_metric: whether the task metric has a price.
+    """
+    kept: list[Point] = []
+    for local in (True, False):
+        kind = [point for point in points if point.local is local]
+        costs = np.array([_costs(point, by_metric) for point in kind])
+        for number, row in enumerate(costs):
+            no_worse = np.all(costs <= row, axis=1)
+            better = no_worse & np.any(costs < row, axis=1)
+            # Of equals the first stays.
+            if not better.any() and not no_worse[:number].any():
+                kept.append(kind[number])
+    return tuple(kept)
+
+
+def _costs(point: Point, by_metric: bool) -> tuple[float, ...]:
+    m = point.measured
+    device_ms = m.device_ms + m.encode_ms
+    energy = device_ms if m.energy_mj is None else m.energy_mj
+    return device_ms, m.bytes_mean, m.decode_ms + m.tail_ms, energy, -m.metric if by_metric else 0.0
+
+
+class _Way(NamedTuple):
+    """All points, with one rule for when the device steps in.
+
+    Attributes:
+        start: milliseconds after which the device begins on an answer of its own, (points,).
+        answered: latency in every case, (cases, points).
+        latency: its expectation, (points,).
+        wasted: expected milliseconds that the device works beside the server, (points,).
+        missed: probability that the deadline passes, (points,).
+        cost: (points,).
     """
 
-    def __init__(self, points: Sequence[Point]) -> None:
-        self.points = tuple(points)
-        measured = [point.measured for point in self.points]
-        self._local = np.array([point.local for point in self.points])
-        self._device_ms = np.array([m.device_ms + m.encode_ms for m in measured])
-        self._server_ms = np.array([m.decode_ms + m.tail_ms for m in measured])
-        self._bits = np.array([(m.bytes_p95 + OVERHEAD_BYTES) * 8 for m in measured])
+    start: Array
+    answered: Array
+    latency: Array
+    wasted: Array
+    missed: Array
+    cost: Array
+
+
+def _least(ways: list[_Way]) -> Array:
+    cost = ways[0].cost
+    for way in ways[1:]:
+        cost = np.minimum(cost, way.cost)
+    return cost
+
+
+def _cheapest(ways: list[_Way], point: int) -> _Way:
+    return min(ways, key=lambda way: float(way.cost[point]))
+
+
+class AdaptivePolicy:
+    """Least expected cost over the samples of the belief, the device's second answer included.
+
+    The channel's samples are a few cases with probabilities, an outage among them. At a remote point the device may
+    start on an answer of its own at some time s: then the latency is min(q, s + l) in a case in which the server takes
+    q and the device alone l, and the device works for min(q, s + l) - min(q, s) beside it. Both have a price; every
+    point is judged with the best s of a few: when its head is done (a race), the worst q that is no outage, and, where
+    energy has a price, the q of an outage. That is why no quantile of q has to stand for caution: what is late is
+    answered by the device.
+
+    Args:
+        points: to choose from, above the accuracy floor.
+        objective: what is wanted.
+        uncut: task metric of the uncut model.
+        energy: of the device.
+        answer_bytes: size of a result.
+    """
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        objective: Objective | None = None,
+        *,
+        uncut: float = 1.0,
+        energy: EnergyModel | None = None,
+        answer_bytes: int = 4096,
+    ) -> None:
+        self.objective = objective or Objective()
+        self._predictor: Final = Predictor(
+            efficient(points, self.objective.loss_weight > 0)
+            if self.objective.cost is None
+            else sorted(points, key=lambda point: not point.local),
+            energy or EnergyModel(),
+            answer_bytes,
+        )
+        self.points = self._predictor.points
+        self._loss = np.array([uncut - point.measured.metric for point in self.points])
+        # Of a millisecond that the device works in vain.
+        self._wasted_price = (
+            self.objective.hedge_price * self.objective.latency_weight
+            + self.objective.energy_weight * self._predictor.energy.compute_mj(1.0)
+        )
+        self._deadline_ms = math.inf if self.objective.deadline is None else self.objective.deadline * 1e3
+        self._never = np.zeros(len(self.points))
+        self._races = _MOST_RACES
+        self._last: int | None = None
 
     @classmethod
-    def for_bundle(cls, bundle: Bundle, objective: Objective) -> LatencyPolicy:
+    def for_bundle(cls, bundle: Bundle, objective: Objective, energy: EnergyModel | None = None) -> AdaptivePolicy:
         """The policy over the points of `bundle` that `objective` admits."""
-        return cls(admissible(bundle.points, objective.floor(bundle.manifest.task.uncut)))
-
-    def predict_ms(self, conditions: Conditions) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Predicted latency of every point in milliseconds; infinite for what cannot be had now. Shape (points,)."""
-        local = self._device_ms * conditions.device_scale
-        channel = conditions.channel
-        if channel is None or conditions.server.draining:
-            return np.where(self._local, local, np.inf)
-        remote = (
-            self._bits / channel.cautious_uplink * 1e3
-            + channel.rtt * 1e3
-            + conditions.server.queue_ms
-            + self._server_ms * conditions.server_scale
-        )
-        return np.where(self._local, local, local + remote)
+        uncut = bundle.manifest.task.uncut
+        points = admissible(bundle.points, objective.floor(uncut))
+        answer = bundle.manifest.boundaries[-1].nbytes
+        return cls(points, objective, uncut=uncut, energy=energy, answer_bytes=answer)
 
     def choose(self, conditions: Conditions) -> Plan:
-        latency = self.predict_ms(conditions)
-        best = int(np.argmin(latency))
-        device_ms = float(self._device_ms[best]) * conditions.device_scale
-        return Plan(self.points[best], float(latency[best]), device_ms)
+        prediction = self._predictor.predict(conditions)
+        if not prediction.device_ms.size:
+            # Nothing can be had: whoever insists on the server hears from it why.
+            return Plan(self.points[0], math.inf, 0.0)
+        self._races = min(_MOST_RACES, self._races + self.objective.hedge_share)
+        ways = self._ways(prediction, conditions)
+        cost = _least(ways) if self.objective.cost is None else self._own_cost(prediction, ways)
+        best = int(cost.argmin())
+        last = self._last
+        if last is not None and last < len(cost):
+            # The device's queue and a deadline that nothing meets are common to all: they make no difference larger.
+            common = self.objective.latency_weight * conditions.device_queue_ms
+            worth = abs(cost[best] - _MISSED * min(way.missed[best] for way in ways) - common)
+            if cost[last] - cost[best] <= self.objective.hysteresis * worth:
+                best = last
+        self._last = best
+        if best >= self._predictor.local and _cheapest(ways, best).start is prediction.device_ms:
+            self._races -= 1.0
+        return self._plan(best, cost, prediction, ways)
+
+    def _ways(self, prediction: Prediction, conditions: Conditions) -> list[_Way]:
+        """Every point as a race, where there may be one, and with a device that waits."""
+        objective = self.objective
+        q, done, chances = prediction.latency_ms, prediction.device_ms, prediction.probabilities
+        sparing = _STRAIN if conditions.device.strained else 1.0
+        price = sparing * self._wasted_price
+        fixed = conditions.server.price * prediction.server_ms
+        if objective.energy_weight:
+            fixed += sparing * objective.energy_weight * prediction.energy_mj
+        if objective.loss_weight:
+            fixed += objective.loss_weight * 100 * self._loss[: len(done)]
+        if self._predictor.local:
+            alone = min(done[: self._predictor.local].tolist()) - conditions.device_queue_ms
+            late = q[_WORST]
+            if self._deadline_ms < math.inf:
+                latest = self._deadline_ms - _MARGIN * alone - _MARGIN_MS
+                # Where the device could not be in time either, hurrying it helps nobody.
+                late = np.where(done <= latest, np.minimum(late, latest), late)
+            starts = [done, late] if self._races >= 1.0 else [late]
+            if objective.energy_weight and self._deadline_ms == math.inf:
+                starts.append(q[-1])
+        else:
+            alone = math.inf
+            starts = [np.full(len(done), math.inf)]
+        ways = []
+        for start in starts:
+            answered = np.minimum(q, start + alone)
+            latency = chances @ answered
+            wasted = latency - (done if start is done else chances @ np.minimum(q, start))
+            cost = objective.latency_weight * latency + price * wasted + fixed
+            missed: Array = self._never
+            if self._deadline_ms < math.inf:
+                missed = chances @ (answered > self._deadline_ms)
+                cost += _MISSED * missed
+            ways.append(_Way(start, answered, latency, wasted, missed, cost))
+        return ways
+
+    def _own_cost(self, prediction: Prediction, ways: list[_Way]) -> Array:
+        """The app's own cost of every point, with the hedge that its weights would choose, (points,)."""
+        assert self.objective.cost is not None
+        count = len(prediction.device_ms)
+        which = np.array([way.cost for way in ways]).argmin(axis=0)
+
+        def chosen(quantity: Callable[[_Way], Array]) -> Array:
+            return np.asarray(np.choose(which, [quantity(way)[:count] for way in ways]))
+
+        missed: Array = chosen(lambda way: way.missed)
+        forecast = Forecast(
+            latency_ms=chosen(lambda way: way.latency),
+            late_ms=chosen(lambda way: way.answered[_WORST]),
+            energy_mj=prediction.energy_mj + self._predictor.energy.compute_mj(1.0) * chosen(lambda way: way.wasted),
+            loss=self._loss[:count],
+            server_ms=prediction.server_ms,
+            missed=missed,
+        )
+        return np.asarray(self.objective.cost(forecast), dtype=np.float64) + _MISSED * missed
+
+    def _plan(self, best: int, cost: Array, prediction: Prediction, ways: list[_Way]) -> Plan:
+        shown = min(len(cost), _RUNNERS_UP + 1)
+        order = [best, *(i for i in cost.argpartition(shown - 1)[:shown].tolist() if i != best)][:shown]
+        energy_ms = self._predictor.energy.compute_mj(1.0)
+        about = []
+        for i in order:
+            way = _cheapest(ways, i)
+            energy = prediction.energy_mj[i] + energy_ms * way.wasted[i]
+            about.append(Alternative(self.points[i], float(cost[i]), float(way.latency[i]), float(energy)))
+        chosen, *others = about
+        others.sort(key=lambda other: other.cost)
+        start = float(_cheapest(ways, best).start[best])
+        return Plan(
+            chosen.point,
+            chosen.latency_ms,
+            float(prediction.device_ms[best]),
+            chosen.energy_mj,
+            chosen.cost,
+            None if chosen.point.local else start,
+            tuple(others),
+        )
 
 
 class StaticPolicy:
@@ -128,10 +311,13 @@ class StaticPolicy:
 
     def __init__(self, point: Point, fallback: Point) -> None:
         self.points = (point, fallback)
-        self._chosen = LatencyPolicy([point])
-        self._fallback = LatencyPolicy([fallback])
+        self._predictors = {each: Predictor([each], EnergyModel()) for each in (point, fallback)}
 
     def choose(self, conditions: Conditions) -> Plan:
-        linked = conditions.channel is not None
-        policy = self._chosen if linked or self._chosen.points[0].local else self._fallback
-        return policy.choose(conditions)
+        point, fallback = self.points
+        linked = conditions.channel is not None and not conditions.server.draining
+        chosen = point if linked or point.local else fallback
+        if not linked and not chosen.local:
+            return Plan(chosen, math.inf, 0.0)
+        prediction = self._predictors[chosen].predict(conditions)
+        return Plan(chosen, float(prediction.latency_ms[_MIDDLE, 0]), float(prediction.device_ms[0]))

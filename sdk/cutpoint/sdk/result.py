@@ -48,9 +48,10 @@ class InferenceResult:
         source: who gave it: ``edge`` or ``device``.
         timing: where the time went.
         bytes_sent: on the wire, protocol included; 0 if nothing was sent. Counted also where the device stepped in.
-        plan: what the policy chose, and the latency it expected.
+        plan: what the policy chose, what it expected, and what the runners-up would have cost.
         fallback: why the device stepped in: the link's or server's error; None if it did not have to.
-        hedged: whether the device started on an answer because the server's was late.
+        hedged: whether the device worked on an answer beside the server.
+        frame: number in the stream, from 0, counting also those that were left out; None outside streams.
     """
 
     outputs: tuple[Array, ...]
@@ -61,3 +62,4 @@ class InferenceResult:
     plan: Plan
     fallback: CutpointError | None = None
     hedged: bool = False
+    frame: int | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cutpoint.sdk.errors import InputError
-from cutpoint.sdk.runtimes.base import Graph, Runtime
+from cutpoint.sdk.runtimes.base import Graph, Runtime, Stop
 
-__all__ = ["RUNTIMES", "Graph", "Runtime", "create_runtime"]
+__all__ = ["RUNTIMES", "Graph", "Runtime", "Stop", "create_runtime"]
 
 #: Names that `create_runtime` knows.
 RUNTIMES = ("onnx", "litert", "ai-edge-litert", "tflite-runtime")

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from cutpoint.codecs import Array
 
-__all__ = ["Graph", "Runtime"]
+__all__ = ["Graph", "Runtime", "Stop"]
+
+
+class Stop:
+    """Ends a computation before its time, from another thread.
+
+    Who computes asks it now and then, or hands it a call that ends what runs.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._end: Callable[[], None] | None = None
+
+    def __bool__(self) -> bool:
+        """Whether to stop."""
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """Stops the computation; it may already have ended."""
+        self._event.set()
+        end = self._end
+        if end is not None:
+            end()
+
+    def wait(self, seconds: float) -> None:
+        """Waits, but no longer than until it is set."""
+        self._event.wait(seconds)
+
+    def ends_with(self, end: Callable[[], None] | None) -> None:
+        """Names what ends the call that runs now; None when it has returned."""
+        self._end = end
+        if end is not None and self._event.is_set():
+            end()
 
 
 class Graph(Protocol):
@@ -21,8 +54,12 @@ class Graph(Protocol):
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
 
-    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         """Runs the graph once.
+
+        Args:
+            inputs: in the order of `input_names`.
+            stop: a runtime that can end a run half-way does so when this is set, with a `GraphError`.
 
         Raises:
             GraphError: if the runtime fails, for instance on an input of another shape.

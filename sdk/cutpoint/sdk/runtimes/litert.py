@@ -11,6 +11,7 @@ import numpy as np
 
 from cutpoint.codecs import Array
 from cutpoint.sdk.errors import GraphError, RuntimeUnavailable
+from cutpoint.sdk.runtimes.base import Stop
 
 __all__ = ["LiteRtRuntime"]
 
@@ -44,7 +45,8 @@ class LiteRtGraph:
         self.input_names = tuple(sorted(names["inputs"], key=_natural))
         self.output_names = tuple(sorted(names["outputs"], key=_natural))
 
-    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
+        # `stop` comes too late: the interpreter cannot be interrupted.
         if len(inputs) != len(self.input_names):
             raise GraphError(f"graph takes {len(self.input_names)} tensors, {len(inputs)} given")
         try:

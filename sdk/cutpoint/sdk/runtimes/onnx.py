@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import onnxruntime as ort
 
 from cutpoint.codecs import Array
 from cutpoint.sdk.errors import GraphError
+from cutpoint.sdk.runtimes.base import Stop
 
 __all__ = ["OnnxRuntime"]
 
@@ -21,13 +23,21 @@ class OnnxGraph:
         self.input_names = tuple(node.name for node in session.get_inputs())
         self.output_names = tuple(node.name for node in session.get_outputs())
 
-    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         if len(inputs) != len(self.input_names):
             raise GraphError(f"graph takes {len(self.input_names)} tensors, {len(inputs)} given")
+        feeds = dict(zip(self.input_names, inputs, strict=True))
+        options = None
+        if stop is not None:
+            options = ort.RunOptions()
+            stop.ends_with(partial(setattr, options, "terminate", True))
         try:
-            return tuple(self._session.run(None, dict(zip(self.input_names, inputs, strict=True))))
+            return tuple(self._session.run(None, feeds, options))
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise GraphError(f"onnxruntime: {error}") from error
+        finally:
+            if stop is not None:
+                stop.ends_with(None)
 
 
 class OnnxRuntime:

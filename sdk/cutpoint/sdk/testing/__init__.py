@@ -2,6 +2,8 @@
 
 from cutpoint.sdk.testing.emulator import LinkEmulator
 from cutpoint.sdk.testing.process import ServerProcess
+from cutpoint.sdk.testing.recorded import load_trace
 from cutpoint.sdk.testing.traces import Shaper, Trace
+from cutpoint.sdk.testing.virtual import VirtualLoop
 
-__all__ = ["LinkEmulator", "ServerProcess", "Shaper", "Trace"]
+__all__ = ["LinkEmulator", "ServerProcess", "Shaper", "Trace", "VirtualLoop", "load_trace"]

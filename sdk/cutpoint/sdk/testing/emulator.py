@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ class LinkEmulator:
         uplink: rate from the client to the server.
         downlink: rate back; None for five times the uplink's.
         delay: seconds one way; half the round-trip time.
+        jitter: seconds added to the delay of each piece, in turn, both ways; nothing overtakes.
         clock: seconds; where it stands when the relay starts is where the traces begin.
         sleep: waits that many seconds of `clock`.
 
@@ -46,6 +48,7 @@ class LinkEmulator:
         downlink: Trace | None = None,
         *,
         delay: float = 0.0,
+        jitter: Sequence[float] = (0.0,),
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -54,13 +57,14 @@ class LinkEmulator:
             raise InputError(f"{url!r}: the emulator relays to ws://host:port")
         self._target = (target.hostname, target.port)
         downlink = downlink or Trace(tuple(5 * rate for rate in uplink.rates), uplink.step)
-        self._up = Shaper(uplink, delay)
-        self._down = Shaper(downlink, delay)
+        self._up = Shaper(uplink, delay, jitter)
+        self._down = Shaper(downlink, delay, jitter)
         self._clock = clock
         self._sleep = sleep
         self._began = 0.0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed_until = -math.inf
         self.url = ""
         self.sent = 0
 
@@ -89,10 +93,16 @@ class LinkEmulator:
         self._up.rewind()
         self._down.rewind()
 
-    def cut(self) -> None:
-        """Breaks every connection, as a lost link does in the end."""
+    def cut(self, seconds: float = 0.0) -> None:
+        """Breaks every connection, as a lost link does in the end, and lets no new one live for `seconds`."""
+        self._closed_until = self._now() + seconds
         for task in self._tasks:
             task.cancel()
+
+    def hold(self, seconds: float) -> None:
+        """Lets nothing pass for `seconds`; connections stay. What was on its way arrives."""
+        for shaper in (self._up, self._down):
+            shaper.hold(self._now(), seconds)
 
     def _now(self) -> float:
         assert self._clock is not None
@@ -103,7 +113,8 @@ class LinkEmulator:
         assert task is not None
         self._tasks.add(task)
         try:
-            await self._relay(reader, writer)
+            if self._now() >= self._closed_until:
+                await self._relay(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # one end went away: so does the other
         finally:
@@ -111,7 +122,13 @@ class LinkEmulator:
             writer.transport.abort()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward_reader, onward_writer = await asyncio.open_connection(*self._target, limit=_PIECE * 8)
+        opening = asyncio.ensure_future(asyncio.open_connection(*self._target, limit=_PIECE * 8))
+        try:
+            onward_reader, onward_writer = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # A connection that comes about in this moment would belong to nobody.
+            opening.add_done_callback(_abort)
+            raise
         for each in (writer, onward_writer):
             each.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ways = [
@@ -154,3 +171,8 @@ class LinkEmulator:
                 await self._sleep(wait)
             writer.write(data)
             await writer.drain()
+
+
+def _abort(opening: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[1].transport.abort()

@@ -92,6 +92,10 @@ class Shaper:
         """Seconds until what was sent before `now` has left."""
         return max(0.0, self._free_at - now)
 
+    def hold(self, now: float, seconds: float) -> None:
+        """Nothing leaves for `seconds`."""
+        self._free_at = max(self._free_at, now + seconds)
+
     def send(self, now: float, nbytes: int) -> float:
         """When `nbytes`, handed over at `now`, arrive. Both in seconds from the trace's beginning."""
         self._free_at = self._trace.finish(max(now, self._free_at), nbytes)

@@ -1,0 +1,155 @@
+"""`cutpoint simulate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cutpoint.calibration.simulate.policies import ArgminPolicy, BottleneckPolicy, DeadlinePolicy, oracle
+from cutpoint.calibration.simulate.summary import Summary, summarise
+from cutpoint.calibration.simulate.world import Scenario, simulate
+from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.energy import RADIOS, EnergyModel
+from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.objective import PRESETS, Objective
+from cutpoint.sdk.policy import AdaptivePolicy, Policy, StaticPolicy, admissible
+from cutpoint.sdk.testing import load_trace
+
+__all__ = ["POLICIES", "run_policy", "simulate_command"]
+
+#: Names that `--policy` knows, beside ids of points.
+POLICIES = ("adaptive", "device", "argmin", "bottleneck", "slimmable", "oracle")
+
+
+@click.command("simulate")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--trace", "traces", multiple=True, required=True, type=click.Path(path_type=Path), help="Recorded link.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME", help="Default: adaptive, device, argmin, oracle.")
+@click.option("--device-scale", default=20.0, show_default=True, help="How much slower than in calibration.")
+@click.option("--server-scale", default=1.0, show_default=True, help="The same for the server.")
+@click.option("--rtt", default=0.05, show_default=True, help="Seconds there and back.")
+@click.option("--period", type=float, help="Seconds between requests. Default: 0.5, or 1.4 times a local answer.")
+@click.option("--requests", default=400, show_default=True, help="For each trace.")
+@click.option("--objective", type=click.Choice(list(PRESETS)), default="latency", show_default=True)
+@click.option("--deadline", type=float, help="Seconds for an answer.")
+@click.option("--accuracy-drop", default=0.01, show_default=True, help="Against the uncut model, 0 to 1.")
+@click.option("--radio", type=click.Choice(list(RADIOS)), default="lte", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the sizes of payloads.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+def simulate_command(
+    bundle: Path,
+    traces: tuple[Path, ...],
+    policies: tuple[str, ...],
+    device_scale: float,
+    server_scale: float,
+    rtt: float,
+    period: float | None,
+    requests: int,
+    objective: str,
+    deadline: float | None,
+    accuracy_drop: float,
+    radio: str,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compare policies over recorded traces, on a virtual clock, with the points that BUNDLE measured.
+
+    A policy is adaptive (what clients do), device, argmin (Neurosurgeon), bottleneck (dynamic split over natural
+    bottlenecks), slimmable (the deadline rule), oracle (knows the trace), or the id of a point: always that.
+    """
+    if min(device_scale, server_scale, requests) <= 0 or rtt < 0 or (period is not None and period <= 0):
+        raise InputError("scales, requests and period are above 0, and --rtt is at least 0")
+    opened = Bundle.open(bundle)
+    wanted = Objective.preset(objective, deadline=deadline, accuracy_drop=accuracy_drop)
+    points = admissible(opened.points, wanted.floor(opened.manifest.task.uncut))
+    alone_s = min(p.measured.device_ms for p in points if p.local) * device_scale / 1e3
+    energy = EnergyModel(RADIOS[radio])
+    report: dict[str, dict[str, Summary]] = {}
+    for path in traces:
+        scenario = Scenario(
+            load_trace(path),
+            rtt,
+            device_scale=device_scale,
+            server_scale=server_scale,
+            period=period or max(0.5, 1.4 * alone_s),
+            requests=requests,
+            answer_bytes=opened.manifest.boundaries[-1].nbytes,
+            probe=wanted.thrift,
+            energy=energy,
+            seed=seed,
+        )
+        names = policies or ("adaptive", "device", "argmin", "oracle")
+        report[path.name] = {name: run_policy(name, scenario, opened, points, wanted) for name in names}
+    if as_json:
+        click.echo(json.dumps({t: {n: s.as_json() for n, s in rows.items()} for t, rows in report.items()}))
+    else:
+        for trace, rows in report.items():
+            Console().print(_table(trace, rows))
+
+
+def run_policy(
+    name: str, scenario: Scenario, bundle: Bundle, points: tuple[Point, ...], objective: Objective
+) -> Summary:
+    """Simulates a policy by its name.
+
+    Args:
+        name: one of `POLICIES`, or the id of a point.
+        scenario: what requests meet.
+        bundle: that the points are of.
+        points: above the accuracy floor.
+        objective: what is wanted.
+
+    Raises:
+        BundleError: if there is no policy and no point of that name.
+        InputError: if the policy needs a deadline and there is none.
+    """
+    local = min((point for point in points if point.local), key=lambda point: point.measured.device_ms)
+    if name == "oracle":
+        return summarise(oracle(scenario, points, objective), scenario.energy)
+    fallback = None
+    policy: Policy
+    match name:
+        case "adaptive":
+            uncut = bundle.manifest.task.uncut
+            policy = AdaptivePolicy(
+                points, objective, uncut=uncut, energy=scenario.energy, answer_bytes=scenario.answer_bytes
+            )
+            fallback = local
+        case "device":
+            policy = StaticPolicy(local, local)
+        case "argmin":
+            policy = ArgminPolicy(points)
+        case "bottleneck":
+            policy = BottleneckPolicy(bundle, points)
+        case "slimmable":
+            if objective.deadline is None:
+                raise InputError("the slimmable rule needs a --deadline")
+            policy = DeadlinePolicy(_levels(bundle), objective.deadline)
+        case _:
+            point = bundle.points[bundle.point_number(name)]
+            policy = StaticPolicy(point, local)
+    return summarise(simulate(scenario, policy, fallback), scenario.energy)
+
+
+def _levels(bundle: Bundle) -> list[Point]:
+    """The levels of the codec that has most of them behind a head, at one cut and precision."""
+    groups: dict[tuple[str, str | None], list[Point]] = {}
+    for point in bundle.points:
+        if point.codec is not None and point.start > 0:
+            groups.setdefault((point.codec, point.precision), []).append(point)
+    if not groups:
+        raise InputError("the slimmable rule needs points behind a cut, and the bundle has none")
+    return max(groups.values(), key=len)
+
+
+def _table(trace: str, rows: dict[str, Summary]) -> Table:
+    table = Table("policy", "p50 ms", "p95 ms", "mean ms", "energy mJ", "hedged", "answered by", title=trace)
+    for name, row in rows.items():
+        shares = ", ".join(f"{where} {share:.0%}" for where, share in row.shares.items())
+        figures = (f"{value:.0f}" for value in (row.p50_ms, row.p95_ms, row.mean_ms, row.energy_mj))
+        table.add_row(name, *figures, f"{row.hedged:.0%}", shares)
+    return table

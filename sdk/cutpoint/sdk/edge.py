@@ -1,0 +1,106 @@
+"""The server's share of a request, as the client sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cutpoint.codecs import Array
+from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.device import SCALE_WEIGHT, Device
+from cutpoint.sdk.errors import DeadlineExceeded, ReferenceGone
+from cutpoint.sdk.head import DeviceOutput
+from cutpoint.sdk.link import Link
+from cutpoint.sdk.protocol import Result
+
+__all__ = ["Asked", "Edge", "References"]
+
+#: Of a stream: by codec and level, the symbols of the last frame that the server answered.
+References = dict[tuple[str | None, int], tuple[Array, ...]]
+#: Milliseconds below which a time says more about the call than about the work.
+_MEASURABLE_MS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The edge's answer with what it took."""
+
+    result: Result
+    bytes_sent: int
+    elapsed_ms: float
+
+
+class Edge:
+    """Asks the server, and learns how fast it is.
+
+    Args:
+        link: to the server.
+        bundle: that both ends hold.
+        device: encodes a frame anew where the server has lost what it refers to.
+        clock: monotonic seconds.
+
+    Attributes:
+        scale: how many times slower than in calibration the server computes.
+    """
+
+    def __init__(self, link: Link, bundle: Bundle, device: Device, clock: Callable[[], float]) -> None:
+        self._link = link
+        self._bundle = bundle
+        self._device = device
+        self._clock = clock
+        self.scale = 1.0
+
+    async def ask(
+        self,
+        point: Point,
+        tensors: tuple[Array, ...],
+        output: DeviceOutput,
+        deadline: float | None,
+        started: float,
+        sent: list[int],
+        references: References | None,
+    ) -> Asked:
+        """Sends what the device made, and waits for the answer. Cancelling this frees the server's work.
+
+        Args:
+            point: of the request.
+            tensors: of boundary 0.
+            output: of the device, for `point`.
+            deadline: seconds from `started` to the answer; None for none.
+            started: when the request began.
+            sent: the size of each frame is added here as it is sent.
+            references: of the stream; None outside streams.
+
+        Raises:
+            DeadlineExceeded: if there is no time left.
+            LinkError: if there is no connection or it goes away.
+            Refused: if the server answers with an error.
+        """
+        asked_at = self._clock()
+        try:
+            result = await self._send(point, output, deadline, started, sent)
+        except ReferenceGone:
+            # The server keeps a few frames, and none beyond a connection: start the stream anew.
+            output, *_ = await self._device.compute(point, tensors)
+            result = await self._send(point, output, deadline, started, sent)
+        if references is not None and output.symbols is not None:
+            references[point.codec, point.level] = output.symbols
+        timings = result.timings
+        expected = point.measured.tail_ms + point.measured.decode_ms
+        if expected > _MEASURABLE_MS:
+            ratio = (timings.tail_ms + timings.decode_ms) / expected
+            self.scale += SCALE_WEIGHT * (ratio - self.scale)
+        return Asked(result, sum(sent), (self._clock() - asked_at) * 1e3)
+
+    async def _send(
+        self, point: Point, output: DeviceOutput, deadline: float | None, started: float, sent: list[int]
+    ) -> Result:
+        assert output.payload is not None
+        budget = 0.0
+        if deadline is not None:
+            budget = deadline - (self._clock() - started)
+            if budget <= 0:
+                raise DeadlineExceeded(f"the deadline passed on the device, before anything was sent for {point.id}")
+        server_s = (point.measured.decode_ms + point.measured.tail_ms) * self.scale / 1e3
+        number = self._bundle.point_number(point.id)
+        return await self._link.request(number, output.payload, budget, server_s, sent)

@@ -1,0 +1,144 @@
+"""What one connection owes the client, and what its answers say of the link. No clock and no socket in here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cutpoint.sdk.channel import PACKET, Channel, ChannelEstimator
+
+__all__ = ["LinkMonitor"]
+
+#: Without requests for the first time, a link is probed no more often than the second says; seconds.
+_IDLE, _IDLE_PROBE = 10.0, 15.0
+#: Bytes of a ping, a cancellation, or a refusal on the wire, roughly.
+_SMALL = 60
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Something that the server will answer."""
+
+    sizes: tuple[int, ...]
+    sent_at: float
+    server_s: float
+    cancelled: bool = False
+
+
+class LinkMonitor:
+    """Keeps account of what was sent and not answered, and tells the estimator what each answer says.
+
+    All times are seconds; `now` never goes back.
+
+    Args:
+        estimator: of the channel.
+        probe: seconds between probes of a link that has nothing to carry while requests come, answered by the device.
+    """
+
+    #: Padding of a probe's second ping: the rate shows in how far it comes behind the first.
+    PROBE_BYTES = 3 * PACKET
+
+    def __init__(self, estimator: ChannelEstimator, probe: float = 1.0) -> None:
+        self.estimator = estimator
+        self.heard_at = 0.0
+        self._probe = probe
+        self._pending: dict[int, _Pending] = {}
+        self._asked_at: float | None = None
+        self._probed_at: float | None = None
+        self._probe_alone = False
+        self._first_pong: tuple[float, float] | None = None
+
+    # -- the present ---------------------------------------------------------------------------------------------
+
+    @property
+    def unanswered(self) -> int:
+        """Bytes of requests that wait for an answer."""
+        return sum(sum(pending.sizes) for pending in self._pending.values())
+
+    def channel(self, now: float) -> Channel:
+        """The belief, in the light of what is late."""
+        nbytes, since = 0, now
+        if self._probed_at is not None:
+            nbytes, since = 2 * _SMALL + self.PROBE_BYTES, self._probed_at
+        for pending in self._pending.values():
+            due = pending.sent_at + pending.server_s
+            if due < since:
+                nbytes, since = sum(pending.sizes), due
+        return self.estimator.channel(now, nbytes, now - since)
+
+    def silent(self, now: float) -> float:
+        """Seconds for which something has been due and nothing at all has come."""
+        waiting = [pending.sent_at for pending in self._pending.values()]
+        waiting += [] if self._probed_at is None else [self._probed_at]
+        return now - max(min(waiting), self.heard_at) if waiting else 0.0
+
+    def wants_probe(self, now: float) -> bool:
+        """Whether it is time for a probe: two pings back to back, the second one padded with `PROBE_BYTES`."""
+        if self._probed_at is not None:
+            return False
+        idle = self._asked_at is not None and now - self._asked_at > _IDLE
+        if now - self.heard_at >= (_IDLE_PROBE if idle else self._probe / 2):
+            return True
+        # Small uploads go through, but do not tell whether larger ones would.
+        return not idle and not self._pending and now - self.estimator.rated_at >= self._probe
+
+    # -- what happens --------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """The connection is gone, and with it what it owed."""
+        self._pending.clear()
+        self._probed_at = self._first_pong = None
+
+    def asked(self, now: float) -> None:
+        """The app wants an answer, wherever it will come from: it is worth knowing what the link is like."""
+        self._asked_at = now
+
+    def heard(self, now: float) -> None:
+        """Anything at all came from the server."""
+        self.heard_at = now
+
+    def sent(self, number: int, sizes: Sequence[int], server_s: float, now: float) -> None:
+        """Request `number` leaves in frames of `sizes` bytes; the server will probably compute for `server_s`."""
+        self._pending[number] = _Pending(tuple(sizes), now, server_s)
+
+    def cancelled(self, number: int) -> None:
+        """Request `number` was called off; the server will confirm that, or its answer is on the way."""
+        if number in self._pending:
+            self._pending[number].cancelled = True
+
+    def answered(self, number: int, arrivals: Sequence[float], server_s: float, answer: int, now: float) -> None:
+        """The result of request `number` came.
+
+        Args:
+            number: of the request.
+            arrivals: seconds from the arrival of its first frame to that of each.
+            server_s: that the server took for it.
+            answer: bytes of the result.
+            now: seconds.
+        """
+        pending = self._pending.pop(number, None)
+        if pending is not None:
+            self.estimator.observe_answer(pending.sizes, arrivals, now - pending.sent_at - server_s, answer, now)
+
+    def refused(self, number: int, now: float) -> None:
+        """An error came instead of a result: all that was sent has arrived, or as good as that."""
+        pending = self._pending.pop(number, None)
+        if pending is not None and pending.cancelled:
+            self.estimator.observe_delivery(sum(pending.sizes), now - pending.sent_at, now)
+
+    def probed(self, now: float) -> None:
+        """Both pings of a probe leave."""
+        self._probed_at = now
+        self._probe_alone = not self._pending
+
+    def pong(self, sent: float, received: float, now: float) -> None:
+        """A ping that left at `sent` was received at `received` (by the server's clock), and its answer came."""
+        first, self._first_pong = self._first_pong, None
+        if first is None or first[0] != sent:
+            self._first_pong = sent, received
+            if self._probe_alone:  # a ping behind an upload says nothing of the empty path
+                self.estimator.observe_rtt(now - sent)
+        else:
+            # The packet pair of a probe: the padding is what lies between the two arrivals.
+            self.estimator.observe_spacing(self.PROBE_BYTES, received - first[1], now)
+            self._probed_at = None
