@@ -86,7 +86,7 @@ async def _run() -> dict[str, Any]:
         "device": counters.device,
         "hedged": counters.hedged,
         "back_p50_s": round(float(np.median(back)), 2),
-        "back_longest_s": round(float(np.max(back)), 2),
+        "back_within_2_s": sum(seconds <= 2.0 for seconds in back),
     }
 
 
@@ -110,7 +110,7 @@ def table(result: dict[str, Any]) -> Table:
         "device",
         "hedged",
         "back_p50_s",
-        "back_longest_s",
+        "back_within_2_s",
     ):
         rows.add_row(name.replace("_", " "), str(result[name]))
     return rows
