@@ -27,6 +27,8 @@ from . import jvm
 
 #: Sequences of decisions, and decisions in each: hysteresis and the account of races go from one to the next.
 CASES, STEPS = 1000, 6
+#: Of every tenth sequence, longer than the races last that are saved up.
+LONG = 30
 
 
 def decisions(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
@@ -91,12 +93,12 @@ def own_cost(it: Forecast) -> Array:
     return np.asarray(cost + 0.01 * it.server_ms + 3 * it.missed)
 
 
-def draw_steps(rng: np.random.Generator, policy: Policy) -> tuple[list[dict[str, Any]], list[Plan]]:
+def draw_steps(rng: np.random.Generator, policy: Policy, count: int = STEPS) -> tuple[list[dict[str, Any]], list[Plan]]:
     """What the policy meets one after the other, and its plans."""
     estimator, now = ChannelEstimator(), 0.0
     scales = float(rng.lognormal(0, 0.7)), float(rng.lognormal(0, 0.7))
     steps, plans = [], []
-    for _ in range(STEPS):
+    for _ in range(count):
         seen = []
         for _ in range(int(rng.integers(0, 4))):
             now += float(rng.exponential(0.5))
@@ -176,7 +178,7 @@ def test_the_same_plans_for_a_thousand_sequences(tmp_path: Path) -> None:
         policy = AdaptivePolicy(
             chosen, objective, uncut=uncut, energy=EnergyModel(RADIOS[radio], compute_mw), answer_bytes=answer_bytes
         )
-        steps, plans = draw_steps(rng, policy)
+        steps, plans = draw_steps(rng, policy, STEPS if number % 10 else LONG)
         case: dict[str, Any] = {"kind": "adaptive", "points": msgspec.to_builtins(points), "floor": floor}
         case |= {"objective": wanted | {"preset": preset, "own_cost": own}, "uncut": uncut, "radio": radio}
         case |= {"compute_mw": compute_mw, "answer_bytes": answer_bytes, "steps": steps}
