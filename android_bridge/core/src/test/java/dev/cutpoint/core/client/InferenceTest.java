@@ -202,7 +202,11 @@ public class InferenceTest {
         assertEquals(0, runtime.entered.availablePermits());
         loop.advance(0.002);
         runtime.entered.acquire();
-        assertTrue("the device is at work", engine.conditions().deviceQueueMs > 0);
+        CompletableFuture<InferenceResult> behind = client.infer(PICTURE);
+        loop.run();
+        assertTrue("work waits", engine.conditions().deviceQueueMs > 0);
+        behind.cancel(false);
+        loop.run();
         runtime.gate.countDown();
         letTheDeviceWork(answer);
         assertEquals(Source.DEVICE, answer.get().source);
