@@ -6,20 +6,25 @@ import dev.cutpoint.core.bundle.Point;
 import dev.cutpoint.core.error.CutpointException;
 import dev.cutpoint.core.error.InputException;
 import dev.cutpoint.core.link.Link;
+import dev.cutpoint.core.link.LinkMonitor;
 import dev.cutpoint.core.link.LinkTimes;
 import dev.cutpoint.core.link.Loop;
 import dev.cutpoint.core.link.OkHttpTransport;
 import dev.cutpoint.core.link.ThreadLoop;
-import dev.cutpoint.core.policy.ChannelEstimator;
-import dev.cutpoint.core.policy.LatencyPolicy;
+import dev.cutpoint.core.policy.AdaptivePolicy;
+import dev.cutpoint.core.policy.DeviceState;
+import dev.cutpoint.core.policy.EnergyModel;
 import dev.cutpoint.core.policy.Objective;
 import dev.cutpoint.core.policy.Policy;
+import dev.cutpoint.core.policy.Selection;
 import dev.cutpoint.core.runtime.HeadRuntime;
 import dev.cutpoint.core.runtime.PictureEncoder;
 import java.io.File;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
@@ -28,6 +33,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import okhttp3.OkHttpClient;
@@ -47,6 +53,8 @@ public final class Builder {
     private Objective objective = Objective.builder().build();
     private Mode mode = Mode.AUTO;
     private Policy policy;
+    private EnergyModel energy = EnergyModel.DEFAULT;
+    private Supplier<DeviceState> deviceState;
     private String token = "";
     private String deviceName = "";
     private OkHttpClient http;
@@ -98,9 +106,21 @@ public final class Builder {
         return this;
     }
 
-    /** Decides, instead of {@link LatencyPolicy} over the points that the objective admits. */
+    /** Decides, instead of {@link AdaptivePolicy} over the points that the objective admits. */
     public Builder policy(Policy policy) {
         this.policy = policy;
+        return this;
+    }
+
+    /** Of the device, for objectives in which energy has a price; a phone on LTE otherwise. */
+    public Builder energy(EnergyModel energy) {
+        this.energy = energy;
+        return this;
+    }
+
+    /** Tells how the device is doing: asked every few seconds, where the client's callbacks run. */
+    public Builder deviceState(Supplier<DeviceState> source) {
+        this.deviceState = source;
         return this;
     }
 
@@ -202,25 +222,30 @@ public final class Builder {
         try {
             List<Point> supported = device.supported();
             List<Point> chosen =
-                    LatencyPolicy.admissible(supported, objective.floor(bundle.manifest().task.uncut));
-            Policy fallback = new LatencyPolicy(only(chosen, true));
-            need(!fallback.points().isEmpty(), bundle + ": no runtime of this app can run the whole model");
+                    Selection.admissible(supported, objective.floor(bundle.manifest().task.uncut));
+            List<Point> local = Selection.only(chosen, true);
+            need(!local.isEmpty(), bundle + ": no runtime of this app can run the whole model");
+            Point fallback = Collections.min(local, Comparator.comparingDouble(point -> point.measured.deviceMs));
             if (mode == Mode.DEVICE) {
-                chosen = fallback.points();
+                chosen = local;
             } else if (mode == Mode.EDGE) {
-                chosen = only(chosen, false);
+                chosen = Selection.only(chosen, false);
                 need(!chosen.isEmpty(), "mode EDGE, but no point that uses the server meets the objective");
             }
-            Policy decides = policy != null ? policy : new LatencyPolicy(chosen);
+            Policy decides = policy != null ? policy : AdaptivePolicy.of(bundle, chosen, objective, energy);
             List<Point> loads = new ArrayList<>(decides.points());
-            loads.add(fallback.points().get(0));
-            device.warmUp(loads, fallback.points().get(0));
-            ChannelEstimator estimator = new ChannelEstimator();
-            Link link = transport == null ? null : link(loop, transport, estimator, bundle);
+            loads.add(fallback);
+            device.warmUp(loads, fallback);
+            LinkMonitor monitor = new LinkMonitor(times.probe * objective.thrift());
+            Link link = transport == null ? null : link(loop, transport, monitor, bundle);
             engine = new Engine(
-                    loop, callbacks(), bundle, release, mode, objective, times, device, estimator, decides,
+                    loop, callbacks(), bundle, release, mode, objective, times, device, monitor, decides,
                     fallback, link);
             CutpointClient client = new CutpointClient(engine);
+            if (deviceState != null) {
+                Engine watching = engine;
+                loop.execute(() -> watching.watch(deviceState));
+            }
             if (link != null) {
                 connect(loop, link);
             }
@@ -237,13 +262,13 @@ public final class Builder {
         }
     }
 
-    private Link link(Loop loop, OkHttpTransport transport, ChannelEstimator estimator, Bundle bundle) {
+    private Link link(Loop loop, OkHttpTransport transport, LinkMonitor monitor, Bundle bundle) {
         Boundary last = bundle.manifest().last();
         // A batch axis may have grown; text of an error comes on top.
         int frameLimit = (int) Math.min(Integer.MAX_VALUE, 2 * last.bytes() + RESULT_OVERHEAD);
         String program = "cutpoint-android/" + CutpointClient.VERSION;
         return new Link(
-                loop, transport, estimator, frameLimit, times, new Random(), bundle.hash(), token, program, deviceName);
+                loop, transport, monitor, frameLimit, times, new Random(), bundle.hash(), token, program, deviceName);
     }
 
     /** Waits for the first attempt, or in mode EDGE for the connection. */
@@ -287,16 +312,6 @@ public final class Builder {
                 new ThreadPoolExecutor(1, 1, 1, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), threads);
         executor.allowCoreThreadTimeOut(true);
         return executor;
-    }
-
-    private static List<Point> only(List<Point> points, boolean local) {
-        List<Point> kept = new ArrayList<>();
-        for (Point point : points) {
-            if (point.isLocal() == local) {
-                kept.add(point);
-            }
-        }
-        return kept;
     }
 
     private static void need(boolean condition, String message) {

@@ -5,6 +5,7 @@ import dev.cutpoint.core.bundle.Point;
 import dev.cutpoint.core.error.InputException;
 import dev.cutpoint.core.error.RefusedException;
 import dev.cutpoint.core.policy.Conditions;
+import dev.cutpoint.core.policy.Network;
 import dev.cutpoint.core.policy.Plan;
 import dev.cutpoint.core.policy.StaticPolicy;
 import dev.cutpoint.core.tensor.Tensor;
@@ -122,10 +123,7 @@ public final class CutpointClient implements AutoCloseable {
         if (engine.mode != Mode.AUTO && point.isLocal() != (engine.mode == Mode.DEVICE)) {
             throw new InputException("point '" + id + "' does not go with mode " + engine.mode);
         }
-        return conditions -> {
-            Point otherwise = engine.mode == Mode.EDGE ? point : engine.fallback.choose(conditions).point;
-            return new StaticPolicy(point, otherwise).choose(conditions);
-        };
+        return new StaticPolicy(point, engine.mode == Mode.EDGE ? point : engine.fallback)::choose;
     }
 
     /** Whether requests can be sent to the server now. */
@@ -136,6 +134,14 @@ public final class CutpointClient implements AutoCloseable {
     /** Why the server last refused the connection; null if it did not. */
     public RefusedException refusal() {
         return engine.link == null ? null : engine.link.refusal();
+    }
+
+    /**
+     * Tells the client that the device is on another network now. What was learned of the old one is forgotten, and a
+     * new connection is made at once: its address is gone.
+     */
+    public void networkChanged(Network network) {
+        engine.networkChanged(network);
     }
 
     /** Closes the connection. Requests that are under way fail. Does not wait. */

@@ -8,15 +8,20 @@ import dev.cutpoint.core.runtime.HeadRuntime;
 import dev.cutpoint.core.runtime.PictureEncoder;
 import dev.cutpoint.core.tensor.Tensor;
 import dev.cutpoint.core.tensor.TensorSpec;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.RejectedExecutionException;
 
 /** The device's one worker thread: it prepares pictures and computes heads, and learns how fast it is. */
@@ -36,6 +41,8 @@ final class Device implements AutoCloseable {
     private final Manifest manifest;
     private final BundleGraphs graphs;
     private final ExecutorService executor;
+    /** Work that waits or runs, the oldest first; guarded by itself. */
+    private final Deque<Job> jobs = new ArrayDeque<>();
     private volatile double scale = 1;
 
     Device(Bundle bundle, List<HeadRuntime> runtimes, PictureEncoder pictures) {
@@ -51,6 +58,17 @@ final class Device implements AutoCloseable {
     /** How many times slower than in calibration this device computes. */
     double scale() {
         return scale;
+    }
+
+    /** Milliseconds of work that come before whatever is begun now, as far as one can tell. */
+    double queueMs() {
+        synchronized (jobs) {
+            double sum = 0;
+            for (Job job : jobs) {
+                sum += job.leftMs();
+            }
+            return sum;
+        }
     }
 
     /** The points that can run here. */
@@ -94,15 +112,15 @@ final class Device implements AutoCloseable {
      * @return cancelling it keeps it from starting; a computation that runs is not interrupted
      */
     Future<?> compute(Point point, Input input, List<Tensor> reference, Outcome outcome) {
+        Job job = new Job(deviceMs(point) * scale, () -> measured(point, input, reference), outcome);
+        synchronized (jobs) {
+            jobs.add(job);
+        }
         try {
-            return executor.submit(() -> {
-                try {
-                    outcome.computed(measured(point, input, reference));
-                } catch (RuntimeException error) {
-                    outcome.failed(error);
-                }
-            });
+            executor.execute(job);
+            return job;
         } catch (RejectedExecutionException closed) {
+            job.cancel(false);
             outcome.failed(new IllegalStateException("the client is closed", closed));
             return null;
         }
@@ -112,7 +130,7 @@ final class Device implements AutoCloseable {
         long began = System.nanoTime();
         List<Tensor> tensors = input.tensors(manifest);
         DeviceOutput output = run(point, tensors, reference, millisSince(began));
-        double expected = point.measured.deviceMs + point.measured.encodeMs;
+        double expected = deviceMs(point);
         if (expected > MEASURABLE_MS) {
             scale += SCALE_WEIGHT * ((output.headMs + output.encodeMs) / expected - scale);
         }
@@ -131,6 +149,10 @@ final class Device implements AutoCloseable {
         return new DeviceOutput(encoded.payload, encoded.symbols, null, input, prepareMs, headMs, millisSince(began));
     }
 
+    private static double deviceMs(Point point) {
+        return point.measured.deviceMs + point.measured.encodeMs;
+    }
+
     private static double millisSince(long began) {
         return (System.nanoTime() - began) / 1e6;
     }
@@ -140,5 +162,60 @@ final class Device implements AutoCloseable {
     public void close() {
         executor.execute(graphs::close);
         executor.shutdown();
+    }
+
+    /** Work in the queue, and how long it probably takes. It leaves when it is done, or cancelled before it began. */
+    private final class Job extends FutureTask<DeviceOutput> {
+        private final double expectedMs;
+        private final Outcome outcome;
+        private boolean begun;
+        private long beganAt;
+
+        Job(double expectedMs, Callable<DeviceOutput> work, Outcome outcome) {
+            super(work);
+            this.expectedMs = expectedMs;
+            this.outcome = outcome;
+        }
+
+        double leftMs() {
+            return begun ? Math.max(0, expectedMs - millisSince(beganAt)) : expectedMs;
+        }
+
+        @Override
+        public void run() {
+            synchronized (jobs) {
+                begun = true;
+                beganAt = System.nanoTime();
+            }
+            super.run();
+            leave(); // also what was cancelled while it ran
+        }
+
+        @Override
+        protected void done() {
+            synchronized (jobs) {
+                if (!isCancelled() || !begun) {
+                    leave();
+                }
+            }
+            if (isCancelled()) {
+                return;
+            }
+            try {
+                outcome.computed(get());
+            } catch (ExecutionException error) {
+                Throwable cause = error.getCause();
+                boolean known = cause instanceof RuntimeException;
+                outcome.failed(known ? (RuntimeException) cause : new IllegalStateException(cause));
+            } catch (InterruptedException error) {
+                outcome.failed(new IllegalStateException(error)); // it is done: nothing is waited for
+            }
+        }
+
+        private void leave() {
+            synchronized (jobs) {
+                jobs.remove(this);
+            }
+        }
     }
 }

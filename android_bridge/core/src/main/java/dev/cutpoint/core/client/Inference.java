@@ -1,5 +1,6 @@
 package dev.cutpoint.core.client;
 
+import dev.cutpoint.core.bundle.Point;
 import dev.cutpoint.core.error.CutpointException;
 import dev.cutpoint.core.error.LinkException;
 import dev.cutpoint.core.error.Refusal;
@@ -27,6 +28,10 @@ final class Inference {
      * Seconds that threads may take to wake up: below that hedging is not worth a thought, and a deadline is missed.
      */
     private static final double JITTER = 0.02;
+    /** The device's own work may take this many times as long as predicted when a deadline depends on it. */
+    private static final double MARGIN = 1.1;
+    /** Share of a deadline by which the device may be late and still start at once. */
+    private static final double HOPELESS = 0.1;
 
     private final Engine engine;
     private final Loop loop;
@@ -35,7 +40,6 @@ final class Inference {
     private final CompletableFuture<InferenceResult> answer;
     private final double started;
     private Plan plan;
-    private Plan fallback;
     private DeviceOutput output;
     private double askedAt;
     private int bytesSent;
@@ -77,7 +81,7 @@ final class Inference {
         guarded(() -> {
             plan = policy.apply(engine.conditions());
             List<Tensor> reference = references == null ? null : references.get(plan.point);
-            compute(plan, input, reference, this::prepared, this::fail);
+            compute(plan.point, input, reference, this::prepared, this::fail);
         }).run();
     }
 
@@ -119,7 +123,7 @@ final class Inference {
     private void prepared(DeviceOutput output) {
         this.output = output;
         if (plan.point.isLocal()) {
-            finishOnDevice(plan, output);
+            finishOnDevice(plan.point, output);
             return;
         }
         askedAt = loop.now();
@@ -128,8 +132,7 @@ final class Inference {
                 timer = loop.after(Math.max(0, left()), () -> fail(late("no answer")));
             }
         } else {
-            fallback = engine.fallback.choose(engine.conditions());
-            timer = loop.after(Math.max(0, patience()), guarded(this::lostPatience));
+            timer = loop.after(patience(), guarded(this::lostPatience));
         }
         ask(false);
     }
@@ -147,7 +150,8 @@ final class Inference {
             return;
         }
         int number = engine.bundle.pointNumber(plan.point.id);
-        exchange = engine.link.request(number, output.payload, budget, new Reply() {
+        double server = engine.serverSeconds(plan.point);
+        exchange = engine.link.request(number, output.payload, budget, server, new Reply() {
             @Override
             public void answered(Frame.Result result) {
                 bytesSent += exchange.bytesSent();
@@ -171,7 +175,7 @@ final class Inference {
     /** The server keeps a few frames, and none beyond a connection: the stream begins again with a key frame. */
     private void startAnew() {
         exchange = null;
-        compute(plan, new Input(output.input), null, key -> {
+        compute(plan.point, new Input(output.input), null, key -> {
             output = key;
             ask(true);
         }, error -> {
@@ -226,9 +230,8 @@ final class Inference {
             return;
         }
         onDevice = true;
-        // Told at once, not when the race is over: the next request must not run into the same silence.
-        engine.estimator.observeLate(sentSoFar(), loop.now() - askedAt);
-        compute(fallback, new Input(output.input), null, local -> finishOnDevice(fallback, local), error -> {
+        Point point = engine.fallback;
+        compute(point, new Input(output.input), null, local -> finishOnDevice(point, local), error -> {
             deviceError = error;
             if (edgeDone) {
                 failTwice();
@@ -238,12 +241,12 @@ final class Inference {
 
     /** Lets the device compute, and goes on with one of the two, unless nobody waits any more. */
     private void compute(
-            Plan what,
+            Point point,
             Input from,
             List<Tensor> reference,
             Consumer<DeviceOutput> computed,
             Consumer<RuntimeException> failed) {
-        computing = engine.device.compute(what.point, from, reference, new Device.Outcome() {
+        computing = engine.device.compute(point, from, reference, new Device.Outcome() {
             @Override
             public void computed(DeviceOutput output) {
                 loop.execute(guarded(() -> computed.accept(output)));
@@ -274,12 +277,12 @@ final class Inference {
         fail(deviceError);
     }
 
-    private void finishOnDevice(Plan done, DeviceOutput local) {
+    private void finishOnDevice(Point point, DeviceOutput local) {
         DeviceOutput timed = new DeviceOutput(
                 null, null, local.outputs, local.input, output.prepareMs, local.headMs, local.encodeMs);
         finish(new InferenceResult(
                 Collections.unmodifiableList(local.outputs),
-                done.point,
+                point,
                 InferenceResult.Source.DEVICE,
                 Timing.onDevice((loop.now() - started) * 1e3, timed),
                 sentSoFar(),
@@ -301,14 +304,19 @@ final class Inference {
 
     /** Seconds from now after which the device starts on its own answer. */
     private double patience() {
+        double elapsed = loop.now() - started;
+        double wait = plan.hedgeMs != null
+                ? plan.hedgeMs / 1e3 - elapsed
+                : Math.max(JITTER, engine.objective.patience * plan.predictedMs / 1e3 - elapsed);
         if (engine.objective.deadline != null) {
-            double latest = left() - fallback.predictedMs / 1e3 - JITTER;
-            if (latest > 0) {
-                return latest;
+            double alone = engine.fallback.measured.deviceMs * engine.device.scale() + engine.device.queueMs();
+            double latest = left() - MARGIN * alone / 1e3 - JITTER;
+            // Where the device could not be in time either, hurrying it helps nobody.
+            if (latest > -HOPELESS * engine.objective.deadline) {
+                wait = Math.min(wait, latest);
             }
         }
-        double elapsed = loop.now() - started;
-        return Math.max(JITTER, engine.objective.patience * plan.predictedMs / 1e3 - elapsed);
+        return Math.max(0, wait);
     }
 
     private RefusedException late(String what) {

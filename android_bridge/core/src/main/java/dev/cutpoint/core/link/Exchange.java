@@ -5,21 +5,22 @@ public final class Exchange {
     final int point;
     final byte[] payload;
     final double budget;
+    final double serverSeconds;
     final Reply reply;
     /** Bytes of each frame; null while it waits for its turn. */
     int[] sizes;
-    double sentAt;
     long requestId;
     /** The connection it went out on; null while it waits for its turn. */
     Session session;
 
     private final Link link;
 
-    Exchange(Link link, int point, byte[] payload, double budget, Reply reply) {
+    Exchange(Link link, int point, byte[] payload, double budget, double serverSeconds, Reply reply) {
         this.link = link;
         this.point = point;
         this.payload = payload;
         this.budget = budget;
+        this.serverSeconds = serverSeconds;
         this.reply = reply;
     }
 

@@ -3,7 +3,6 @@ package dev.cutpoint.core.link;
 import dev.cutpoint.core.error.CutpointException;
 import dev.cutpoint.core.error.LinkException;
 import dev.cutpoint.core.error.RefusedException;
-import dev.cutpoint.core.policy.ChannelEstimator;
 import dev.cutpoint.core.protocol.Connection;
 import dev.cutpoint.core.protocol.Frame;
 import dev.cutpoint.core.protocol.ServerState;
@@ -21,7 +20,7 @@ public final class Link {
 
     private final Loop loop;
     private final Transport transport;
-    private final ChannelEstimator estimator;
+    private final LinkMonitor monitor;
     private final int frameLimit;
     private final LinkTimes times;
     private final Random random;
@@ -31,12 +30,14 @@ public final class Link {
     private volatile Session session;
     private Loop.Timer retry;
     private int attempt;
+    private double triedAt = Double.NEGATIVE_INFINITY;
+    private boolean refusedLast;
     private boolean closed;
     private ServerState server = ServerState.IDLE;
     private volatile RefusedException refusal;
 
     /**
-     * @param estimator told about everything that says something about the channel
+     * @param monitor told about everything that says something about the channel
      * @param frameLimit longest frame that a result may have, in bytes
      * @param bundleHash of the client's bundle
      * @param token bearer token; empty for none
@@ -46,7 +47,7 @@ public final class Link {
     public Link(
             Loop loop,
             Transport transport,
-            ChannelEstimator estimator,
+            LinkMonitor monitor,
             int frameLimit,
             LinkTimes times,
             Random random,
@@ -56,7 +57,7 @@ public final class Link {
             String device) {
         this.loop = loop;
         this.transport = transport;
-        this.estimator = estimator;
+        this.monitor = monitor;
         this.frameLimit = frameLimit;
         this.times = times;
         this.random = random;
@@ -95,6 +96,7 @@ public final class Link {
         closed = true;
         if (retry != null) {
             retry.cancel();
+            retry = null;
         }
         if (session != null) {
             session.end(new LinkException("the client is closed"));
@@ -109,9 +111,35 @@ public final class Link {
         new UpWaiter(then).begin(timeout);
     }
 
-    /** Asks the server. Without a connection the reply fails at once; where the server has no slot it waits for one. */
-    public Exchange request(int point, byte[] payload, double budget, Reply reply) {
-        Exchange exchange = new Exchange(this, point, payload, budget, reply);
+    /** Somebody needs the link: if it is down, tries again soon (at most every {@link LinkTimes#eager} seconds). */
+    public void wake() {
+        if (retry != null && !refusedLast && loop.now() - triedAt >= times.eager) {
+            retryNow();
+        }
+    }
+
+    /** Gives the connection up, if there is one, and makes a new one: the old one's network is gone. */
+    public void reconnect() {
+        if (session != null) {
+            session.end(new LinkException("the network changed"));
+        }
+        if (retry != null && !refusedLast) {
+            retryNow();
+        }
+    }
+
+    private void retryNow() {
+        retry.cancel();
+        connect();
+    }
+
+    /**
+     * Asks the server. Without a connection the reply fails at once; where the server has no slot it waits for one.
+     *
+     * @param serverSeconds that the server will probably compute
+     */
+    public Exchange request(int point, byte[] payload, double budget, double serverSeconds, Reply reply) {
+        Exchange exchange = new Exchange(this, point, payload, budget, serverSeconds, reply);
         if (!up()) {
             String why = refusal == null ? "" : ": " + refusal.getMessage();
             loop.execute(() -> reply.failed(new LinkException("no connection to the server" + why, refusal)));
@@ -137,7 +165,9 @@ public final class Link {
     }
 
     private void connect() {
-        session = new Session(loop, times, estimator, frameLimit, hello, new Session.Owner() {
+        retry = null;
+        triedAt = loop.now();
+        session = new Session(loop, times, monitor, frameLimit, hello, new Session.Owner() {
             @Override
             public void welcomed() {
                 refusal = null;
@@ -166,7 +196,8 @@ public final class Link {
     private void down(CutpointException reason) {
         session = null;
         double delay = times.delay(attempt++, random);
-        if (reason instanceof RefusedException) {
+        refusedLast = reason instanceof RefusedException;
+        if (refusedLast) {
             refusal = (RefusedException) reason;
             double retryAfter = refusal.retryAfter() == null ? 0 : refusal.retryAfter();
             delay = Math.max(delay, Math.max(retryAfter, refusal.refusal().isFatal() ? times.longestBackoff : 0));

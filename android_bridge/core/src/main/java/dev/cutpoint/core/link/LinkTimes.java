@@ -6,7 +6,7 @@ import java.util.Random;
 /** Times of the link, in seconds. */
 public final class LinkTimes {
     /** What a phone does well with. */
-    public static final LinkTimes DEFAULT = new LinkTimes(5, 1, 8, 0.1, 10);
+    public static final LinkTimes DEFAULT = new LinkTimes(5, 1, 8, 0.1, 10, 1);
 
     /** For connecting and the handshake. */
     public final double connect;
@@ -18,12 +18,16 @@ public final class LinkTimes {
     public final double firstBackoff;
     /** … which doubles up to this. */
     public final double longestBackoff;
+    /** Between attempts while requests want the link. */
+    public final double eager;
 
     /**
      * @throws InputException if one of them is not above 0
      */
-    public LinkTimes(double connect, double probe, double silence, double firstBackoff, double longestBackoff) {
-        if (!(Math.min(Math.min(connect, probe), Math.min(silence, Math.min(firstBackoff, longestBackoff))) > 0)) {
+    public LinkTimes(
+            double connect, double probe, double silence, double firstBackoff, double longestBackoff, double eager) {
+        double shortest = Math.min(Math.min(connect, probe), Math.min(silence, eager));
+        if (!(Math.min(shortest, Math.min(firstBackoff, longestBackoff)) > 0)) {
             throw new InputException("times of the link are above 0 seconds");
         }
         this.connect = connect;
@@ -31,6 +35,7 @@ public final class LinkTimes {
         this.silence = silence;
         this.firstBackoff = firstBackoff;
         this.longestBackoff = longestBackoff;
+        this.eager = eager;
     }
 
     /**

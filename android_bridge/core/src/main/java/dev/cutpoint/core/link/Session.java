@@ -5,10 +5,10 @@ import dev.cutpoint.core.error.LinkException;
 import dev.cutpoint.core.error.ProtocolException;
 import dev.cutpoint.core.error.RefusedException;
 import dev.cutpoint.core.error.RemoteProtocolException;
-import dev.cutpoint.core.policy.ChannelEstimator;
 import dev.cutpoint.core.protocol.Connection;
 import dev.cutpoint.core.protocol.Frame;
 import dev.cutpoint.core.protocol.ServerState;
+import dev.cutpoint.core.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -16,9 +16,6 @@ import java.util.Map;
 
 /** One connection's life: greeting, requests, probes, end. For the loop's thread, but for the socket's callbacks. */
 final class Session {
-    /** Padding of a probe's second ping: the rate shows in how far it comes behind the first. */
-    private static final int PROBE_BYTES = 3 * ChannelEstimator.PACKET;
-
     /** Hears what the session comes to. */
     interface Owner {
         void welcomed();
@@ -33,7 +30,7 @@ final class Session {
 
     private final Loop loop;
     private final LinkTimes times;
-    private final ChannelEstimator estimator;
+    private final LinkMonitor monitor;
     private final Frame.Hello hello;
     private final Owner owner;
     private final Connection connection;
@@ -43,14 +40,11 @@ final class Session {
     private volatile boolean up;
     private boolean ended;
     private double greetedAt;
-    private double heardAt;
-    private double probedAt = Double.NaN;
-    private Frame.Pong firstPong;
 
-    Session(Loop loop, LinkTimes times, ChannelEstimator estimator, int frameLimit, Frame.Hello hello, Owner owner) {
+    Session(Loop loop, LinkTimes times, LinkMonitor monitor, int frameLimit, Frame.Hello hello, Owner owner) {
         this.loop = loop;
         this.times = times;
-        this.estimator = estimator;
+        this.monitor = monitor;
         this.hello = hello;
         this.owner = owner;
         this.connection = Connection.client(frameLimit);
@@ -110,18 +104,18 @@ final class Session {
         }
         exchange.session = this;
         exchange.requestId = number;
-        exchange.sentAt = loop.now();
         exchange.sizes = new int[frames.size()];
         for (int i = 0; i < exchange.sizes.length; i++) {
             exchange.sizes[i] = frames.get(i).length;
         }
         waiting.put(number, exchange);
+        monitor.sent(number, exchange.sizes, exchange.serverSeconds, loop.now());
         write(frames);
     }
 
     void cancel(Exchange exchange) {
         if (waiting.remove(exchange.requestId) != null) {
-            estimator.observeLate(exchange.bytesSent(), loop.now() - exchange.sentAt);
+            monitor.cancelled(exchange.requestId);
             sendAll(new Frame.Cancel(exchange.requestId));
         }
     }
@@ -139,6 +133,7 @@ final class Session {
         }
         List<Exchange> left = new ArrayList<>(waiting.values());
         waiting.clear();
+        monitor.reset();
         owner.ended(reason);
         for (Exchange exchange : left) {
             exchange.reply.failed(
@@ -155,9 +150,9 @@ final class Session {
             return;
         }
         double now = loop.now();
-        heardAt = now;
         try {
             Frame frame = connection.receive(data, now);
+            monitor.heard(now);
             if (!up) {
                 handleGreeting(frame, now);
             } else if (frame != null) {
@@ -175,7 +170,7 @@ final class Session {
         if (!(frame instanceof Frame.Welcome)) {
             throw new RemoteProtocolException("the server did not answer the hello with a welcome");
         }
-        estimator.observeRtt(now - greetedAt);
+        monitor.welcomed(now - greetedAt);
         timer.cancel();
         timer = loop.after(times.probe, this::probe);
         up = true;
@@ -191,6 +186,7 @@ final class Session {
             if (frame.requestId == 0) {
                 throw error;
             }
+            monitor.refused(frame.requestId, now);
             Exchange exchange = waiting.remove(frame.requestId);
             if (exchange != null) {
                 exchange.reply.failed(error);
@@ -199,7 +195,9 @@ final class Session {
         } else if (frame instanceof Frame.Ping) {
             sendAll(new Frame.Pong(((Frame.Ping) frame).sent, now, ServerState.IDLE));
         } else if (frame instanceof Frame.Pong) {
-            ponged((Frame.Pong) frame, now);
+            Frame.Pong pong = (Frame.Pong) frame;
+            owner.stateChanged(pong.state);
+            monitor.pong(pong.sent, pong.received, now);
         } else if (frame instanceof Frame.Goaway) {
             owner.stateChanged(null);
         }
@@ -207,29 +205,16 @@ final class Session {
 
     private void answered(Frame.Result result, double now) {
         owner.stateChanged(result.state);
+        double size = 0;
+        for (Tensor output : result.outputs) {
+            size += output.bytes();
+        }
+        monitor.answered(result.requestId, result.arrivals, result.serverMs() / 1e3, size, now);
         Exchange exchange = waiting.remove(result.requestId);
         if (exchange != null) {
-            double network = now - exchange.sentAt - result.serverMs() / 1e3;
-            estimator.observeAnswer(exchange.sizes, result.arrivals, network);
             exchange.reply.answered(result);
         }
         owner.slotFree();
-    }
-
-    private void ponged(Frame.Pong pong, double now) {
-        owner.stateChanged(pong.state);
-        Frame.Pong first = firstPong;
-        firstPong = null;
-        if (first == null || first.sent != pong.sent) {
-            firstPong = pong;
-            if (waiting.isEmpty()) { // a ping behind an upload says nothing of the empty path
-                estimator.observeRtt(now - pong.sent);
-            }
-        } else {
-            // The packet pair of a probe: the padding is what lies between the two arrivals.
-            estimator.observeSpacing(probeBytes(), pong.received - first.received);
-            probedAt = Double.NaN;
-        }
     }
 
     private static RefusedException refusal(Frame.Failure failure) {
@@ -244,24 +229,17 @@ final class Session {
             return;
         }
         double now = loop.now();
-        double oldest = probedAt;
-        for (Exchange exchange : waiting.values()) {
-            oldest = Double.isNaN(oldest) ? exchange.sentAt : Math.min(oldest, exchange.sentAt);
-        }
-        if (now - Math.max(oldest, heardAt) > times.silence) {
+        if (monitor.silent(now) > times.silence) {
             end(new LinkException("nothing heard from the server for " + times.silence + " s"));
             return;
         }
         timer = loop.after(times.probe, this::probe);
-        if (Double.isNaN(probedAt) && now - heardAt >= times.probe / 2) {
-            probedAt = now;
+        if (monitor.wantsProbe(now)) {
+            int padding = Math.min(LinkMonitor.PROBE_BYTES, connection.mostPadding());
+            monitor.probed(padding, now);
             sendAll(new Frame.Ping(now, 0));
-            sendAll(new Frame.Ping(now, probeBytes()));
+            sendAll(new Frame.Ping(now, padding));
         }
-    }
-
-    private int probeBytes() {
-        return Math.min(PROBE_BYTES, connection.mostPadding());
     }
 
     private void sendAll(Frame frame) {

@@ -1,9 +1,11 @@
 package dev.cutpoint.core.policy;
 
-/** Energy of one request, an estimate: compute power · compute time + radio power · sending time. */
+/** Energy of one request, an estimate: compute power · compute time + radio power · time on the air. */
 public final class EnergyModel {
     /** A middle-class phone's big core at full clock, milliwatt above idle. */
     public static final double DEFAULT_COMPUTE_MW = 2000;
+    /** A phone on LTE. */
+    public static final EnergyModel DEFAULT = new EnergyModel(Radio.LTE, DEFAULT_COMPUTE_MW);
 
     /** Of the link in use. */
     public final Radio radio;
@@ -15,15 +17,21 @@ public final class EnergyModel {
         this.computeMw = computeMw;
     }
 
+    /** Millijoule of {@code deviceMs} milliseconds of computation. */
+    public double computeMj(double deviceMs) {
+        return computeMw * deviceMs / 1e3;
+    }
+
     /**
      * Millijoule of one request.
      *
      * @param deviceMs milliseconds of computation on the device
      * @param bytes sent; 0 for none
      * @param uplink bit/s while sending
+     * @param answer bytes received
+     * @param downlink bit/s while receiving
      */
-    public double requestMj(double deviceMs, double bytes, double uplink) {
-        double compute = computeMw * deviceMs / 1e3;
-        return bytes <= 0 ? compute : compute + radio.powerMw(uplink / 1e6) * bytes * 8 / uplink;
+    public double requestMj(double deviceMs, double bytes, double uplink, double answer, double downlink) {
+        return computeMj(deviceMs) + radio.sendMj(bytes, uplink) + radio.receiveMj(answer, downlink);
     }
 }

@@ -7,9 +7,11 @@ import java.util.List;
 
 /** Always the same point, or the fallback while there is no link and the point needs one. */
 public final class StaticPolicy implements Policy {
+    /** Bytes of an answer, where nobody says. */
+    private static final double ANSWER_BYTES = 4096;
+
     private final Point point;
-    private final Policy chosen;
-    private final Policy fallback;
+    private final Point fallback;
 
     /**
      * @param point the point
@@ -17,18 +19,22 @@ public final class StaticPolicy implements Policy {
      */
     public StaticPolicy(Point point, Point fallback) {
         this.point = point;
-        this.chosen = new LatencyPolicy(Collections.singletonList(point));
-        this.fallback = new LatencyPolicy(Collections.singletonList(fallback));
+        this.fallback = fallback;
     }
 
     @Override
     public List<Point> points() {
-        return Arrays.asList(point, fallback.points().get(0));
+        return Arrays.asList(point, fallback);
     }
 
     @Override
     public Plan choose(Conditions conditions) {
-        boolean linked = conditions.channel != null;
-        return (linked || point.isLocal() ? chosen : fallback).choose(conditions);
+        Point chosen = conditions.linked() || point.isLocal() ? point : fallback;
+        if (!conditions.linked() && !chosen.isLocal()) {
+            return new Plan(chosen, Double.POSITIVE_INFINITY, 0);
+        }
+        Prediction prediction =
+                new Predictor(Collections.singletonList(chosen), EnergyModel.DEFAULT, ANSWER_BYTES).predict(conditions);
+        return new Plan(chosen, prediction.latencyMs[0][Prediction.MIDDLE], prediction.deviceMs[0]);
     }
 }

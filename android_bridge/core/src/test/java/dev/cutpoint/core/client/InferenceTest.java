@@ -13,18 +13,26 @@ import dev.cutpoint.core.error.LinkException;
 import dev.cutpoint.core.error.Refusal;
 import dev.cutpoint.core.error.RefusedException;
 import dev.cutpoint.core.link.Link;
+import dev.cutpoint.core.link.LinkMonitor;
 import dev.cutpoint.core.link.LinkTimes;
 import dev.cutpoint.core.link.ManualLoop;
 import dev.cutpoint.core.link.ScriptedServer;
-import dev.cutpoint.core.policy.ChannelEstimator;
-import dev.cutpoint.core.policy.LatencyPolicy;
+import dev.cutpoint.core.policy.AdaptivePolicy;
+import dev.cutpoint.core.policy.Conditions;
+import dev.cutpoint.core.policy.DeviceState;
+import dev.cutpoint.core.policy.EnergyModel;
+import dev.cutpoint.core.policy.Network;
 import dev.cutpoint.core.policy.Objective;
+import dev.cutpoint.core.policy.Plan;
+import dev.cutpoint.core.policy.Policy;
+import dev.cutpoint.core.policy.Radio;
 import dev.cutpoint.core.policy.StaticPolicy;
 import dev.cutpoint.core.protocol.Frame;
 import dev.cutpoint.core.support.ShapedRuntime;
 import dev.cutpoint.core.support.Vectors;
 import dev.cutpoint.core.support.Waiting;
 import java.util.Collections;
+import java.util.List;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -38,8 +46,9 @@ import org.junit.rules.Timeout;
 
 /** A request's way to its answer, with the loop's clock and the server's words in the test's hands. */
 public class InferenceTest {
-    private static final LinkTimes TIMES = new LinkTimes(5, 100, 200, 0.1, 10);
+    private static final LinkTimes TIMES = new LinkTimes(5, 100, 200, 0.1, 10, 1);
     private static final Picture PICTURE = new Picture(new byte[3 * 224 * 224], 224, 224);
+    private static final String LOCAL = "cut9-int8";
     private static Bundle bundle;
 
     @Rule public final Timeout timeout = Timeout.seconds(60);
@@ -55,26 +64,25 @@ public class InferenceTest {
         bundle = Bundle.open(Vectors.root().resolve("examples/cutpoint/demo/scenes.cutpoint").toFile());
     }
 
-    private void connect(Mode mode, Objective objective, String point) {
-        ChannelEstimator estimator = new ChannelEstimator();
+    private void connect(Mode mode, Objective objective, Policy policy) {
+        LinkMonitor monitor = new LinkMonitor(TIMES.probe);
         Device device = new Device(bundle, Collections.singletonList(runtime), null);
-        Link link = new Link(loop, server, estimator, 1 << 20, TIMES, new Random(1), "hash", "", "test", "phone");
-        Point local = bundle.point("cut9-int8");
+        Link link = new Link(loop, server, monitor, 1 << 20, TIMES, new Random(1), "hash", "", "test", "phone");
         engine = new Engine(
-                loop, Runnable::run, bundle, () -> {}, mode, objective, TIMES, device, estimator,
-                new StaticPolicy(bundle.point(point), local),
-                new LatencyPolicy(Collections.singletonList(local)), link);
+                loop, Runnable::run, bundle, () -> {}, mode, objective, TIMES, device, monitor, policy,
+                bundle.point(LOCAL), link);
         client = new CutpointClient(engine);
         link.start(() -> {});
         server.welcome();
     }
 
     private void connect(Mode mode, Objective objective) {
-        connect(mode, objective, "cut7-int8-klt-q3");
+        connect(mode, objective, new StaticPolicy(bundle.point("cut7-int8-klt-q3"), bundle.point(LOCAL)));
     }
 
+    /** Only the deadline brings the device in. */
     private static Objective deadline(double seconds) {
-        return Objective.builder().deadline(seconds).build();
+        return Objective.builder().deadline(seconds).patience(1e6).build();
     }
 
     /** Begins a request, and lets the device do its part; the loop's clock stands still. */
@@ -172,6 +180,80 @@ public class InferenceTest {
         runtime.gate.countDown();
         assertEquals(Source.EDGE, answer.get().source);
         assertTrue(answer.get().hedged);
+    }
+
+    @Test
+    public void aPlanSaysWhenTheDeviceStepsIn() throws Exception {
+        Point remote = bundle.point("cut7-int8-klt-q3");
+        connect(Mode.AUTO, Objective.builder().patience(1000).build(), new Policy() {
+            @Override
+            public Plan choose(Conditions conditions) {
+                return new Plan(remote, 100, 1, 0, 0, 40.0, Collections.emptyList());
+            }
+
+            @Override
+            public List<Point> points() {
+                return Collections.singletonList(remote);
+            }
+        });
+        CompletableFuture<InferenceResult> answer = begin();
+        runtime.gate = new CountDownLatch(1);
+        loop.advance(0.039);
+        assertEquals(0, runtime.entered.availablePermits());
+        loop.advance(0.002);
+        runtime.entered.acquire();
+        CompletableFuture<InferenceResult> behind = client.infer(PICTURE);
+        loop.run();
+        assertTrue("work waits", engine.conditions().deviceQueueMs > 0);
+        behind.cancel(false);
+        loop.run();
+        runtime.gate.countDown();
+        letTheDeviceWork(answer);
+        assertEquals(Source.DEVICE, answer.get().source);
+        assertTrue(answer.get().hedged);
+        assertEquals(0, engine.conditions().deviceQueueMs, 0);
+    }
+
+    @Test
+    public void theAdaptivePolicyAnswersThroughTheEdgeAndTheDevice() throws Exception {
+        AdaptivePolicy policy = AdaptivePolicy.of(
+                bundle, bundle.manifest().points, Objective.builder().build(), EnergyModel.DEFAULT);
+        connect(Mode.AUTO, Objective.builder().build(), policy);
+        CompletableFuture<InferenceResult> answer = begin();
+        if (!answer.isDone()) {
+            letTheDeviceWork(answer);
+        }
+        Plan plan = answer.get().plan;
+        assertFalse(plan.runnersUp.isEmpty());
+        assertTrue(plan.energyMj > 0);
+    }
+
+    @Test
+    public void anotherNetworkMeansAnotherBeliefAndConnection() throws Exception {
+        connect(Mode.AUTO, deadline(1));
+        assertEquals(5e6, engine.conditions().channel.uplink, 1);
+        client.networkChanged(Network.WIFI);
+        loop.run();
+        assertEquals(2, server.attempts);
+        assertFalse(client.isConnected());
+        server.welcome();
+        assertEquals(Network.WIFI.uplink, engine.conditions().channel.uplink, 1);
+        assertEquals(Radio.WIFI, engine.conditions().radio);
+    }
+
+    @Test
+    public void theAppIsAskedHowTheDeviceIs() throws Exception {
+        connect(Mode.AUTO, deadline(1));
+        double[] battery = {0.9};
+        engine.watch(() -> new DeviceState(null, battery[0], false));
+        assertFalse(engine.conditions().device.strained());
+        battery[0] = 0.1;
+        loop.advance(5.1);
+        assertTrue(engine.conditions().device.strained());
+        engine.watch(() -> {
+            throw new IllegalStateException("no sensor");
+        });
+        assertTrue(engine.conditions().device.strained());
     }
 
     @Test

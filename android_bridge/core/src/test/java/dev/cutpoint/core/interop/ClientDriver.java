@@ -39,7 +39,7 @@ import java.util.concurrent.ExecutionException;
  */
 public final class ClientDriver {
     /** Reconnects within a tenth of a second. */
-    private static final LinkTimes QUICK = new LinkTimes(5, 0.2, 2, 0.01, 0.1);
+    private static final LinkTimes QUICK = new LinkTimes(5, 0.2, 2, 0.01, 0.1, 0.1);
 
     private final Map<String, CompletableFuture<InferenceResult>> underWay = new HashMap<>();
     private CutpointClient client;

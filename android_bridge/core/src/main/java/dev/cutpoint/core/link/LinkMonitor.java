@@ -1,0 +1,208 @@
+package dev.cutpoint.core.link;
+
+import dev.cutpoint.core.policy.Channel;
+import dev.cutpoint.core.policy.ChannelEstimator;
+import dev.cutpoint.core.policy.Network;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * Keeps account of what was sent and not answered, and tells the estimator what each answer says. All times are
+ * seconds; {@code now} never goes back. No clock and no socket in here; for one thread.
+ */
+public final class LinkMonitor {
+    /** Padding of a probe's second ping: the rate shows in how far it comes behind the first. */
+    static final int PROBE_BYTES = 3 * ChannelEstimator.PACKET;
+
+    /** Without requests for the first time, a link is probed no more often than the second says; seconds. */
+    private static final double IDLE = 10;
+
+    private static final double IDLE_PROBE = 15;
+    /** Bytes of a ping on the wire, roughly. */
+    private static final double SMALL = 60;
+
+    private final ChannelEstimator estimator = new ChannelEstimator();
+    private final double probe;
+    private final Map<Long, Pending> pending = new HashMap<>();
+    private double heardAt;
+    private double askedAt = Double.NaN;
+    private double probedAt = Double.NaN;
+    private double probeBytes;
+    private boolean probeAlone;
+    private boolean halfProbed;
+    private double firstSent;
+    private double firstReceived;
+
+    /**
+     * @param probe seconds between probes of a link that has nothing to carry while requests come, answered by the
+     *     device
+     */
+    public LinkMonitor(double probe) {
+        this.probe = probe;
+    }
+
+    // -- the present -------------------------------------------------------------------------------------------------
+
+    /** Bytes of requests that wait for an answer. */
+    public double unanswered() {
+        double bytes = 0;
+        for (Pending each : pending.values()) {
+            bytes += each.bytes();
+        }
+        return bytes;
+    }
+
+    /** The belief, in the light of what is late. */
+    public Channel channel(double now) {
+        double bytes = 0;
+        double since = now;
+        if (probing()) {
+            bytes = 2 * SMALL + probeBytes;
+            since = probedAt;
+        }
+        for (Pending each : pending.values()) {
+            double due = each.sentAt + each.serverSeconds;
+            if (due < since) {
+                bytes = each.bytes();
+                since = due;
+            }
+        }
+        return estimator.channel(now, bytes, now - since);
+    }
+
+    /** Seconds for which something has been due and nothing at all has come. */
+    double silent(double now) {
+        double oldest = probing() ? probedAt : now;
+        for (Pending each : pending.values()) {
+            oldest = Math.min(oldest, each.sentAt);
+        }
+        return now - Math.max(oldest, heardAt);
+    }
+
+    /** Whether it is time for a probe: two pings back to back, the second one padded. */
+    boolean wantsProbe(double now) {
+        if (probing()) {
+            return false;
+        }
+        boolean idle = now - askedAt > IDLE;
+        if (now - heardAt >= (idle ? IDLE_PROBE : probe / 2)) {
+            return true;
+        }
+        // Small uploads go through, but do not tell whether larger ones would.
+        return !idle && pending.isEmpty() && now - estimator.ratedAt() >= probe;
+    }
+
+    private boolean probing() {
+        return !Double.isNaN(probedAt);
+    }
+
+    // -- what happens ------------------------------------------------------------------------------------------------
+
+    /** The network is another one now. */
+    public void networkChanged(Network network) {
+        estimator.networkChanged(network);
+    }
+
+    /** The app wants an answer, wherever it will come from: it is worth knowing what the link is like. */
+    public void asked(double now) {
+        askedAt = now;
+    }
+
+    /** The connection is gone, and with it what it owed. */
+    void reset() {
+        pending.clear();
+        probedAt = Double.NaN;
+        halfProbed = false;
+    }
+
+    /** The server answered the greeting within {@code seconds}. */
+    void welcomed(double seconds) {
+        estimator.observeRtt(seconds);
+    }
+
+    /** Anything at all came from the server. */
+    void heard(double now) {
+        heardAt = now;
+    }
+
+    /** Request {@code number} leaves in frames of {@code sizes} bytes; the server will probably compute that long. */
+    void sent(long number, int[] sizes, double serverSeconds, double now) {
+        pending.put(number, new Pending(sizes, now, serverSeconds));
+    }
+
+    /** Request {@code number} was called off; the server will confirm that, or its answer is on the way. */
+    void cancelled(long number) {
+        Pending called = pending.get(number);
+        if (called != null) {
+            called.cancelled = true;
+        }
+    }
+
+    /**
+     * The result of request {@code number} came.
+     *
+     * @param arrivals seconds from the arrival of its first frame to that of each
+     * @param serverSeconds that the server took for it
+     * @param answer bytes of the result
+     */
+    void answered(long number, double[] arrivals, double serverSeconds, double answer, double now) {
+        Pending done = pending.remove(number);
+        if (done != null) {
+            estimator.observeAnswer(done.sizes, arrivals, now - done.sentAt - serverSeconds, answer, now);
+        }
+    }
+
+    /** An error came instead of a result: all that was sent has arrived, or as good as that. */
+    void refused(long number, double now) {
+        Pending done = pending.remove(number);
+        if (done != null && done.cancelled) {
+            estimator.observeDelivery(done.bytes(), now - done.sentAt, now);
+        }
+    }
+
+    /** Both pings of a probe leave, the second with {@code padding} bytes. */
+    void probed(double padding, double now) {
+        probedAt = now;
+        probeBytes = padding;
+        probeAlone = pending.isEmpty();
+    }
+
+    /** A ping that left at {@code sent} was received at {@code received}, by the server's clock, and is answered. */
+    void pong(double sent, double received, double now) {
+        if (halfProbed && firstSent == sent) {
+            halfProbed = false;
+            // The packet pair of a probe: the padding is what lies between the two arrivals.
+            estimator.observeSpacing(probeBytes, received - firstReceived, now);
+            probedAt = Double.NaN;
+        } else {
+            halfProbed = true;
+            firstSent = sent;
+            firstReceived = received;
+            if (probeAlone) { // a ping behind an upload says nothing of the empty path
+                estimator.observeRtt(now - sent);
+            }
+        }
+    }
+
+    /** Something that the server will answer. */
+    private static final class Pending {
+        final int[] sizes;
+        final double sentAt;
+        final double serverSeconds;
+        boolean cancelled;
+
+        Pending(int[] sizes, double sentAt, double serverSeconds) {
+            this.sizes = sizes;
+            this.sentAt = sentAt;
+            this.serverSeconds = serverSeconds;
+        }
+
+        double bytes() {
+            double sum = 0;
+            for (int size : sizes) {
+                sum += size;
+            }
+            return sum;
+        }
+    }
+}
