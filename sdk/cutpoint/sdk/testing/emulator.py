@@ -129,19 +129,19 @@ class LinkEmulator:
             # A connection that comes about in this moment would belong to nobody.
             opening.add_done_callback(_abort)
             raise
-        for each in (writer, onward_writer):
-            each.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        ways = [
-            asyncio.create_task(self._pump(reader, onward_writer, self._up, count=True)),
-            asyncio.create_task(self._pump(onward_reader, writer, self._down, count=False)),
-        ]
+        ways: list[asyncio.Task[None]] = []
         try:
+            for each in (writer, onward_writer):
+                each.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ways.append(asyncio.create_task(self._pump(reader, onward_writer, self._up, count=True)))
+            ways.append(asyncio.create_task(self._pump(onward_reader, writer, self._down, count=False)))
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # First, because a second cancellation may end the wait below.
+            onward_writer.transport.abort()
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            onward_writer.transport.abort()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, shaper: Shaper, count: bool
