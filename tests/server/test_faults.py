@@ -86,15 +86,16 @@ async def test_kill_in_the_middle_of_requests_and_back_again(slow_file: Path, sl
         Client(server.url, slow_bundle, policy=policy, objective=patient, times=QUICK) as client,
     ):
         assert (await client.infer(picture(0))).source == "edge"
+        server.send_signal(signal.SIGSTOP)  # on a loaded machine it would answer the first before the last are sent
         asking = [asyncio.create_task(client.infer(picture(i % 3, i))) for i in range(12)]
         assert client._link is not None
         link = client._link
-        await until(lambda: link.in_flight >= 6)  # on a loaded machine the first are answered before the last are sent
+        await until(lambda: link.in_flight == 12)
         await server.kill()
         results = await asyncio.wait_for(asyncio.gather(*asking), 30)
         assert [int(r.outputs[0].argmax()) for r in results] == [i % 3 for i in range(12)]
         stepped_in = [r for r in results if r.source == "device"]
-        assert len(stepped_in) >= 4  # a few may have been answered just before
+        assert len(stepped_in) == 12
         assert all(isinstance(r.fallback, LinkError) for r in stepped_in)
         await until(lambda: not client.connected)
         assert (await client.infer(picture(1))).source == "device"

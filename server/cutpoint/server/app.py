@@ -135,6 +135,7 @@ class EdgeServer:
             self._metrics,
             self.settings,
             self.state,
+            lambda: self._draining,
             self._clock,
         )
         self._connections.add(connection)

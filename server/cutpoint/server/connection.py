@@ -62,6 +62,7 @@ class ClientConnection:
         metrics: what is counted.
         settings: limits and times.
         state: the server's state now, as a user finds it.
+        draining: whether the server is going away.
         clock: monotonic seconds.
     """
 
@@ -76,6 +77,7 @@ class ClientConnection:
         metrics: Metrics,
         settings: Settings,
         state: Callable[[Hashable], ServerState],
+        draining: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self._ws = ws
@@ -86,6 +88,7 @@ class ClientConnection:
         self._metrics = metrics
         self._settings = settings
         self._state = state
+        self._draining = draining
         self._clock = clock
         self._connection = Connection(Role.SERVER, settings.limits.frame, max_payload)
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -210,7 +213,7 @@ class ClientConnection:
         self._metrics.payload.observe(len(request.payload))
         answer: Result | Error
         try:
-            if self._state(self._user).draining:
+            if self._draining():
                 answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
             else:
                 outcome = await self._engine.submit(point, request.payload, request.budget, self._memory, self._user)
