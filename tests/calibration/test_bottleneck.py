@@ -10,21 +10,19 @@ from tests.support.networks import SIDE, picture_folder, residual_net, token_net
 
 import cutpoint.calibration.training as training
 from cutpoint.calibration.bottleneck import Bottleneck, start_bottleneck
+from cutpoint.calibration.bottleneck_files import write_trained
 from cutpoint.calibration.cli import calibrate
 from cutpoint.calibration.codecs import FittedCodec
-from cutpoint.calibration.data import open_dataset, shuffled
 from cutpoint.calibration.distillation import Lesson, distil
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.families import BOTTLENECK
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.klt import design_dead_zones, design_klt
-from cutpoint.calibration.learned import choose_boundaries, training_sources
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.spans import extract_span
 from cutpoint.calibration.teacher import Teacher
-from cutpoint.calibration.trained import write_trained
 from cutpoint.calibration.training import Budget
 from cutpoint.codecs import Array, TensorSpec, unpack_tables
 from cutpoint.sdk.bundle import Boundary, Bundle
@@ -170,61 +168,6 @@ def test_an_interrupted_training_ends_as_any_other(
     assert checkpoint.is_file()
     assert maps.train(6, checkpoint).files == trained.files
     assert not list(checkpoint.parent.iterdir())
-
-
-def test_minutes_end_a_training(maps: Case) -> None:
-    seen: list[float] = []
-    module = torch.nn.Linear(1, 1)
-
-    def loss(step: int, progress: float) -> tuple[torch.Tensor, dict[str, float]]:
-        seen.append(progress)
-        return module(torch.ones(1)).square().sum(), {}
-
-    groups = [{"params": list(module.parameters()), "lr": 1e-3}]
-    curves = training.train(module, groups, loss, Budget(1, minutes=0.002))
-    assert seen == sorted(seen)
-    assert curves["step"][-1] == len(seen)
-
-
-def test_a_loss_that_is_no_number_is_an_error() -> None:
-    module = torch.nn.Linear(1, 1)
-    groups = [{"params": list(module.parameters()), "lr": 1e-3}]
-    with pytest.raises(CalibrationError, match="diverged at step 0"):
-        training.train(module, groups, lambda *_: (module(torch.ones(1)).sum() * torch.nan, {}), Budget(3))
-
-
-def _boundaries() -> list[Boundary]:
-    shapes = [(1, 3, 8, 8), (1, 8, 8, 8), (1, 8, 4, 4), (1, 64, 4, 4), (1, 12, 4, 4), (1, 16)]
-    macs = [0, 10, 40, 50, 90, 100]
-    labels = ["input", "a", "b", "c", "d", "output"]
-    return [
-        Boundary(i, (TensorSpec(label, shape, "float32"),), label, mac)
-        for i, (label, shape, mac) in enumerate(zip(labels, shapes, macs, strict=True))
-    ]
-
-
-def test_where_codecs_are_trained() -> None:
-    def chosen(wanted: int | tuple[str, ...]) -> list[str]:
-        return [boundary.label for boundary in choose_boundaries(_boundaries(), wanted)]
-
-    assert chosen(0) == []
-    assert chosen(1) == ["b"]
-    assert chosen(2) == ["b", "d"]
-    assert chosen(9) == ["a", "b", "c", "d"]
-    assert chosen(("d", "a", "d")) == ["a", "d"]
-    with pytest.raises(CalibrationError, match=r"'e' to train .*: a, b, c, d"):
-        choose_boundaries(_boundaries(), ("e",))
-
-
-def test_no_training_on_what_is_measured(tmp_path: Path) -> None:
-    data = picture_folder(tmp_path / "data", 10)
-    files = shuffled(open_dataset(data).sources)
-    settings = Settings("m.onnx", data, tmp_path / "out")
-    assert training_sources(settings, files[:3], files[5:]) == files[:3]
-    settings = Settings("m.onnx", tmp_path / "other", tmp_path / "out", train_data=data)
-    assert training_sources(settings, [], files[5:]) == files[:5]
-    with pytest.raises(CalibrationError, match="train on others"):
-        training_sources(settings, [], files)
 
 
 def test_calibrating_with_training(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import torch
 from tests.support.networks import picture_folder, residual_net
 
 from cutpoint.calibration.bottleneck import start_bottleneck
+from cutpoint.calibration.bottleneck_files import write_trained
 from cutpoint.calibration.codec_litert import add_tflite, convert_codec
 from cutpoint.calibration.codecs import FittedCodec, fit_affine, raw_codec
 from cutpoint.calibration.errors import CalibrationError
@@ -13,7 +14,6 @@ from cutpoint.calibration.klt import design_klt, fit_klt
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.trained import write_trained
 from cutpoint.calibration.work import WorkFolder
 from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Bundle

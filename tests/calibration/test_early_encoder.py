@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.support.networks import SIDE, picture_folder, residual_net
 
-from cutpoint.calibration.bottleneck import Bottleneck, start_bottleneck
+from cutpoint.calibration.bottleneck import start_bottleneck
 from cutpoint.calibration.bottleneck_graphs import build_bottleneck
 from cutpoint.calibration.distillation import Lesson, distil
 from cutpoint.calibration.errors import CalibrationError
@@ -239,10 +239,3 @@ def test_pictures_that_have_no_patches(tmp_path: Path) -> None:
 def test_only_trained_codecs_start_early(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="trained codec 'klt' is not one of bottleneck, slimmable"):
         Settings("net.onnx", tmp_path, tmp_path / "out", early_encoders=("klt",))
-
-
-def test_a_bottleneck_without_landing_ends_where_it_starts() -> None:
-    module: Bottleneck = Case(BOTTLENECK).module
-    tensors = [torch.zeros(1)]
-    module.landing = None
-    assert module.land(tensors) is tensors

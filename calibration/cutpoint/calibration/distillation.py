@@ -127,7 +127,9 @@ def distil(
 
 def mixed_precision(device: torch.device) -> torch.autocast:
     """bfloat16 where the hardware multiplies it. What is rounded to symbols stays float32 (see `PlaneNet`)."""
-    fast = device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
+    # Torch has no public name for this question yet.
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    fast = device.type == "cuda" or bool(supported())
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
-from cutpoint.calibration.teacher import to_torch
+from cutpoint.calibration.torch_span import TorchSpan
 
 __all__ = ["Landing"]
 
@@ -33,8 +32,7 @@ class Landing(nn.Module):
         self.pictures = [v.type.tensor_type.elem_type == TensorProto.UINT8 for v in self._span.graph.input]
         for value in self._span.graph.input:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
-        self.layers = to_torch(self._span)
-        self._batch = batch
+        self.layers = TorchSpan(self._span, batch)
         self._names = self._match()
 
     def _match(self) -> dict[str, str]:
@@ -54,10 +52,7 @@ class Landing(nn.Module):
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The end boundary's tensors for the start boundary's (samples, …)."""
         tensors = [t.clamp(0, 255) if picture else t for t, picture in zip(tensors, self.pictures, strict=True)]
-        parts = [tensors] if self._batch else [[t[i : i + 1] for t in tensors] for i in range(len(tensors[0]))]
-        outputs = [self.layers(*part) for part in parts]
-        rows = [(output,) if isinstance(output, Tensor) else tuple(output) for output in outputs]
-        return [torch.cat(column) if len(column) > 1 else column[0] for column in zip(*rows, strict=True)]
+        return list(self.layers(tensors))
 
     def graph(self) -> onnx.ModelProto:
         """The layers as they are now, with float32 inputs."""

@@ -15,10 +15,9 @@ from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, op
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exports import ExportedSpans, export_spans
 from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
-from cutpoint.calibration.fitting import convert_codecs, fit_codecs
+from cutpoint.calibration.fitted_codecs import convert_codecs, fit_codecs
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.importers import ImportedModel, import_model
-from cutpoint.calibration.learned import fit_trained, training_sources
 from cutpoint.calibration.measure import measure_points, uncut_answers
 from cutpoint.calibration.points import group_by_head, make_points
 from cutpoint.calibration.precision import quantise
@@ -26,6 +25,7 @@ from cutpoint.calibration.prepare import boundary0, check_faithful, make_preproc
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge
+from cutpoint.calibration.trained_codecs import fit_trained, training_sources
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, Manifest, Measurement, Point, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs

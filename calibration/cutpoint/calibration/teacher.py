@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.litert import plain_reshapes, quiet
+from cutpoint.calibration.torch_span import TorchSpan
 
-__all__ = ["Teacher", "to_torch"]
+__all__ = ["Teacher"]
 
 #: Probabilities below this are taken as this.
 _LEAST = 1e-12
-
-
-def to_torch(model: onnx.ModelProto) -> nn.Module:
-    """A span as a torch module that computes the same.
-
-    Raises:
-        CalibrationError: if a layer has no counterpart in torch.
-    """
-    plain = onnx.ModelProto()
-    plain.CopyFrom(model)
-    plain_reshapes(plain)
-    with quiet():
-        import onnx2torch
-
-        try:
-            module: nn.Module = onnx2torch.convert(plain).eval()
-        except Exception as error:  # The converter raises whatever its parts raise.
-            reason = (str(error).strip().splitlines() or ["no message"])[0]
-            raise CalibrationError(f"layers cannot become a torch module: {reason[:300]}") from error
-    # Convolutions on processors are up to twice as fast in this layout.
-    return module.to(memory_format=torch.channels_last)
 
 
 class Teacher:
@@ -56,24 +33,16 @@ class Teacher:
     """
 
     def __init__(self, tail: onnx.ModelProto, classes: bool, batch: bool, device: torch.device) -> None:
-        module = to_torch(tail).to(device)
+        module = TorchSpan(tail, batch).to(device)
         for parameter in module.parameters():
             parameter.requires_grad_(False)
         self.device = device
         self._module = module
         self._classes = classes
-        self._batch = batch
 
     def __call__(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The model's outputs for a boundary's tensors (samples, …)."""
-        if self._batch or len(tensors[0]) == 1:
-            return self._outputs(self._module(*tensors))
-        single = [self._outputs(self._module(*(t[i : i + 1] for t in tensors))) for i in range(len(tensors[0]))]
-        return tuple(torch.cat(parts) for parts in zip(*single, strict=True))
-
-    @staticmethod
-    def _outputs(outputs: Any) -> tuple[Tensor, ...]:
-        return tuple(output.float() for output in ((outputs,) if isinstance(outputs, Tensor) else outputs))
+        """The model's outputs, float32, for a boundary's tensors (samples, …)."""
+        return tuple(output.float() for output in self._module(tensors))
 
     def distance(self, given: Sequence[Tensor], wanted: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
         """Divergence of each sample's outputs, (samples,).

@@ -193,10 +193,10 @@ def _fit(
     import torch
 
     from cutpoint.calibration.bottleneck import start_bottleneck
+    from cutpoint.calibration.bottleneck_files import write_trained
     from cutpoint.calibration.distillation import Lesson, distil
     from cutpoint.calibration.landing import Landing
     from cutpoint.calibration.teacher import Teacher
-    from cutpoint.calibration.trained import write_trained
     from cutpoint.calibration.training import Budget
 
     first, outputs = boundaries[0].tensors, boundaries[-1].tensors
