@@ -130,11 +130,15 @@ def test_dear_hedges_come_later() -> None:
 
 
 def test_strained_device_is_spared() -> None:
-    channel = Channel(2e6, 0.05, spread=1.2, stall=0.1)
-    objective = Objective(hedge_price=0.3)
+    channel = Channel(4e6, 0.05, spread=1.2, stall=0.1)
+    objective = Objective(hedge_price=0.2)
     fit = fresh(objective).choose(Conditions(channel, device_scale=20))
     low = fresh(objective).choose(Conditions(channel, device_scale=20, device=DeviceState(battery=0.1, charging=False)))
-    assert low.energy_mj < fit.energy_mj
+    assert fit.point is low.point is EARLY
+    assert fit.hedge_ms == pytest.approx(fit.device_ms)  # a race
+    assert low.hedge_ms is not None
+    assert low.hedge_ms > 2 * low.device_ms
+    assert low.energy_mj < 0.5 * fit.energy_mj
 
 
 def test_where_energy_has_a_price_the_device_may_sit_an_outage_out() -> None:

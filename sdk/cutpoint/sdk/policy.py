@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -114,35 +114,30 @@ def _costs(point: Point, by_metric: bool) -> tuple[float, ...]:
     return device_ms, m.bytes_mean, m.decode_ms + m.tail_ms, energy, -m.metric if by_metric else 0.0
 
 
-class _Way(NamedTuple):
-    """All points, with one rule for when the device steps in.
+class _Ways(NamedTuple):
+    """All points, with every rule for when the device steps in.
 
     Attributes:
-        start: milliseconds after which the device begins on an answer of its own, (points,).
-        answered: latency in every case, (cases, points).
-        latency: its expectation, (points,).
-        wasted: expected milliseconds that the device works beside the server, (points,).
-        missed: probability that the deadline passes, (points,).
-        cost: (points,).
+        race: whether the first rule is that it starts on an answer of its own as soon as its head is done.
+        start: milliseconds after which it does, (ways, points).
+        answered: latency in every case, (ways, cases, points).
+        latency: its expectation, (ways, points).
+        wasted: expected milliseconds that the device works beside the server, (ways, points).
+        missed: probability that the deadline passes, (ways, points); None without a deadline.
+        cost: (ways, points).
     """
 
+    race: bool
     start: Array
     answered: Array
     latency: Array
     wasted: Array
-    missed: Array
+    missed: Array | None
     cost: Array
 
-
-def _least(ways: list[_Way]) -> Array:
-    cost = ways[0].cost
-    for way in ways[1:]:
-        cost = np.minimum(cost, way.cost)
-    return cost
-
-
-def _cheapest(ways: list[_Way], point: int) -> _Way:
-    return min(ways, key=lambda way: float(way.cost[point]))
+    def cheapest(self, point: int) -> int:
+        """The rule to follow at a point."""
+        return int(self.cost[:, point].argmin())
 
 
 class AdaptivePolicy:
@@ -188,7 +183,6 @@ class AdaptivePolicy:
             + self.objective.energy_weight * self._predictor.energy.compute_mj(1.0)
         )
         self._deadline_ms = math.inf if self.objective.deadline is None else self.objective.deadline * 1e3
-        self._never = np.zeros(len(self.points))
         self._races = _MOST_RACES
         self._last: int | None = None
 
@@ -207,21 +201,23 @@ class AdaptivePolicy:
             return Plan(self.points[0], math.inf, 0.0)
         self._races = min(_MOST_RACES, self._races + self.objective.hedge_share)
         ways = self._ways(prediction, conditions)
-        cost = _least(ways) if self.objective.cost is None else self._own_cost(prediction, ways)
+        cost = np.minimum.reduce(ways.cost) if self.objective.cost is None else self._own_cost(prediction, ways)
         best = int(cost.argmin())
         last = self._last
-        if last is not None and last < len(cost):
+        if last is not None and last != best and last < len(cost):
             # The device's queue and a deadline that nothing meets are common to all: they make no difference larger.
             common = self.objective.latency_weight * conditions.device_queue_ms
-            worth = abs(cost[best] - _MISSED * min(way.missed[best] for way in ways) - common)
-            if cost[last] - cost[best] <= self.objective.hysteresis * worth:
+            if ways.missed is not None:
+                common += _MISSED * float(ways.missed[:, best].min())
+            if cost[last] - cost[best] <= self.objective.hysteresis * abs(cost[best] - common):
                 best = last
         self._last = best
-        if best >= self._predictor.local and _cheapest(ways, best).start is prediction.device_ms:
+        way = ways.cheapest(best)
+        if ways.race and way == 0 and best >= self._predictor.local:
             self._races -= 1.0
-        return self._plan(best, cost, prediction, ways)
+        return self._plan(best, way, cost, prediction, ways)
 
-    def _ways(self, prediction: Prediction, conditions: Conditions) -> list[_Way]:
+    def _ways(self, prediction: Prediction, conditions: Conditions) -> _Ways:
         """Every point as a race, where there may be one, and with a device that waits."""
         objective = self.objective
         q, done, chances = prediction.latency_ms, prediction.device_ms, prediction.probabilities
@@ -232,6 +228,7 @@ class AdaptivePolicy:
             fixed += sparing * objective.energy_weight * prediction.energy_mj
         if objective.loss_weight:
             fixed += objective.loss_weight * 100 * self._loss[: len(done)]
+        race = bool(self._predictor.local) and self._races >= 1.0
         if self._predictor.local:
             alone = min(done[: self._predictor.local].tolist()) - conditions.device_queue_ms
             late = q[_WORST]
@@ -239,65 +236,61 @@ class AdaptivePolicy:
                 latest = self._deadline_ms - _MARGIN * alone - _MARGIN_MS
                 # Where the device could not be in time either, hurrying it helps nobody.
                 late = np.where(done <= latest, np.minimum(late, latest), late)
-            starts = [done, late] if self._races >= 1.0 else [late]
+            starts = [done, late] if race else [late]
             if objective.energy_weight and self._deadline_ms == math.inf:
                 starts.append(q[-1])
         else:
             alone = math.inf
             starts = [np.full(len(done), math.inf)]
-        ways = []
-        for start in starts:
-            answered = np.minimum(q, start + alone)
-            latency = chances @ answered
-            wasted = latency - (done if start is done else chances @ np.minimum(q, start))
-            cost = objective.latency_weight * latency + price * wasted + fixed
-            missed: Array = self._never
-            if self._deadline_ms < math.inf:
-                missed = chances @ (answered > self._deadline_ms)
-                cost += _MISSED * missed
-            ways.append(_Way(start, answered, latency, wasted, missed, cost))
-        return ways
+        # When the device has an answer of its own, and when it starts on it: one product gives both expectations.
+        bounds = np.array([starts, starts])
+        bounds[0] += alone
+        capped = np.minimum(q, bounds[:, :, None, :])
+        latency, started = chances @ capped
+        wasted = latency - started if self._predictor.local else np.zeros_like(latency)
+        cost = objective.latency_weight * latency + price * wasted + fixed
+        missed = None
+        if self._deadline_ms < math.inf:
+            missed = chances @ (capped[0] > self._deadline_ms)
+            cost += _MISSED * missed
+        return _Ways(race, bounds[1], capped[0], latency, wasted, missed, cost)
 
-    def _own_cost(self, prediction: Prediction, ways: list[_Way]) -> Array:
+    def _own_cost(self, prediction: Prediction, ways: _Ways) -> Array:
         """The app's own cost of every point, with the hedge that its weights would choose, (points,)."""
         assert self.objective.cost is not None
-        count = len(prediction.device_ms)
-        which = np.array([way.cost for way in ways]).argmin(axis=0)
-
-        def chosen(quantity: Callable[[_Way], Array]) -> Array:
-            return np.asarray(np.choose(which, [quantity(way)[:count] for way in ways]))
-
-        missed: Array = chosen(lambda way: way.missed)
+        points = np.arange(len(prediction.device_ms))
+        which = ways.cost.argmin(axis=0)
+        missed = np.zeros(len(points)) if ways.missed is None else ways.missed[which, points]
         forecast = Forecast(
-            latency_ms=chosen(lambda way: way.latency),
-            late_ms=chosen(lambda way: way.answered[_WORST]),
-            energy_mj=prediction.energy_mj + self._predictor.energy.compute_mj(1.0) * chosen(lambda way: way.wasted),
-            loss=self._loss[:count],
+            latency_ms=ways.latency[which, points],
+            late_ms=ways.answered[which, _WORST, points],
+            energy_mj=prediction.energy_mj + self._predictor.energy.compute_mj(1.0) * ways.wasted[which, points],
+            loss=self._loss[: len(points)],
             server_ms=prediction.server_ms,
             missed=missed,
         )
         return np.asarray(self.objective.cost(forecast), dtype=np.float64) + _MISSED * missed
 
-    def _plan(self, best: int, cost: Array, prediction: Prediction, ways: list[_Way]) -> Plan:
+    def _plan(self, best: int, way: int, cost: Array, prediction: Prediction, ways: _Ways) -> Plan:
         shown = min(len(cost), _RUNNERS_UP + 1)
-        order = [best, *(i for i in cost.argpartition(shown - 1)[:shown].tolist() if i != best)][:shown]
+        others = [i for i in cost.argpartition(shown - 1)[:shown].tolist() if i != best][: shown - 1]
         energy_ms = self._predictor.energy.compute_mj(1.0)
-        about = []
-        for i in order:
-            way = _cheapest(ways, i)
-            energy = prediction.energy_mj[i] + energy_ms * way.wasted[i]
-            about.append(Alternative(self.points[i], float(cost[i]), float(way.latency[i]), float(energy)))
-        chosen, *others = about
-        others.sort(key=lambda other: other.cost)
-        start = float(_cheapest(ways, best).start[best])
+
+        def about(point: int, way: int) -> Alternative:
+            energy = prediction.energy_mj.item(point) + energy_ms * ways.wasted.item(way, point)
+            return Alternative(self.points[point], cost.item(point), ways.latency.item(way, point), energy)
+
+        chosen = about(best, way)
+        runners_up = [about(point, ways.cheapest(point)) for point in others]
+        runners_up.sort(key=lambda other: other.cost)
         return Plan(
             chosen.point,
             chosen.latency_ms,
-            float(prediction.device_ms[best]),
+            prediction.device_ms.item(best),
             chosen.energy_mj,
             chosen.cost,
-            None if chosen.point.local else start,
-            tuple(others),
+            None if chosen.point.local else ways.start.item(way, best),
+            tuple(runners_up),
         )
 
 

@@ -105,21 +105,19 @@ class Predictor:
         rates, trips, chances = channel.samples()
         device, queue = conditions.device_scale, conditions.device_queue_ms
         after_ms = server.queue_ms + self.answer_bytes * 8e3 / channel.downlink
-        rows = []
+        rows: list[float] = []
         mean_byte_ms = 0.0
         for rate, trip, chance in zip(rates, trips, chances, strict=True):
             byte_ms = 8e3 / rate
             mean_byte_ms += chance * byte_ms
             wait_ms = trip * 1e3 + conditions.unanswered * byte_ms + after_ms
-            rows.append((device, byte_ms, conditions.server_scale, 0.0, wait_ms, queue))
+            rows += (device, byte_ms, conditions.server_scale, 0.0, wait_ms, queue)
         # The radio's base power lasts as long as the upload: what counts is the mean of 1 / rate.
         radio = conditions.radio or self.energy.radio
         byte_mj = radio.send_mj(1, 8e3 / mean_byte_ms)
         answer_mj = radio.receive_mj(self.answer_bytes, channel.downlink)
-        rows += [
-            (device, 0.0, 0.0, 0.0, 0.0, queue),
-            (0.0, byte_mj, 0.0, device, answer_mj, 0.0),
-            (0.0, 0.0, conditions.server_scale, 0.0, 0.0, 0.0),
-        ]
-        result = np.array(rows) @ measured
+        rows += (device, 0.0, 0.0, 0.0, 0.0, queue)
+        rows += (0.0, byte_mj, 0.0, device, answer_mj, 0.0)
+        rows += (0.0, 0.0, conditions.server_scale, 0.0, 0.0, 0.0)
+        result = np.array(rows).reshape(-1, len(measured)) @ measured
         return Prediction(np.array(chances), result[:PROBABILITIES], *result[PROBABILITIES:])
