@@ -71,11 +71,12 @@ def test_the_same_account_of_what_happens(tmp_path: Path) -> None:
             events.append(happen(rng, monitor, last, now) | {"now": now})
             channel = monitor.channel(now)
             belief = [channel.uplink, channel.rtt, channel.spread, channel.downlink, channel.stall]
-            accounts.append([*belief, monitor.unanswered, monitor.silent(now), monitor.wants_probe(now)])
+            rest = monitor.rest(now)
+            accounts.append([*belief, monitor.unanswered, monitor.silent(now), monitor.wants_probe(now), rest])
         cases.append({"events": events})
         expected.append(accounts)
     blocks = (json.dumps(case).encode() for case in cases)
     for block, accounts in zip(jvm.transform("link.Accounts", blocks, tmp_path), expected, strict=True):
         np.testing.assert_allclose(json.loads(block)["accounts"], accounts, rtol=1e-9, atol=1e-12)
-    probes = [account[-1] for accounts in expected for account in accounts]
+    probes = [account[-2] for accounts in expected for account in accounts]
     assert 1000 < sum(probes) < 9000

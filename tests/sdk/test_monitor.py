@@ -57,14 +57,13 @@ def test_probe_measures_the_gap_between_its_pings() -> None:
         sent = 1.0 + attempt
         monitor.probed(sent)
         monitor.pong(sent, 50.0, sent + 0.08)
-        # Two and a half of the three packets of padding at 1 Mbit/s.
-        monitor.pong(sent, 50.0 + 2.5 * 1460 * 8 / 1e6, sent + 0.12)
-    assert monitor.channel(4.2).uplink == pytest.approx(1e6, rel=0.05)
+        monitor.pong(sent, 50.0 + (3 * 1460 + 60) * 8 / 1e6, sent + 0.12)
+    assert monitor.channel(4.2).uplink == pytest.approx(1e6, rel=0.01)
     assert monitor.channel(4.2).rtt == pytest.approx(0.08)
     monitor.heard(4.2)
     monitor.estimator.observe_upload(5000, 0.01, 4.2)
-    assert not monitor.wants_probe(4.4)
-    assert monitor.wants_probe(4.8)
+    assert not monitor.wants_probe(5.1)
+    assert monitor.wants_probe(5.2)
 
 
 def test_small_uploads_do_not_replace_probes() -> None:
@@ -88,9 +87,11 @@ def test_link_that_nobody_wants_is_probed_rarely() -> None:
     monitor.heard(100.0)
     monitor.asked(100.0)
     monitor.estimator.observe_upload(5000, 0.01, 100.0)
-    assert not monitor.wants_probe(100.4)
-    assert monitor.wants_probe(100.6)
+    assert not monitor.wants_probe(100.9)
+    assert monitor.wants_probe(101.0)
+    assert monitor.rest(101.0) == 0.25
     assert not monitor.wants_probe(111.0)
+    assert monitor.rest(111.0) == 1.0
     assert monitor.wants_probe(115.5)
     monitor.asked(111.0)
     assert monitor.wants_probe(111.0)

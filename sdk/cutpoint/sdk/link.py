@@ -293,7 +293,7 @@ class Link:
     async def _probe(self, connection: Connection) -> None:
         """Looks at the link now and then: gives it up when it is dead, measures it when it is idle."""
         while True:
-            await asyncio.sleep(self._times.probe)
+            await asyncio.sleep(self._monitor.rest(self._clock()))
             now = self._clock()
             silence = self._monitor.silent(now)
             if silence > self._times.silence:

@@ -11,6 +11,8 @@ __all__ = ["LinkMonitor"]
 
 #: Without requests for the first time, a link is probed no more often than the second says; seconds.
 _IDLE, _IDLE_PROBE = 10.0, 15.0
+#: Looks for each probe of a link in use: the next one is due a second after the news of the last, not after two.
+_LOOKS = 4
 #: Bytes of a ping, a cancellation, or a refusal on the wire, roughly.
 _SMALL = 60
 
@@ -76,11 +78,18 @@ class LinkMonitor:
         """Whether it is time for a probe: two pings back to back, the second one padded with `PROBE_BYTES`."""
         if self._probed_at is not None:
             return False
-        idle = self._asked_at is not None and now - self._asked_at > _IDLE
-        if now - self.heard_at >= (_IDLE_PROBE if idle else self._probe / 2):
+        idle = self._idle(now)
+        if now - self.heard_at >= (_IDLE_PROBE if idle else self._probe):
             return True
         # Small uploads go through, but do not tell whether larger ones would.
         return not idle and not self._pending and now - self.estimator.rated_at >= self._probe
+
+    def rest(self, now: float) -> float:
+        """Seconds after which to look again whether a probe is due, or the link silent."""
+        return self._probe if self._idle(now) else self._probe / _LOOKS
+
+    def _idle(self, now: float) -> bool:
+        return self._asked_at is not None and now - self._asked_at > _IDLE
 
     # -- what happens --------------------------------------------------------------------------------------------
 
@@ -139,6 +148,10 @@ class LinkMonitor:
             if self._probe_alone:  # a ping behind an upload says nothing of the empty path
                 self.estimator.observe_rtt(now - sent)
         else:
-            # The packet pair of a probe: the padding is what lies between the two arrivals.
-            self.estimator.observe_spacing(self.PROBE_BYTES, received - first[1], now)
+            # The packet pair of a probe. On an idle link the first ping left in a packet of its own.
+            spacing = received - first[1]
+            if not self._probe_alone:
+                self.estimator.observe_spacing(self.PROBE_BYTES, spacing, now)
+            elif spacing > 0:
+                self.estimator.observe_upload(self.PROBE_BYTES + _SMALL, spacing, now)
             self._probed_at = None

@@ -191,7 +191,7 @@ class _World:
         return self.scenario.energy.radio.send_mj(nbytes, rate)
 
     def _probe(self) -> None:
-        self.at(self.now + self.scenario.probe, self._probe)
+        self.at(self.now + self.monitor.rest(self.now), self._probe)
         if not self.monitor.wants_probe(self.now):
             return
         sent = self.now

@@ -18,6 +18,8 @@ public final class LinkMonitor {
     private static final double IDLE = 10;
 
     private static final double IDLE_PROBE = 15;
+    /** Looks for each probe of a link in use: the next is due a second after the news of the last, not after two. */
+    private static final double LOOKS = 4;
     /** Bytes of a ping on the wire, roughly. */
     private static final double SMALL = 60;
 
@@ -84,12 +86,21 @@ public final class LinkMonitor {
         if (probing()) {
             return false;
         }
-        boolean idle = now - askedAt > IDLE;
-        if (now - heardAt >= (idle ? IDLE_PROBE : probe / 2)) {
+        boolean idle = idle(now);
+        if (now - heardAt >= (idle ? IDLE_PROBE : probe)) {
             return true;
         }
         // Small uploads go through, but do not tell whether larger ones would.
         return !idle && pending.isEmpty() && now - estimator.ratedAt() >= probe;
+    }
+
+    /** Seconds after which to look again whether a probe is due, or the link silent. */
+    double rest(double now) {
+        return idle(now) ? probe : probe / LOOKS;
+    }
+
+    private boolean idle(double now) {
+        return now - askedAt > IDLE;
     }
 
     private boolean probing() {
@@ -171,8 +182,13 @@ public final class LinkMonitor {
     void pong(double sent, double received, double now) {
         if (halfProbed && firstSent == sent) {
             halfProbed = false;
-            // The packet pair of a probe: the padding is what lies between the two arrivals.
-            estimator.observeSpacing(probeBytes, received - firstReceived, now);
+            // The packet pair of a probe. On an idle link the first ping left in a packet of its own.
+            double spacing = received - firstReceived;
+            if (!probeAlone) {
+                estimator.observeSpacing(probeBytes, spacing, now);
+            } else if (spacing > 0) {
+                estimator.observeUpload(probeBytes + SMALL, spacing, now);
+            }
             probedAt = Double.NaN;
         } else {
             halfProbed = true;

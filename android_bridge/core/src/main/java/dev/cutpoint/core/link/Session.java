@@ -233,7 +233,7 @@ final class Session {
             end(new LinkException("nothing heard from the server for " + times.silence + " s"));
             return;
         }
-        timer = loop.after(times.probe, this::probe);
+        timer = loop.after(monitor.rest(now), this::probe);
         if (monitor.wantsProbe(now)) {
             int padding = Math.min(LinkMonitor.PROBE_BYTES, connection.mostPadding());
             monitor.probed(padding, now);
