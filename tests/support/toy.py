@@ -140,13 +140,14 @@ def _tables(differences: bool) -> bytes:
     return pack_tables([[EntropyModel.fit(row)] for row in rows])
 
 
-def toy_bundle(name: str = "toy", tail_repeats: int = 0, free_batch: bool = False) -> Bundle:
+def toy_bundle(name: str = "toy", tail_repeats: int = 0, free_batch: bool = False, version: int = 0) -> Bundle:
     """The bundle.
 
     Args:
         name: of the model; another name makes another hash.
         tail_repeats: makes the tail slow, by this many convolutions that change nothing and cost milliseconds each.
         free_batch: whether the tail at boundary 1 takes any number of samples at once.
+        version: makes another hash under the same name.
     """
     both = {"mixing": _mixing(), "unmixing": _unmixing()}
     front = "N" if free_batch else 1
@@ -185,7 +186,7 @@ def toy_bundle(name: str = "toy", tail_repeats: int = 0, free_batch: bool = Fals
     manifest = Manifest(
         schema=1,
         name=name,
-        created_by="tests",
+        created_by=f"tests {version}",
         task=Task("classification", "top1", uncut=0.98, samples=60, labels=LABELS),
         boundaries=(Boundary(0, (_PICTURE,)), Boundary(1, (_FEATURES,)), Boundary(2, (_SCORES,))),
         spans=(span(0, 1), span(0, 2), span(1, 2)),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 import aiohttp
+import msgspec
 
 from cutpoint.sdk.errors import (
     InputError,
@@ -361,7 +362,7 @@ class Link:
                 self.server = event.state
                 self._monitor.pong(event.sent, event.received, now)
             case Goaway():
-                self.server = ServerState(self.server.queue_ms, self.server.price, draining=True)
+                self.server = msgspec.structs.replace(self.server, draining=True)
 
 
 def _no_delay(ws: aiohttp.ClientWebSocketResponse) -> None:
