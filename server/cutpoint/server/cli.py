@@ -23,6 +23,7 @@ log = logging.getLogger("cutpoint.server")
 @click.command()
 @click.argument("bundles", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--models", type=click.Path(path_type=Path), help="Serve what is in this folder, as it comes and goes.")
+@click.option("--models-interval", default=1.0, show_default=True, help="Seconds between looks at that folder.")
 @click.option("--model-grace", default=60.0, show_default=True, help="Seconds for those who hold a replaced bundle.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", default=8700, show_default=True, help="0 for any free port.")
@@ -46,6 +47,7 @@ log = logging.getLogger("cutpoint.server")
 def serve(
     bundles: tuple[Path, ...],
     models: Path | None,
+    models_interval: float,
     model_grace: float,
     host: str,
     port: int,
@@ -85,6 +87,7 @@ def serve(
         max_connections=max_connections,
         limits=Limits(frame=max_frame, in_flight=max_in_flight),
         models=models,
+        models_interval=models_interval,
         model_grace=model_grace,
         max_queue=max_queue,
         max_batch=max_batch,
