@@ -111,7 +111,8 @@ class Downloads:
         path = (self._cache or cache_folder()) / f"{offer.hash}.cutpoint"
         try:
             async with asyncio.timeout(self._timeout.total):
-                while (part := await asyncio.to_thread(_open_part, path)) is None:
+                # What is waited for may be another process.
+                while (part := await asyncio.to_thread(_open_part, path)) is None:  # noqa: ASYNC110
                     await asyncio.sleep(_OTHERS)
             with part:
                 kept = await asyncio.to_thread(_kept, path, offer.hash)

@@ -17,6 +17,7 @@ from cutpoint.server.connection import ClientConnection
 from cutpoint.server.downloads import Downloads
 from cutpoint.server.engines import LocalEngine
 from cutpoint.server.folder import ModelFolder
+from cutpoint.server.inference_routes import InferenceRoutes
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
 from cutpoint.server.scheduler import Scheduler
@@ -82,6 +83,9 @@ class EdgeServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
         Downloads(self.models, self._authorise).add_routes(app.router)
+        InferenceRoutes(
+            self.models, self._authorise, self._metrics, self.settings.limits.frame, lambda: self._draining, self._clock
+        ).add_routes(app.router)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._runner = runner
@@ -165,7 +169,9 @@ class EdgeServer:
         self._metrics.price.set(self._scheduler.price())
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    def _authorise(self, request: web.Request) -> None:
+    def _authorise(self, request: web.Request) -> Hashable:
+        """Who asks: a token, or an address where the server takes everybody. Raises `web.HTTPUnauthorized`."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if not self._tokens.accept(token if scheme.lower() == "bearer" else ""):
             raise web.HTTPUnauthorized(text="the token is missing or wrong\n", headers={"WWW-Authenticate": "Bearer"})
+        return token if self._tokens.required else request.remote
