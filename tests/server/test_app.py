@@ -62,11 +62,11 @@ async def test_download_is_by_hash_and_verified(server: EdgeServer, bundle: Bund
 
 
 async def test_download_that_is_not_what_was_announced(server: EdgeServer, tmp_path: Path) -> None:
-    assert server._device_part is not None
-    server._device_part = toy_bundle("other").part("device").to_bytes()
+    (model,) = server.models
+    model.device_part = toy_bundle("other").part("device").to_bytes()
     with pytest.raises(BundleError, match="announced"):
         await download_bundle(server.url, cache=tmp_path)
-    server._device_part = server._device_part[:100]
+    model.device_part = model.device_part[:100]
     with pytest.raises(BundleError):
         await download_bundle(server.url, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []

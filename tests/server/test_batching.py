@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cutpoint.sdk.errors import DeadlineExceeded, Overloaded, ServerDraining
-from cutpoint.server.batching import Batch, BatchQueue
+from cutpoint.server.batching import Batch, BatchQueue, Share
 from cutpoint.server.fairness import Job
 
-EARLY, LATE, FIXED = (1, "fp32"), (4, "fp32"), (2, "int8")
+EARLY, LATE, FIXED = ("m", 1, "fp32"), ("m", 4, "fp32"), ("m", 2, "int8")
 
 
 def batch_queue(
@@ -334,3 +334,37 @@ def test_waits_add_up_to_the_work(budgets: list[float]) -> None:
     for number, _ in enumerate(budgets):
         queue.put(f"{number}", "one", EARLY, 0.0, 0.0)
     assert queue.wait("one", 0.0) == pytest.approx(0.01 * len(budgets))
+
+
+@pytest.mark.parametrize("window", [0.0, 0.5])
+def test_a_model_gets_no_more_workers_than_its_share(window: float) -> None:
+    other = ("other", 1, "fp32")
+    queue = batch_queue(workers=3, window=window)
+    queue.add_tail(other, 0.01, batches=False)
+    queue.limit("other", Share(workers=1))
+    for number in range(3):
+        queue.put(f"other {number}", "one", other, 0.0, 0.0)
+    first = queue.next_batch(1.0)
+    assert first is not None
+    assert queue.next_batch(1.0) is None
+    assert queue.wake_at() == inf  # nothing is due as long as its worker is busy
+    queue.put("mine", "two", EARLY, 0.0, 1.0)
+    mine = queue.next_batch(2.0)
+    assert mine is not None
+    assert mine.jobs[0].work == "mine"
+    queue.finish(first, 2.0)
+    second = queue.next_batch(2.0)
+    assert second is not None
+    assert second.jobs[0].work == "other 1"
+    queue.limit("other", Share())
+    assert queue.next_batch(2.0) is not None
+
+
+def test_a_model_that_is_removed_takes_its_tails_with_it() -> None:
+    queue = batch_queue()
+    queue.limit("m", Share(queue=0))
+    with pytest.raises(Overloaded, match="waiting for this model"):
+        queue.put("x", "one", EARLY, 0.0, 0.0)
+    queue.remove_model("m")
+    with pytest.raises(KeyError):
+        queue.put("x", "one", EARLY, 0.0, 0.0)

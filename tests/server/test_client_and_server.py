@@ -131,14 +131,14 @@ async def test_cancelled_infer_frees_the_servers_work(slow_bundle: Bundle) -> No
         async with Client(server.url, slow_bundle, mode="edge", times=QUICK) as client:
             point = "cut1-fp32-affine-fine"
             tasks = [asyncio.create_task(client.infer(picture(1), point=point)) for _ in range(6)]
-            await until(lambda: server._engine.pending == 6)
+            await until(lambda: server._scheduler.pending == 6)
             for task in tasks[1:]:
                 task.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             assert label(outcomes[0].outputs) == 1  # type: ignore[union-attr]
             assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes[1:])
             # Only the first was computed: the metrics say how many tails ran.
-            await until(lambda: not server._engine.pending)
+            await until(lambda: not server._scheduler.pending)
             text = server._metrics.exposition().decode()
             assert f'cutpoint_requests_total{{outcome="ok",point="{point}"}} 1.0' in text
             assert f'cutpoint_requests_total{{outcome="cancelled",point="{point}"}} 5.0' in text
@@ -168,7 +168,7 @@ async def test_a_flood_delays_its_own_user(slow_bundle: Bundle, tmp_path: Path, 
             Client(server.url, slow_bundle, mode="edge", token="light", times=QUICK) as light,
         ):
             flood = [asyncio.create_task(ask("flood", client)) for client in (one, two) for _ in range(2)]
-            await until(lambda: server._engine.pending == 4)
+            await until(lambda: server._scheduler.pending == 4)
             await ask("light", light)
             assert light.conditions.server.queue_ms > 0
             await asyncio.gather(*flood)
@@ -241,7 +241,7 @@ async def test_draining_server_answers_what_it_has_and_refuses_the_rest(slow_bun
         Client(server.url, slow_bundle, times=QUICK) as relaxed,
     ):
         under_way = asyncio.create_task(client.infer(picture(1), point="cut1-fp32-affine-fine"))
-        await until(lambda: server._engine.pending)
+        await until(lambda: server._scheduler.pending)
         stopping = asyncio.create_task(server.stop())
         await until(lambda: client.conditions.server.draining and relaxed.conditions.server.draining)
         with pytest.raises(ServerDraining):
@@ -301,7 +301,7 @@ async def test_stream_sends_differences_and_survives_a_new_connection(bundle: Bu
                 assert client._link is not None
                 link, old = client._link, client._link._connection
                 for connection in list(server._connections):
-                    await connection.close()
+                    await connection.leave(1.0)
                 await until(lambda link=link, old=old: link.up and link._connection is not old)
         assert sizes[0] == key
         # One frame is lost to the broken connection's memory: refused, then sent again as a key frame.

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cutpoint.server.fairness import FairQueue, Job
 
-TAIL = (1, "fp32")
+TAIL = ("m", 1, "fp32")
 
 
 class Everything:

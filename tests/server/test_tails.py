@@ -13,7 +13,7 @@ from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
 from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.sdk.tail import Tail, TailOutput
-from cutpoint.server.tails import Sample, run_together, takes_batches
+from cutpoint.server.tails import Encoded, run_together, takes_batches
 
 POINT = "cut1-fp32-affine-fine"
 
@@ -61,11 +61,11 @@ def test_graphs_that_mix_their_samples_do_not(bundle: Bundle) -> None:
         assert not takes_batches(_Graph(answer), specs)
 
 
-def samples(bundle: Bundle, count: int, point_id: str = POINT) -> list[Sample]:
+def samples(bundle: Bundle, count: int, point_id: str = POINT) -> list[Encoded]:
     point = bundle.points[bundle.point_number(point_id)]
     head = Head(graphs(bundle))
     return [
-        Sample(point, head.run(point, (picture(i % 3, i)[None],)).payload or b"", SymbolMemory()) for i in range(count)
+        Encoded(point, head.run(point, (picture(i % 3, i)[None],)).payload or b"", SymbolMemory()) for i in range(count)
     ]
 
 
@@ -90,7 +90,7 @@ def test_levels_and_codecs_of_one_boundary_go_together(free: Bundle) -> None:
 
 def test_a_bad_payload_is_its_senders_alone(free: Bundle) -> None:
     asked = samples(free, 4)
-    asked[1] = Sample(asked[1].point, b"\xff" * 9, SymbolMemory())
+    asked[1] = Encoded(asked[1].point, b"\xff" * 9, SymbolMemory())
     outcomes = run_together(Tail(graphs(free)), asked)
     assert isinstance(outcomes[1], BitstreamError)
     for i in (0, 2, 3):

@@ -121,7 +121,8 @@ def event_from_json(data: Json) -> Event:
 
 
 def _state_to_json(state: ServerState) -> Json:
-    return {"queue_ms": state.queue_ms, "price": state.price, "draining": state.draining}
+    flags = {"draining": state.draining, "outdated": state.outdated}
+    return {"queue_ms": state.queue_ms, "price": state.price} | flags
 
 
 class Recorder:
@@ -177,7 +178,8 @@ def replay(conversation: Json) -> Json:
 def random_event(rng: np.random.Generator, role: Role, next_id: int) -> Event:
     """Something that `role` might say, not always at the right time; answers and the like are about recent requests."""
     request_id = int(rng.integers(max(0, next_id - 4), next_id + 1))
-    state = ServerState(float(rng.integers(0, 4000)) / 8, float(rng.integers(0, 9)) / 4, bool(rng.random() < 0.2))
+    flags = rng.random(2) < 0.2
+    state = ServerState(float(rng.integers(0, 4000)) / 8, float(rng.integers(0, 9)) / 4, bool(flags[0]), bool(flags[1]))
     kind = rng.random()
     if kind < 0.1:
         return Ping(float(rng.integers(0, 10**6)) / 64, int(rng.integers(0, 40)))
@@ -254,7 +256,7 @@ def generate() -> dict[str, list[Json]]:
 
 _FILES = {
     "ordinary": [1, 2, 3, 6, 7, 8, 9, 11, 13, 14],
-    "damaged": [5, 10, 15, 25, 30],
+    "damaged": [5, 10, 15, 25, 30, 35],
     "greetings": [4, 12, 16, 24, 28],
 }
 

@@ -73,7 +73,11 @@ class Tail:
         """The second half of `run`: the tail of `point`, loaded. Raises as `run`."""
         if point.tail_precision is None:
             raise CodecError(f"point {point.id!r} is computed on the device alone")
-        return self._graphs.span(point.end, self._manifest.last, point.tail_precision)
+        return self.span(point.end, point.tail_precision)
+
+    def span(self, boundary: int, precision: str) -> Graph:
+        """The tail that begins at a boundary, loaded. Raises `BundleError` or `GraphError` as `BundleGraphs.span`."""
+        return self._graphs.span(boundary, self._manifest.last, precision)
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
         """Loads every tail and codec that `points` need, and runs each tail once on zeros."""

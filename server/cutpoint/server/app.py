@@ -1,25 +1,26 @@
-"""The edge server: a bundle's tails behind a WebSocket, with health, metrics and the bundle's device part over HTTP."""
+"""The edge server: models' tails behind a WebSocket, with health, metrics and the bundles' device parts over HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
-import msgspec
 from aiohttp import WSCloseCode, web
 
 from cutpoint.sdk.bundle import Bundle
-from cutpoint.sdk.download import BundleOffer
-from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.protocol import SUBPROTOCOL, ServerState
 from cutpoint.sdk.runtimes import create_runtime
-from cutpoint.sdk.tail import Tail
 from cutpoint.server.auth import Tokens
 from cutpoint.server.connection import ClientConnection
+from cutpoint.server.downloads import Downloads
 from cutpoint.server.engines import LocalEngine
+from cutpoint.server.folder import ModelFolder
+from cutpoint.server.inference_routes import InferenceRoutes
 from cutpoint.server.metrics import Metrics
+from cutpoint.server.models import Model, Models
+from cutpoint.server.scheduler import Scheduler
 from cutpoint.server.settings import Settings
 
 __all__ = ["EdgeServer"]
@@ -31,34 +32,39 @@ _HARD_LIMIT = 4
 
 
 class EdgeServer:
-    """Serves one bundle.
+    """Serves bundles, and those of the folder `settings.models`.
 
-    Building it loads and warms up every tail, which takes seconds; do it before the event loop, or in a thread.
+    Building it loads and warms up every tail of `bundles`, which takes seconds; do it before the event loop, or in a
+    thread. Those of the folder are loaded by `start`.
 
     Args:
-        bundle: with its server part.
+        bundles: with their server parts; one or several.
         settings: see `Settings`.
         clock: monotonic seconds.
 
+    Attributes:
+        models: what is served.
+
     Raises:
-        BundleError, GraphError, CodecError: if the bundle cannot be served.
+        BundleError, GraphError, CodecError: if a bundle cannot be served.
         InputError: for settings that cannot be used.
     """
 
-    def __init__(self, bundle: Bundle, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self.bundle = bundle
+    def __init__(
+        self, bundles: Bundle | Sequence[Bundle], settings: Settings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.settings = settings
         self.url = ""
         self._clock = clock
         self._tokens = Tokens(settings.token_file)
         self._ssl = settings.ssl_context()
-        tail = Tail(BundleGraphs(bundle, [create_runtime("onnx", threads=1)]))
-        tail.warm_up(bundle.points)
-        self._max_payloads = [tail.max_payload(p) if not p.local else None for p in bundle.points]
-        self._device_part = bundle.part("device").to_bytes() if "device" in bundle.parts else None
-        self._engine = LocalEngine(
-            tail, bundle, settings.threads, settings.max_queue, settings.max_batch, settings.batch_window, clock
-        )
+        engine = LocalEngine(create_runtime("onnx", threads=1), settings.threads, clock)
+        self._scheduler = Scheduler(engine, settings.max_queue, settings.max_batch, settings.batch_window, clock)
+        self.models = Models(engine, self._scheduler, settings.model_grace, settings.grace)
+        for bundle in [bundles] if isinstance(bundles, Bundle) else bundles:
+            self.models.add(self.models.load(bundle))
+        self._folder = ModelFolder(settings.models, self.models) if settings.models is not None else None
+        self._following: asyncio.Task[None] | None = None
         self._metrics = Metrics()
         self._connections: set[ClientConnection] = set()
         self._draining = False
@@ -67,14 +73,19 @@ class EdgeServer:
     # -- life ----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listens; `url` says where. Raises `OSError` if the address cannot be used."""
+        """Loads the folder's models, then listens; `url` says where. Raises `OSError` if the address cannot be used."""
+        if self._folder is not None:
+            await self._folder.update(settled=True)
+            self._following = asyncio.create_task(self._folder.follow(self.settings.models_interval))
         app = web.Application(client_max_size=1 << 16)
         app.router.add_get("/", self._websocket)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
-        app.router.add_get("/v1/bundle", self._offer)
-        app.router.add_get("/v1/bundle/{hash}", self._download)
+        Downloads(self.models, self._authorise).add_routes(app.router)
+        InferenceRoutes(
+            self.models, self._authorise, self._metrics, self.settings.limits.frame, lambda: self._draining, self._clock
+        ).add_routes(app.router)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._runner = runner
@@ -89,24 +100,23 @@ class EdgeServer:
         """Drains and closes: no new requests, those in flight get `settings.grace` seconds, then all is closed."""
         self._draining = True
         self._metrics.ready.set(0)
-        await asyncio.gather(*(connection.go_away(self.settings.grace) for connection in self._connections))
-        try:
-            async with asyncio.timeout(self.settings.grace):
-                await asyncio.gather(*(connection.idle() for connection in self._connections))
-        except TimeoutError:
-            log.warning("requests are still in flight after %.1f s; closing all the same", self.settings.grace)
-        await asyncio.gather(*(connection.close() for connection in self._connections), return_exceptions=True)
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        await self.models.close()
+        await asyncio.gather(*(connection.leave(self.settings.grace) for connection in self._connections))
         if self._runner is not None:
             await self._runner.cleanup()
-        await self._engine.close()
+        await self._scheduler.close()
 
     def reload_tokens(self) -> None:
         """Reads the token file again. Raises `InputError`, and keeps the old ones, if it cannot be used."""
         self._tokens.reload()
 
-    def state(self, user: Hashable) -> ServerState:
-        """What a user is told about the server."""
-        return ServerState(self._engine.queue_ms(user), self._engine.price(), self._draining)
+    def state(self, model: Model, user: Hashable) -> ServerState:
+        """What a user of a model is told about the server."""
+        outdated = self.models.outdated(model)
+        return ServerState(model.queue_ms(user), self._scheduler.price(), self._draining, outdated)
 
     # -- WebSocket -----------------------------------------------------------------------------------------------
 
@@ -115,9 +125,7 @@ class EdgeServer:
             protocols=(SUBPROTOCOL,), max_msg_size=_HARD_LIMIT * self.settings.limits.frame, compress=False, timeout=1.0
         )
         if not ws.can_prepare(request):
-            return web.json_response(
-                {"server": "cutpoint", "model": self.bundle.manifest.name, "protocol": SUBPROTOCOL}
-            )
+            return web.json_response({"server": "cutpoint", "models": self.models.names(), "protocol": SUBPROTOCOL})
         if len(self._connections) >= self.settings.max_connections:
             self._metrics.refused.labels("overloaded").inc()
             return web.Response(status=503, headers={"Retry-After": "1"}, text="too many connections")
@@ -128,9 +136,7 @@ class EdgeServer:
         connection = ClientConnection(
             ws,
             request.remote or "?",
-            self.bundle,
-            self._engine,
-            lambda number: self._max_payloads[number] if number < len(self._max_payloads) else None,
+            self.models,
             self._tokens,
             self._metrics,
             self.settings,
@@ -155,27 +161,17 @@ class EdgeServer:
     async def _readyz(self, _: web.Request) -> web.Response:
         if self._draining:
             return web.Response(status=503, text="draining\n")
+        if not self.models.names():
+            return web.Response(status=503, text="there is no model yet\n")
         return web.Response(text="ready\n")
 
     async def _serve_metrics(self, _: web.Request) -> web.Response:
-        self._metrics.price.set(self._engine.price())
+        self._metrics.price.set(self._scheduler.price())
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    async def _offer(self, request: web.Request) -> web.Response:
-        self._authorise(request)
-        if self._device_part is None:
-            raise web.HTTPNotFound(text="this server holds only the server part of its bundle\n")
-        offer = BundleOffer(self.bundle.hash, self.bundle.manifest.name, len(self._device_part))
-        return web.Response(body=msgspec.json.encode(offer), content_type="application/json")
-
-    async def _download(self, request: web.Request) -> web.Response:
-        self._authorise(request)
-        if self._device_part is None or request.match_info["hash"] != self.bundle.hash:
-            raise web.HTTPNotFound(text="this server does not hold that bundle\n")
-        headers = {"ETag": f'"{self.bundle.hash}"', "Cache-Control": "public, max-age=31536000, immutable"}
-        return web.Response(body=self._device_part, content_type="application/octet-stream", headers=headers)
-
-    def _authorise(self, request: web.Request) -> None:
+    def _authorise(self, request: web.Request) -> Hashable:
+        """Who asks: a token, or an address where the server takes everybody. Raises `web.HTTPUnauthorized`."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if not self._tokens.accept(token if scheme.lower() == "bearer" else ""):
             raise web.HTTPUnauthorized(text="the token is missing or wrong\n", headers={"WWW-Authenticate": "Bearer"})
+        return token if self._tokens.required else request.remote

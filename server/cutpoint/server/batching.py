@@ -12,7 +12,7 @@ from cutpoint.sdk.errors import DeadlineExceeded, Overloaded, Refused
 from cutpoint.server.fairness import FairQueue, Job, TailKey
 from cutpoint.server.tail_curve import TailCurve
 
-__all__ = ["Batch", "BatchQueue"]
+__all__ = ["Batch", "BatchQueue", "Share"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,19 @@ class Batch(Generic[T]):
     expected: float
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one model may take of what all share; None: as much as there is.
+
+    Attributes:
+        queue: samples that may wait for its tails.
+        workers: batches of its tails that are computed at a time.
+    """
+
+    queue: int | None = None
+    workers: int | None = None
+
+
 class BatchQueue(Generic[T]):
     """Samples wait here for workers.
 
@@ -50,15 +63,19 @@ class BatchQueue(Generic[T]):
         largest: samples of a batch at most; 1 for no batches.
         window: seconds that a batch which could be larger waits for more samples, from the arrival of its first. With 0
             a free worker never waits: batches form while all of them are busy.
+
+    Attributes:
+        workers: as given; may be changed.
     """
 
     def __init__(self, workers: int, capacity: int, largest: int, window: float) -> None:
-        self._workers = workers
+        self.workers = workers
         self._capacity = capacity
         self._largest = largest
         self._window = window
         self._queue: FairQueue[T] = FairQueue()
         self._curves: dict[TailKey, TailCurve] = {}
+        self._shares: dict[str, Share] = {}
         self._running: set[Batch[T]] = set()
         self._numbers = count()
         self._refused: list[tuple[Job[T], Refused]] = []
@@ -77,11 +94,20 @@ class BatchQueue(Generic[T]):
         """Makes a tail known.
 
         Args:
-            tail: boundary and precision.
+            tail: model, boundary and precision.
             seconds: of a worker for one sample, as calibration measured it.
             batches: whether it takes several samples at once.
         """
         self._curves[tail] = TailCurve(seconds, self._largest if batches else 1)
+
+    def limit(self, model: str, share: Share) -> None:
+        """From now on `model` gets no more than `share`. What waits or is being computed already goes on."""
+        self._shares[model] = share
+
+    def remove_model(self, model: str) -> None:
+        """Forgets the tails of `model`, of which nothing may wait or be computed any more."""
+        self._curves = {tail: curve for tail, curve in self._curves.items() if tail[0] != model}
+        self._shares.pop(model, None)
 
     def wait(self, user: Hashable, now: float) -> float:
         """Expected seconds until a worker is free for a sample of `user` that arrives now.
@@ -90,15 +116,16 @@ class BatchQueue(Generic[T]):
         before it: as much of their work as of his, by weight.
         """
         queue = self._queue
-        if len(self._running) < self._workers and not queue.count:
+        if len(self._running) < self.workers and not queue.count:
             return 0.0
+        workers = max(1, self.workers)
         begun = sum(max(0.0, batch.started + batch.expected - now) for batch in self._running)
         if not queue.count:
-            return begun / self._workers
+            return begun / workers
         asking = queue.user(user)
         share = (asking.backlog + queue.backlog / queue.count) / asking.weight
         others = sum(min(other.backlog, share * other.weight) for other in queue.users() if other is not asking)
-        return (begun + asking.backlog + others) / self._workers
+        return (begun + asking.backlog + others) / workers
 
     def put(self, work: T, user: Hashable, tail: TailKey, budget: float, now: float, weight: float = 1.0) -> Job[T]:
         """A sample arrives.
@@ -112,12 +139,17 @@ class BatchQueue(Generic[T]):
             weight: share of the user from now on, relative to others'.
 
         Raises:
-            Overloaded: if it would wait for longer than its budget, or if the queue is full and no other user has more
-                samples in it. Otherwise, in a full queue, the user with the most loses his least urgent one.
+            Overloaded: if it would wait for longer than its budget, if as many wait for the model as may, or if the
+                queue is full and no other user has more samples in it. Otherwise, in a full queue, the user with the
+                most loses his least urgent one.
         """
         if budget and (wait := self.wait(user, now)) >= budget:
             message = f"a worker will be free in {wait * 1e3:.0f} ms, the request's budget is {budget * 1e3:.0f} ms"
             raise Overloaded(message, max(_RETRY_AFTER, wait - budget))
+        share = self._shares.get(tail[0], Share())
+        if share.queue is not None and self._queue.count_model(tail[0]) >= share.queue:
+            message = f"{share.queue} requests are waiting for this model, which is its limit"
+            raise Overloaded(message, max(_RETRY_AFTER, self.wait(user, now)))
         sender = self._queue.user(user)
         sender.weight = weight
         if self._queue.count >= self._capacity:
@@ -145,7 +177,12 @@ class BatchQueue(Generic[T]):
 
         Samples whose budget has run out are refused on the way; see `take_refused`.
         """
-        collected = self._curves.keys() if not self._window else {t for t, at in self._due().items() if at <= now}
+        if self._window:
+            collected: Container[TailKey] = {tail for tail, at in self._due().items() if at <= now}
+        elif full := self._full():
+            collected = {tail for tail in self._curves if tail[0] not in full}
+        else:
+            collected = self._curves.keys()
         first = next(self._in_time(collected, now), None)
         if first is None:
             return None
@@ -200,9 +237,11 @@ class BatchQueue(Generic[T]):
     def _due(self) -> dict[TailKey, float]:
         """When a batch of each tail is due, at the latest."""
         waiting: dict[TailKey, list[Job[T]]] = {}
+        full = self._full()
         for user in self._queue.users():
             for job in user.jobs():
-                waiting.setdefault(job.tail, []).append(job)
+                if job.tail[0] not in full:
+                    waiting.setdefault(job.tail, []).append(job)
         due = {}
         for tail, jobs in waiting.items():
             curve = self._curves[tail]
@@ -212,6 +251,11 @@ class BatchQueue(Generic[T]):
                 urgent = min(job.deadline for job in jobs) - curve.cost(len(jobs))
                 due[tail] = min(urgent, min(job.arrived for job in jobs) + self._window)
         return due
+
+    def _full(self) -> set[str]:
+        """The models that have as many workers as they may."""
+        limits = ((model, share.workers) for model, share in self._shares.items() if share.workers is not None)
+        return {model for model, most in limits if sum(b.tail[0] == model for b in self._running) >= most}
 
     def _in_time(self, tails: Container[TailKey], now: float) -> Iterator[Job[T]]:
         """The jobs for `tails` in the order of their turn; those whose budget has run out are refused on the way."""

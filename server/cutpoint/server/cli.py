@@ -21,7 +21,10 @@ log = logging.getLogger("cutpoint.server")
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundles", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--models", type=click.Path(path_type=Path), help="Serve what is in this folder, as it comes and goes.")
+@click.option("--models-interval", default=1.0, show_default=True, help="Seconds between looks at that folder.")
+@click.option("--model-grace", default=60.0, show_default=True, help="Seconds for those who hold a replaced bundle.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", default=8700, show_default=True, help="0 for any free port.")
 @click.option(
@@ -42,7 +45,10 @@ log = logging.getLogger("cutpoint.server")
 @click.option("--json", "as_json", is_flag=True, help="Say where the server listens as one JSON object.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections, too.")
 def serve(
-    bundle: Path,
+    bundles: tuple[Path, ...],
+    models: Path | None,
+    models_interval: float,
+    model_grace: float,
     host: str,
     port: int,
     token_file: Path | None,
@@ -59,13 +65,15 @@ def serve(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Run the edge server for BUNDLE (a folder or a .cutpoint file).
+    """Run the edge server for BUNDLES (folders or .cutpoint files).
 
     It stops on SIGTERM or SIGINT, after the requests in flight are answered.
     """
     from cutpoint.server.app import EdgeServer
     from cutpoint.server.settings import Settings
 
+    if not bundles and models is None:
+        raise click.UsageError("give a BUNDLE to serve, or --models FOLDER")
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -78,12 +86,15 @@ def serve(
         threads=threads,
         max_connections=max_connections,
         limits=Limits(frame=max_frame, in_flight=max_in_flight),
+        models=models,
+        models_interval=models_interval,
+        model_grace=model_grace,
         max_queue=max_queue,
         max_batch=max_batch,
         batch_window=batch_window / 1e3,
         grace=grace,
     )
-    server = EdgeServer(Bundle.open(bundle), settings)
+    server = EdgeServer([Bundle.open(bundle) for bundle in bundles], settings)
     asyncio.run(_run(server, as_json))
 
 
@@ -107,10 +118,11 @@ async def _run(server: object, as_json: bool) -> None:
         await server.start()
     except OSError as error:
         raise InputError(f"cannot listen on {server.settings.host}:{server.settings.port}: {error.strerror}") from error
-    name = server.bundle.manifest.name
+    served = [{"model": model.name, "bundle": model.hash} for model in server.models]
     if as_json:
-        click.echo(json.dumps({"url": server.url, "model": name, "bundle": server.bundle.hash, "pid": os.getpid()}))
+        click.echo(json.dumps({"url": server.url, "pid": os.getpid(), "models": served}))
     else:
-        click.echo(f"serving {name} ({server.bundle.hash[:12]}) at {server.url}")
+        names = ", ".join(f"{one['model']} ({one['bundle'][:12]})" for one in served) or "no model yet"
+        click.echo(f"serving {names} at {server.url}")
     await stop.wait()
     await server.stop()

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Callable, Hashable
 from importlib.metadata import version
 
+import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from cutpoint.codecs import ReferenceLost, SymbolMemory
-from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import BitstreamError, CutpointError, LocalProtocolError, Refused, RemoteProtocolError
 from cutpoint.sdk.protocol import (
     VERSION,
@@ -32,9 +32,10 @@ from cutpoint.sdk.protocol import (
     Welcome,
 )
 from cutpoint.server.auth import Tokens
-from cutpoint.server.engines import Engine
 from cutpoint.server.metrics import Metrics
+from cutpoint.server.models import Model, Models
 from cutpoint.server.settings import Settings
+from cutpoint.server.tails import Encoded
 
 __all__ = ["ClientConnection"]
 
@@ -55,13 +56,11 @@ class ClientConnection:
     Args:
         ws: prepared.
         peer: address of the client, for the log.
-        bundle: what requests are for.
-        engine: computes them.
-        max_payload: most payload bytes of a point by its number; None if the server does not compute it.
+        models: what requests may be for; the client's hello names one.
         tokens: who may come in.
         metrics: what is counted.
         settings: limits and times.
-        state: the server's state now, as a user finds it.
+        state: the server's state now, as a user of a model finds it.
         draining: whether the server is going away.
         clock: monotonic seconds.
     """
@@ -70,27 +69,25 @@ class ClientConnection:
         self,
         ws: web.WebSocketResponse,
         peer: str,
-        bundle: Bundle,
-        engine: Engine,
-        max_payload: Callable[[int], int | None],
+        models: Models,
         tokens: Tokens,
         metrics: Metrics,
         settings: Settings,
-        state: Callable[[Hashable], ServerState],
+        state: Callable[[Model, Hashable], ServerState],
         draining: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self._ws = ws
         self._peer = peer
-        self._bundle = bundle
-        self._engine = engine
+        self._models = models
+        self._model: Model | None = None
         self._tokens = tokens
         self._metrics = metrics
         self._settings = settings
         self._state = state
         self._draining = draining
         self._clock = clock
-        self._connection = Connection(Role.SERVER, settings.limits.frame, max_payload)
+        self._connection = Connection(Role.SERVER, settings.limits.frame, self._max_payload)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._memory = SymbolMemory()
         #: Who shares the workers with others: the token's owner, or this connection where anybody may come in.
@@ -120,6 +117,8 @@ class ClientConnection:
         except (ConnectionError, RuntimeError) as error:
             log.info("%s: connection lost: %s", self._peer, error)
         finally:
+            if self._model is not None:
+                self._model.connections.discard(self)
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -129,9 +128,16 @@ class ClientConnection:
         with contextlib.suppress(ConnectionError, RuntimeError, LocalProtocolError):
             await self._send(Goaway(grace))
 
-    async def close(self) -> None:
-        """Ends the connection because the server stops."""
-        await self._ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
+    async def leave(self, grace: float) -> None:
+        """Ends the connection: requests in flight, and those that are on their way, get `grace` seconds."""
+        await self.go_away(grace)
+        try:
+            async with asyncio.timeout(grace):
+                await self.idle()
+        except TimeoutError:
+            log.warning("%s: requests are still in flight after %.1f s; closing all the same", self._peer, grace)
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await self._ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server or the bundle goes away")
 
     # -- greeting ------------------------------------------------------------------------------------------------
 
@@ -147,18 +153,24 @@ class ClientConnection:
             raise _Close("unauthenticated", "the token is missing or not one that the server accepts")
         if self._tokens.required:
             self._user = event.token
-        state = self._state(self._user)
-        if state.draining:
+        if self._draining():
             raise _Close("draining", "the server is going away", retry_after=self._settings.grace)
-        if event.bundle != self._bundle.hash:
+        model = self._models.get(event.bundle)
+        if model is None:
+            served = ", ".join(f"{other.name} {other.hash[:12]}…" for other in self._models) or "none"
             raise _Close(
                 "bundle_mismatch",
-                f"the client holds bundle {event.bundle[:12] or '(none)'}…, the server {self._bundle.hash[:12]}…: "
+                f"the client holds bundle {event.bundle[:12] or '(none)'}…, the server {served}: "
                 "fetch the server's with GET /v1/bundle",
             )
+        self._model = model
+        model.connections.add(self)
         log.info("%s: %s on %s", self._peer, event.client or "unknown client", event.device or "unknown device")
         server = f"cutpoint/{version('cutpoint')}"
-        await self._send(Welcome(VERSION, server, self._bundle.hash, self._settings.limits, state))
+        limits = self._settings.limits
+        if model.limits.max_in_flight is not None:
+            limits = msgspec.structs.replace(limits, in_flight=min(limits.in_flight, model.limits.max_in_flight))
+        await self._send(Welcome(VERSION, server, model.hash, limits, self._state(model, self._user)))
         return True
 
     async def _refuse(self, error: Error) -> None:
@@ -167,6 +179,9 @@ class ClientConnection:
         with contextlib.suppress(ConnectionError, RuntimeError, LocalProtocolError):
             await self._send(error)
         await self._ws.close(code=WSCloseCode.POLICY_VIOLATION, message=error.code.encode())
+
+    def _max_payload(self, number: int) -> int | None:
+        return self._model.max_payload(number) if self._model is not None else None
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -200,14 +215,17 @@ class ClientConnection:
                 self._metrics.requests.labels("", event.code).inc()
                 await self._send(Error(event.request_id, event.code, event.message))
             case Ping():
-                await self._send(Pong(event.sent, self._clock(), self._state(self._user)))
+                assert self._model is not None, "there are no pings before the welcome"
+                await self._send(Pong(event.sent, self._clock(), self._state(self._model, self._user)))
             case _:
                 pass  # a pong: nothing to do
 
     # -- requests ------------------------------------------------------------------------------------------------
 
     async def _answer(self, request: Request) -> None:
-        point = self._bundle.points[request.point]
+        model = self._model
+        assert model is not None, "there are no requests before the welcome"
+        point = model.bundle.points[request.point]
         arrived = self._clock()
         self._metrics.in_flight.inc()
         self._metrics.payload.observe(len(request.payload))
@@ -216,14 +234,13 @@ class ClientConnection:
             if self._draining():
                 answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
             else:
-                outcome = await self._engine.submit(point, request.payload, request.budget, self._memory, self._user)
+                sample = Encoded(point, request.payload, self._memory)
+                outcome = await model.submit(sample, request.budget, self._user)
                 output = outcome.output
-                self._metrics.queue.observe(outcome.queue_ms / 1e3)
-                self._metrics.decode.observe(output.decode_ms / 1e3)
-                self._metrics.batch.observe(outcome.batch)
-                self._metrics.tail.labels(point.id).observe(output.tail_ms / 1e3)
+                self._metrics.computed(point.id, outcome)
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
-                answer = Result(request.request_id, output.outputs, timings, self._state(self._user), request.arrivals)
+                state = self._state(model, self._user)
+                answer = Result(request.request_id, output.outputs, timings, state, request.arrivals)
         except asyncio.CancelledError:
             if self._ws.closed:
                 raise

@@ -21,8 +21,8 @@ T = TypeVar("T")
 #: Users without waiting jobs that are remembered before it is looked through who can be forgotten.
 _PRUNE = 64
 
-#: The boundary where a tail begins, and its precision.
-TailKey = tuple[int, str]
+#: A model, the boundary where the tail begins, and its precision.
+TailKey = tuple[str, int, str]
 
 
 @dataclass(slots=True, order=True)
@@ -86,6 +86,10 @@ class User(Generic[T]):
         """The job with the latest deadline of all."""
         return max(jobs[-1] for jobs in self._jobs.values())
 
+    def count_model(self, model: str) -> int:
+        """How many wait for tails of `model`."""
+        return sum(len(jobs) for tail, jobs in self._jobs.items() if tail[0] == model)
+
     def jobs(self) -> Iterator[Job[T]]:
         """All that wait."""
         return chain.from_iterable(self._jobs.values())
@@ -130,6 +134,10 @@ class FairQueue(Generic[T]):
     def users(self) -> Iterable[User[T]]:
         """Those with waiting jobs."""
         return self._active.values()
+
+    def count_model(self, model: str) -> int:
+        """Jobs that wait for tails of `model`."""
+        return sum(user.count_model(model) for user in self.users())
 
     def add(self, job: Job[T]) -> None:
         """`job` waits."""

@@ -23,10 +23,13 @@ class CongestionPrice:
     Args:
         workers: batches that are computed at a time.
         memory: seconds after which the past has lost all but 1/e of its weight.
+
+    Attributes:
+        workers: as given; may be changed.
     """
 
     def __init__(self, workers: int, memory: float = 1.0) -> None:
-        self._workers = workers
+        self.workers = workers
         self._memory = memory
         self._then = 0.0
         self._now = (0.0, 0.0)
@@ -36,12 +39,12 @@ class CongestionPrice:
         """From now on so many samples wait and so many workers compute."""
         self._means = self._at(now)
         self._then = now
-        self._now = (float(waiting), running / self._workers)
+        self._now = (float(waiting), running / max(1, self.workers))
 
     def price(self, now: float) -> float:
         """The price at clock time `now`."""
         waiting, busy = self._at(now)
-        return waiting / (self._workers * (1 - min(busy, _MOST_BUSY)))
+        return waiting / (max(1, self.workers) * (1 - min(busy, _MOST_BUSY)))
 
     def _at(self, now: float) -> tuple[float, float]:
         old = exp(-max(0.0, now - self._then) / self._memory)

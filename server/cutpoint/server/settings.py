@@ -30,6 +30,9 @@ class Settings:
         threads: worker threads for tails; each runs one batch of requests at a time.
         max_connections: WebSocket connections at a time.
         limits: of one connection.
+        models: folder of bundles that is followed: what comes, changes and goes there is served or not any more.
+        models_interval: seconds between looks at that folder.
+        model_grace: seconds for which a bundle that was replaced or removed is still served to those who hold it.
         max_queue: requests that may wait for a worker; more are refused as overloaded.
         max_batch: requests that a tail computes together at most; how many it does depends on what they cost.
         batch_window: seconds that a batch which could be larger waits for further requests. With 0 no worker ever
@@ -46,6 +49,9 @@ class Settings:
     threads: int = 1
     max_connections: int = 1000
     limits: Limits = DEFAULT_LIMITS
+    models: Path | None = None
+    models_interval: float = 1.0
+    model_grace: float = 60.0
     max_queue: int = 256
     max_batch: int = 16
     batch_window: float = 0.0

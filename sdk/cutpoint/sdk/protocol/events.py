@@ -65,11 +65,13 @@ class ServerState(msgspec.Struct, frozen=True):
         queue_ms: how long a request that arrives now would wait for a worker.
         price: of a millisecond of tail time, in the policy's cost units.
         draining: the server is going away and takes no new requests.
+        outdated: the connection's bundle has a successor, and will not be served for ever.
     """
 
     queue_ms: float = 0.0
     price: float = 0.0
     draining: bool = False
+    outdated: bool = False
 
 
 #: The state of a server that has nothing to do.

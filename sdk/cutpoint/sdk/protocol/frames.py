@@ -39,7 +39,7 @@ HEADER_SIZE = _HEADER.size
 _OPENING = struct.Struct("<HHII")
 OPENING_SIZE = _OPENING.size
 _CHUNK = struct.Struct("<I")
-#: queue delay in microseconds, price, flags (bit 0: draining).
+#: queue delay in microseconds, price, flags (bit 0: draining, bit 1: outdated).
 _STATE = struct.Struct("<IfI")
 #: queue, decode, tail in microseconds; number of arrivals; number of tensors; 0.
 _RESULT = struct.Struct("<IIIHBB")
@@ -106,7 +106,7 @@ def _pack(kind: Kind, request_id: int, *body: bytes) -> bytes:
 
 
 def _pack_state(state: ServerState) -> bytes:
-    return _STATE.pack(_micros(state.queue_ms / 1e3), state.price, int(state.draining))
+    return _STATE.pack(_micros(state.queue_ms / 1e3), state.price, state.draining | state.outdated << 1)
 
 
 def _pack_result(result: Result) -> bytes:
@@ -223,7 +223,7 @@ def _expect_length(body: memoryview, length: int) -> None:
 
 def _unpack_state(body: memoryview) -> ServerState:
     queue, price, flags = _STATE.unpack_from(body)
-    return ServerState(queue / 1e3, price, bool(flags & 1))
+    return ServerState(queue / 1e3, price, bool(flags & 1), bool(flags & 2))
 
 
 def _unpack_result(request_id: int, body: memoryview) -> Result:

@@ -19,20 +19,20 @@ class ServerProcess:
     """Runs ``cutpoint serve`` as a child process. An asynchronous context manager.
 
     Args:
-        bundle: folder or file.
+        bundle: folder or file; None where an option says what is served.
         options: further options of ``cutpoint serve``.
         timeout: seconds for it to be ready.
 
     Attributes:
         url: where it listens.
-        bundle_hash: of what it serves.
+        bundle_hash: of what it serves, the first of them; empty if there was nothing yet.
 
     Raises:
         CutpointError: if it does not come up; says what it printed.
     """
 
-    def __init__(self, bundle: str | os.PathLike[str], *options: str, timeout: float = 60.0) -> None:
-        self._bundle = os.fspath(bundle)
+    def __init__(self, bundle: str | os.PathLike[str] | None, *options: str, timeout: float = 60.0) -> None:
+        self._bundles = [os.fspath(bundle)] if bundle is not None else []
         self._options = options
         self._timeout = timeout
         self._process: asyncio.subprocess.Process | None = None
@@ -51,7 +51,7 @@ class ServerProcess:
 
     async def start(self) -> None:
         """Starts it, on the port it had before if it ran before."""
-        command = ["-m", "cutpoint.sdk", "serve", self._bundle, "--port", str(self._port), "--json", *self._options]
+        command = ["-m", "cutpoint.sdk", "serve", *self._bundles, "--port", str(self._port), "--json", *self._options]
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
@@ -66,7 +66,8 @@ class ServerProcess:
             said = (await process.stderr.read()).decode(errors="replace").strip()
             raise CutpointError(f"the server did not start: {said or 'it said nothing'}")
         ready = json.loads(line)
-        self.url, self.bundle_hash = ready["url"], ready["bundle"]
+        self.url = ready["url"]
+        self.bundle_hash = ready["models"][0]["bundle"] if ready["models"] else ""
         self._port = int(self.url.rsplit(":", 1)[1])
 
     async def kill(self) -> None:

@@ -1,6 +1,6 @@
-"""Where tails are computed."""
+"""Engines: what computes tails."""
 
-from cutpoint.server.engines.base import Engine, Outcome
+from cutpoint.server.engines.base import Computed, Engine
 from cutpoint.server.engines.local import LocalEngine
 
-__all__ = ["Engine", "LocalEngine", "Outcome"]
+__all__ = ["Computed", "Engine", "LocalEngine"]

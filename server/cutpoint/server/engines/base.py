@@ -1,67 +1,63 @@
-"""What an engine is: something that computes tails for the server."""
+"""What an engine is: something that computes batches for the scheduler."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cutpoint.codecs import SymbolMemory
-from cutpoint.sdk.bundle import Point
+from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.tail import TailOutput
+from cutpoint.server.tails import LoadedTails, Sample
 
-__all__ = ["Engine", "Outcome"]
+__all__ = ["Computed", "Engine"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a request.
+class Computed:
+    """What came of a batch.
 
     Attributes:
-        output: what the tail gave.
-        queue_ms: time from its arrival until the output was there, less decoder and tail: it waited for a worker, and
-            for the decoders of those in its batch.
-        batch: samples that were computed together.
+        outcomes: for each sample its output, or what went wrong with it alone.
+        done: clock time when the last of them was there.
     """
 
-    output: TailOutput
-    queue_ms: float
-    batch: int
+    outcomes: Sequence[TailOutput | Exception]
+    done: float
 
 
 class Engine(Protocol):
-    """Computes tails. Cancelling the task that awaits `submit` frees the work, as far as it has not begun."""
+    """Computes batches on its workers. Which samples, and when, is the scheduler's affair."""
 
     @property
-    def pending(self) -> int:
-        """Requests that wait or are being computed."""
+    def workers(self) -> int:
+        """Batches that can be computed at a time now."""
         ...
 
-    async def submit(
-        self, point: Point, payload: bytes, budget: float, memory: SymbolMemory, user: Hashable
-    ) -> Outcome:
-        """Decodes `payload` and runs the tail.
-
-        Args:
-            point: its point.
-            payload: what the client's codec wrote.
-            budget: seconds until the answer is of no use; 0 for no limit. Work that has not begun by then is dropped.
-            memory: earlier frames of the client's stream.
-            user: whose request it is; users share the workers fairly.
+    def load(self, bundle: Bundle) -> LoadedTails:
+        """Loads and warms up every tail of `bundle`. Blocking; may be called from any thread.
 
         Raises:
-            BitstreamError, CodecError, GraphError: if the payload or the graphs do not work.
-            Overloaded: if too much is waiting, or for too long.
-            DeadlineExceeded: if the budget ran out while it waited.
+            BundleError, GraphError, CodecError: if it cannot be computed here.
         """
         ...
 
-    def queue_ms(self, user: Hashable) -> float:
-        """How long a request of `user` that arrives now would wait for a worker, in milliseconds; an estimate."""
+    def unload(self, bundle_hash: str) -> None:
+        """Forgets a bundle. Nothing of it may be under way."""
         ...
 
-    def price(self) -> float:
-        """Milliseconds that others wait longer for one more millisecond of tail time."""
+    def compute(self, bundle_hash: str, samples: Sequence[Sample]) -> asyncio.Future[Computed]:
+        """Computes samples for the same tail of a loaded bundle. At most `workers` calls may be under way."""
+        ...
+
+    def observe(self, waiting: int, changed: Callable[[], None]) -> None:
+        """Says how many samples wait, for engines that grow with the load.
+
+        Args:
+            waiting: samples without a worker.
+            changed: called in the event loop when `workers` changes.
+        """
         ...
 
     async def close(self) -> None:

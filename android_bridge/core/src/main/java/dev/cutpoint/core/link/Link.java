@@ -177,7 +177,7 @@ public final class Link {
 
             @Override
             public void stateChanged(ServerState state) {
-                server = state != null ? state : new ServerState(server.queueMs, server.price, true);
+                server = state != null ? state : new ServerState(server.queueMs, server.price, true, server.outdated);
             }
 
             @Override

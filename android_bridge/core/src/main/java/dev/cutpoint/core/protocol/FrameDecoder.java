@@ -158,7 +158,10 @@ final class FrameDecoder {
         given = json.objectOrNull("state");
         if (given != null) {
             state = new ServerState(
-                    given.number("queue_ms", 0), given.number("price", 0), given.bool("draining", false));
+                    given.number("queue_ms", 0),
+                    given.number("price", 0),
+                    given.bool("draining", false),
+                    given.bool("outdated", false));
         }
         return new Frame.Welcome(
                 json.int32("version"), json.string("server"), json.string("bundle"), limits, state);
@@ -174,7 +177,10 @@ final class FrameDecoder {
     }
 
     private static ServerState state(ByteBuffer in) {
-        return new ServerState(unsigned(in.getInt()) / 1e3, in.getFloat(), (in.getInt() & 1) != 0);
+        double queueMs = unsigned(in.getInt()) / 1e3;
+        double price = in.getFloat();
+        int flags = in.getInt();
+        return new ServerState(queueMs, price, (flags & 1) != 0, (flags & 2) != 0);
     }
 
     private static byte[] rest(ByteBuffer in) {

@@ -99,7 +99,8 @@ final class FrameEncoder {
     }
 
     private static void putState(ByteBuffer body, ServerState state) {
-        body.putInt(micros(state.queueMs / 1e3)).putFloat((float) state.price).putInt(state.draining ? 1 : 0);
+        body.putInt(micros(state.queueMs / 1e3)).putFloat((float) state.price);
+        body.putInt((state.draining ? 1 : 0) | (state.outdated ? 2 : 0));
     }
 
     private static byte[] json(Frame frame) {
@@ -118,7 +119,8 @@ final class FrameEncoder {
             json.name("bundle").value(welcome.bundle).name("limits").begin('{');
             json.name("frame").value(welcome.limits.frame).name("in_flight").value(welcome.limits.inFlight);
             json.end('}').name("state").begin('{').name("queue_ms").value(welcome.state.queueMs);
-            json.name("price").value(welcome.state.price).name("draining").value(welcome.state.draining).end('}');
+            json.name("price").value(welcome.state.price).name("draining").value(welcome.state.draining);
+            json.name("outdated").value(welcome.state.outdated).end('}');
         } else if (frame instanceof Frame.Failure) {
             Frame.Failure failure = (Frame.Failure) frame;
             json.name("code").value(failure.code).name("message").value(failure.message).name("retry_after_ms");

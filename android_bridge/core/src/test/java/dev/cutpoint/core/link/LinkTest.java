@@ -211,7 +211,7 @@ public class LinkTest {
         assertEquals(0, ((Frame.Ping) pings.get(0)).padding);
         assertEquals(3 * ChannelEstimator.PACKET, ((Frame.Ping) pings.get(1)).padding);
         double sent = ((Frame.Ping) pings.get(0)).sent;
-        ServerState busy = new ServerState(40, 0.5, false);
+        ServerState busy = new ServerState(40, 0.5, false, false);
         server.say(new Frame.Pong(sent, 100, busy));
         server.say(new Frame.Pong(sent, 100.01, busy));
         assertEquals(40, link.server().queueMs, 1e-3);

@@ -101,7 +101,7 @@ public final class Decisions {
         boolean up = step.bool("up", false);
         return new Conditions(
                 up ? estimator.channel(step.number("now"), step.number("late"), step.number("waiting")) : null,
-                new ServerState(server.number("queue_ms"), server.number("price"), server.bool("draining", false)),
+                new ServerState(server.number("queue_ms"), server.number("price"), server.bool("draining", false), false),
                 step.number("device_scale"),
                 step.number("server_scale"),
                 step.number("device_queue_ms"),

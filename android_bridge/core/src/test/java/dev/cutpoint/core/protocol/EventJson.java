@@ -151,11 +151,15 @@ final class EventJson {
 
     private static ServerState state(JsonObject json) {
         JsonObject state = json.object("state");
-        return new ServerState(state.number("queue_ms"), state.number("price"), state.bool("draining", false));
+        return new ServerState(
+                state.number("queue_ms"),
+                state.number("price"),
+                state.bool("draining", false),
+                state.bool("outdated", false));
     }
 
     private static void state(JsonWriter out, ServerState state) {
-        out.value(state.queueMs).value(state.price).value(state.draining);
+        out.value(state.queueMs).value(state.price).value(state.draining).value(state.outdated);
     }
 
     private static void numbers(JsonWriter out, double[] numbers) {

@@ -1,4 +1,4 @@
-"""The local engine: real sessions and threads, one event loop."""
+"""The scheduler on the local engine: real sessions and threads, one event loop."""
 
 import asyncio
 import threading
@@ -15,7 +15,9 @@ from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
 from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.sdk.tail import Tail
-from cutpoint.server import LocalEngine, Outcome
+from cutpoint.server import LocalEngine, Outcome, Scheduler
+from cutpoint.server.batching import Share
+from cutpoint.server.tails import Encoded
 
 POINT = "cut1-fp32-affine-fine"
 
@@ -42,22 +44,33 @@ class Gate(Tail):
 class Bench:
     """An engine behind a gate, and requests for it."""
 
-    def __init__(self, bundle: Bundle, max_queue: int = 64, max_batch: int = 16, window: float = 0.0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        max_queue: int = 64,
+        max_batch: int = 16,
+        window: float = 0.0,
+        share: Share | None = None,
+    ) -> None:
         self.bundle = bundle
         self.point = bundle.points[bundle.point_number(POINT)]
         self.tail = Gate(bundle)
-        self.engine = LocalEngine(self.tail, bundle, 1, max_queue, max_batch, window, time.monotonic)
+        engine = LocalEngine(create_runtime("onnx"), 1, time.monotonic)
+        self.scheduler = Scheduler(engine, max_queue, max_batch, window, time.monotonic)
+        self.scheduler.add(bundle, engine.load(bundle), share or Share())
+        engine._tails[bundle.hash] = self.tail
         head = Head(BundleGraphs(bundle, [create_runtime("onnx")]))
         self.payloads = [head.run(self.point, (picture(i, i)[None],)).payload or b"" for i in range(3)]
 
     def ask(self, label: int, user: str = "one", budget: float = 0.0) -> asyncio.Task[Outcome]:
-        work = self.engine.submit(self.point, self.payloads[label], budget, SymbolMemory(), user)
+        sample = Encoded(self.point, self.payloads[label], SymbolMemory())
+        work = self.scheduler.submit(self.bundle.hash, sample, budget, user)
         return asyncio.create_task(work)
 
     def learn(self) -> None:
         """Lets the engine believe that eight together cost no more than one."""
         for size in (1, 2, 4, 8):
-            self.engine._queue._curves[1, "fp32"].observe(size, 0.001)
+            self.scheduler._queue._curves[self.bundle.hash, 1, "fp32"].observe(size, 0.001)
 
     async def busy(self) -> asyncio.Task[Outcome]:
         """A request that is in the worker's hands until the gate opens."""
@@ -75,15 +88,15 @@ async def test_what_waits_is_computed_together_and_each_gets_its_own(free: Bundl
     bench.learn()
     first = await bench.busy()
     rest = [bench.ask(i % 3, f"user {i}") for i in range(8)]
-    await until(lambda: bench.engine.pending == 9)
+    await until(lambda: bench.scheduler.pending == 9)
     bench.tail.open.set()
     assert label(await first) == 0
     outcomes = await asyncio.gather(*rest)
     assert [label(outcome) for outcome in outcomes] == [i % 3 for i in range(8)]
     assert [outcome.batch for outcome in outcomes] == [8] * 8
     assert all(outcome.queue_ms > 0 for outcome in outcomes)
-    assert bench.engine.pending == 0
-    await bench.engine.close()
+    assert bench.scheduler.pending == 0
+    await bench.scheduler.close()
 
 
 async def test_half_of_all_are_cancelled_and_the_others_notice_nothing(free: Bundle) -> None:
@@ -99,9 +112,9 @@ async def test_half_of_all_are_cancelled_and_the_others_notice_nothing(free: Bun
     for i, outcome in enumerate(outcomes[::2]):
         assert isinstance(outcome, Outcome)
         assert label(outcome) == (2 * i) % 3
-    await until(lambda: bench.engine.pending == 0)
-    assert bench.engine.queue_ms("anybody") == 0
-    await bench.engine.close()
+    await until(lambda: bench.scheduler.pending == 0)
+    assert bench.scheduler.queue_ms("anybody") == 0
+    await bench.scheduler.close()
 
 
 async def test_a_member_that_is_cancelled_in_its_batch(free: Bundle) -> None:
@@ -113,7 +126,7 @@ async def test_a_member_that_is_cancelled_in_its_batch(free: Bundle) -> None:
         await first
     bench.tail.open.set()
     assert label(await other) == 2
-    await bench.engine.close()
+    await bench.scheduler.close()
 
 
 async def test_a_bad_payload_fails_alone(free: Bundle) -> None:
@@ -125,21 +138,21 @@ async def test_a_bad_payload_fails_alone(free: Bundle) -> None:
     outcomes = await asyncio.gather(first, *tasks, return_exceptions=True)
     assert isinstance(outcomes[2], BitstreamError)
     assert all(isinstance(outcome, Outcome) for i, outcome in enumerate(outcomes) if i != 2)
-    await bench.engine.close()
+    await bench.scheduler.close()
 
 
 async def test_full_and_closed_are_told(free: Bundle) -> None:
     bench = Bench(free, max_queue=2)
     first = await bench.busy()
     waiting = [bench.ask(1, "flood"), bench.ask(1, "flood")]
-    await until(lambda: bench.engine.pending == 3)
+    await until(lambda: bench.scheduler.pending == 3)
     with pytest.raises(Overloaded, match="2 requests are waiting"):
         await bench.ask(1, "flood")
     light = bench.ask(2, "light", budget=30.0)
     with pytest.raises(Overloaded):  # the flood makes room
         await waiting[1]
-    assert bench.engine.pending == 3
-    closing = asyncio.create_task(bench.engine.close())
+    assert bench.scheduler.pending == 3
+    closing = asyncio.create_task(bench.scheduler.close())
     for task in (waiting[0], light):
         with pytest.raises(ServerDraining):
             await task
@@ -150,14 +163,14 @@ async def test_full_and_closed_are_told(free: Bundle) -> None:
 
 async def test_price_rises_while_requests_wait(free: Bundle) -> None:
     bench = Bench(free)
-    assert bench.engine.price() == 0
+    assert bench.scheduler.price() == 0
     first = await bench.busy()
     waiting = [bench.ask(1, f"user {i % 2}") for i in range(10)]
-    await until(lambda: bench.engine.price() > 0.2)
-    assert bench.engine.queue_ms("user 1") > bench.engine.queue_ms("nobody") > 0
+    await until(lambda: bench.scheduler.price() > 0.2)
+    assert bench.scheduler.queue_ms("user 1") > bench.scheduler.queue_ms("nobody") > 0
     bench.tail.open.set()
     await asyncio.gather(first, *waiting)
-    await bench.engine.close()
+    await bench.scheduler.close()
 
 
 async def test_a_window_ends_of_itself(free: Bundle) -> None:
@@ -168,7 +181,7 @@ async def test_a_window_ends_of_itself(free: Bundle) -> None:
     outcomes = await asyncio.gather(*(bench.ask(i) for i in range(3)))
     assert [outcome.batch for outcome in outcomes] == [3] * 3
     assert time.monotonic() - began >= 0.02
-    await bench.engine.close()
+    await bench.scheduler.close()
 
 
 async def test_batches_can_be_turned_off(free: Bundle) -> None:
@@ -176,4 +189,18 @@ async def test_batches_can_be_turned_off(free: Bundle) -> None:
     bench.tail.open.set()
     outcomes = await asyncio.gather(*(bench.ask(i % 3, f"user {i}") for i in range(20)))
     assert {outcome.batch for outcome in outcomes} == {1}
-    await bench.engine.close()
+    await bench.scheduler.close()
+
+
+async def test_a_models_own_queue_is_its_limit(free: Bundle) -> None:
+    bench = Bench(free, share=Share(queue=2))
+    first = await bench.busy()
+    waiting = [bench.ask(1, "a"), bench.ask(2, "b")]
+    await until(lambda: bench.scheduler.pending == 3)
+    with pytest.raises(Overloaded, match="2 requests are waiting for this model"):
+        await bench.ask(0, "c")
+    bench.scheduler.limit(free.hash, Share())
+    late = bench.ask(0, "c")
+    bench.tail.open.set()
+    assert [label(outcome) for outcome in await asyncio.gather(first, *waiting, late)] == [0, 1, 2, 0]
+    await bench.scheduler.close()

@@ -1,0 +1,227 @@
+"""The models that a server holds: several at once, several versions of each, exchanged while it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import msgspec
+
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.server.batching import Share
+from cutpoint.server.engines import Engine
+from cutpoint.server.scheduler import Outcome, Scheduler
+from cutpoint.server.tails import LoadedTails, Sample
+
+__all__ = ["Model", "ModelLimits", "Models", "User"]
+
+log = logging.getLogger("cutpoint.server")
+
+_AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ModelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator can set for one model; None: no limit beyond the server's own.
+
+    Attributes:
+        weight: share of the workers that a request for it gives its user, relative to other models'.
+        max_queue: requests for it that may wait for a worker.
+        max_workers: batches of it that are computed at a time.
+        max_in_flight: requests for it that a connection may have under way.
+    """
+
+    weight: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    max_queue: _AtLeastOne | None = None
+    max_workers: _AtLeastOne | None = None
+    max_in_flight: _AtLeastOne | None = None
+
+    @property
+    def share(self) -> Share:
+        """Of the queue and the workers."""
+        return Share(self.max_queue, self.max_workers)
+
+
+_NO_LIMITS = ModelLimits()
+
+
+class User(Protocol):
+    """A connection, as far as its model's end concerns it."""
+
+    async def leave(self, grace: float) -> None:
+        """Asks the client to send no more requests, answers those of the next `grace` seconds, and closes."""
+        ...
+
+
+class Model:
+    """One version of a model: a bundle that the engine has loaded.
+
+    Args:
+        bundle: with its server part.
+        tails: what the engine says of it.
+        scheduler: where its requests go.
+
+    Attributes:
+        bundle: as given.
+        tails: as given.
+        name: the bundle's.
+        hash: the bundle's.
+        device_part: a `.cutpoint` file for devices; None where the bundle has no device part.
+        limits: what it may take.
+        connections: those that are for this version.
+        retired: whether it is about to be forgotten.
+    """
+
+    def __init__(self, bundle: Bundle, tails: LoadedTails, scheduler: Scheduler) -> None:
+        self.bundle = bundle
+        self.tails = tails
+        self.name = bundle.manifest.name
+        self.hash = bundle.hash
+        self.device_part = bundle.part("device").to_bytes() if "device" in bundle.parts else None
+        self.limits = _NO_LIMITS
+        self.connections: set[User] = set()
+        self.retired = False
+        self._scheduler = scheduler
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def max_payload(self, number: int) -> int | None:
+        """Most payload bytes of a point by its number; None if there is none, or the device computes it alone."""
+        payloads = self.tails.max_payloads
+        return payloads[number] if number < len(payloads) else None
+
+    async def submit(self, sample: Sample, budget: float, user: Hashable) -> Outcome:
+        """Computes a sample; as `Scheduler.submit`. Somebody who uses two models is two users."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._scheduler.submit(self.hash, sample, budget, (self.name, user), self.limits.weight)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    def queue_ms(self, user: Hashable) -> float:
+        """How long a request of `user` that arrives now would wait for a worker, in milliseconds; an estimate."""
+        return self._scheduler.queue_ms((self.name, user))
+
+    async def idle(self) -> None:
+        """Returns when no request is under way."""
+        await self._idle.wait()
+
+
+class Models:
+    """The versions that are served, in the order in which they came. A model's current version is its latest.
+
+    Args:
+        engine: loads them.
+        scheduler: where their requests go.
+        grace: seconds for which a version is still served to those who hold it after it was retired.
+        leave: seconds that requests in flight get when that is over.
+    """
+
+    def __init__(self, engine: Engine, scheduler: Scheduler, grace: float, leave: float) -> None:
+        self._engine = engine
+        self._scheduler = scheduler
+        self._grace = grace
+        self._leave = leave
+        self._models: dict[str, Model] = {}
+        self._limits: Mapping[str, ModelLimits] = {}
+        self._endings: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._engine_lock = asyncio.Lock()
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    # -- looking up ----------------------------------------------------------------------------------------------
+
+    def get(self, bundle_hash: str) -> Model | None:
+        """The version with that hash, also one that is retired."""
+        return self._models.get(bundle_hash)
+
+    def current(self, name: str) -> Model | None:
+        """The latest version of the model called `name`; None if there is none, or all of them are retired."""
+        return next((m for m in reversed(self._models.values()) if m.name == name and not m.retired), None)
+
+    def names(self) -> tuple[str, ...]:
+        """Of the models that have a current version, in the order in which they came."""
+        return tuple(dict.fromkeys(model.name for model in self if not model.retired))
+
+    def outdated(self, model: Model) -> bool:
+        """Whether there is a later version of the same model."""
+        return self.current(model.name) not in (None, model)
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    def load(self, bundle: Bundle) -> Model:
+        """Loads and warms up `bundle`, as a version that is not served yet. Blocking; for any thread.
+
+        Raises:
+            BundleError, GraphError, CodecError: if it cannot be served.
+        """
+        known = self._models.get(bundle.hash)
+        return known or Model(bundle, self._engine.load(bundle), self._scheduler)
+
+    async def open(self, path: Path) -> Model:
+        """Loads the bundle at `path` in a thread, and makes it the current version of its model. Raises as `load`."""
+
+        def work() -> Model:
+            return self.load(Bundle.open(path))
+
+        # An old version of the same hash must not be unloaded in between.
+        async with self._engine_lock:
+            model = await asyncio.to_thread(work)
+            self.add(model)
+            return model
+
+    def add(self, model: Model) -> None:
+        """From now on `model` is the current version of its name. One that was retired stays after all."""
+        ending = self._endings.pop(model.hash, None)
+        if ending is not None:
+            ending.cancel()
+        model.retired = False
+        model.limits = self._limits.get(model.name, _NO_LIMITS)
+        if self._models.pop(model.hash, None) is None:
+            self._scheduler.add(model.bundle, model.tails, model.limits.share)
+        self._models[model.hash] = model
+
+    def retire(self, bundle_hash: str) -> None:
+        """A version is not offered any more; those who hold it are served until the grace is over."""
+        model = self._models[bundle_hash]
+        if not model.retired:
+            model.retired = True
+            self._endings[bundle_hash] = asyncio.create_task(self._end(model), name=f"cutpoint-end-{bundle_hash[:12]}")
+
+    def limit(self, limits: Mapping[str, ModelLimits]) -> None:
+        """From now on these are the limits, by the name of the model."""
+        self._limits = limits
+        for model in self:
+            model.limits = limits.get(model.name, _NO_LIMITS)
+            self._scheduler.limit(model.hash, model.limits.share)
+
+    async def close(self) -> None:
+        """Stops waiting for the end of retired versions."""
+        tasks = [*self._endings.values(), *self._leaving]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _end(self, model: Model) -> None:
+        """Serves those who hold `model` until the grace is over, then forgets it."""
+        await asyncio.sleep(self._grace)
+        # From here on nobody new is let in, and nothing calls it off.
+        leaving = self._endings.pop(model.hash)
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        del self._models[model.hash]
+        log.info("%s (%s) is not served any more", model.name, model.hash[:12])
+        await asyncio.gather(*(user.leave(self._leave) for user in model.connections))
+        await model.idle()
+        async with self._engine_lock:
+            if model.hash not in self._models:  # or it came back meanwhile
+                self._scheduler.remove(model.hash)
+                self._engine.unload(model.hash)

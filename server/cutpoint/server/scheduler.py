@@ -1,0 +1,166 @@
+"""Requests become batches for an engine: the queue at the rim, with futures and timers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.errors import ServerDraining
+from cutpoint.sdk.tail import TailOutput
+from cutpoint.server.batching import Batch, BatchQueue, Share
+from cutpoint.server.engines import Computed, Engine
+from cutpoint.server.pricing import CongestionPrice
+from cutpoint.server.tails import LoadedTails, Sample
+
+__all__ = ["Outcome", "Scheduler"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request.
+
+    Attributes:
+        output: what the tail gave.
+        queue_ms: time from its arrival until the output was there, less decoder and tail: it waited for a worker, and
+            for the decoders of those in its batch.
+        batch: samples that were computed together.
+    """
+
+    output: TailOutput
+    queue_ms: float
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    sample: Sample
+    answer: asyncio.Future[Outcome]
+
+
+class Scheduler:
+    """Decides what an engine computes next. All models share its queue and the engine's workers.
+
+    Args:
+        engine: computes batches.
+        max_queue: requests that may wait; more are refused.
+        max_batch: requests that are computed together at most.
+        batch_window: seconds that a batch waits for more requests; see `BatchQueue`.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, engine: Engine, max_queue: int, max_batch: int, batch_window: float, clock: Callable[[], float]
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._queue: BatchQueue[_Request] = BatchQueue(engine.workers, max_queue, max_batch, batch_window)
+        self._price = CongestionPrice(engine.workers)
+        self._computing = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def pending(self) -> int:
+        """Requests that wait or are being computed."""
+        return self._queue.waiting + self._computing
+
+    def add(self, bundle: Bundle, loaded: LoadedTails, share: Share) -> None:
+        """From now on there may be requests for `bundle`, which the engine has loaded."""
+        for (boundary, precision), tail in loaded.tails.items():
+            self._queue.add_tail((bundle.hash, boundary, precision), tail.seconds, tail.batches)
+        self._queue.limit(bundle.hash, share)
+
+    def limit(self, bundle_hash: str, share: Share) -> None:
+        """Changes what a bundle may take of the workers and the queue."""
+        self._queue.limit(bundle_hash, share)
+
+    def remove(self, bundle_hash: str) -> None:
+        """Forgets a bundle, of which nothing may be under way."""
+        self._queue.remove_model(bundle_hash)
+
+    def queue_ms(self, user: Hashable) -> float:
+        """How long a request of `user` that arrives now would wait for a worker, in milliseconds; an estimate."""
+        return self._queue.wait(user, self._clock()) * 1e3
+
+    def price(self) -> float:
+        """Milliseconds that others wait longer for one more millisecond of tail time."""
+        return self._price.price(self._clock())
+
+    async def submit(
+        self, bundle_hash: str, sample: Sample, budget: float, user: Hashable, weight: float = 1.0
+    ) -> Outcome:
+        """Decodes a sample and runs its tail. Cancelling this frees the work, as far as it has not begun.
+
+        Args:
+            bundle_hash: of an added bundle.
+            sample: what to compute.
+            budget: seconds until the answer is of no use; 0 for no limit. Work that has not begun by then is dropped.
+            user: whose request it is; users share the workers fairly.
+            weight: the user's share, relative to others'.
+
+        Raises:
+            BitstreamError, CodecError, GraphError: if the payload or the graphs do not work.
+            Overloaded: if too much is waiting, or for too long.
+            DeadlineExceeded: if the budget ran out while it waited.
+            ServerDraining: if the scheduler was closed.
+        """
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        request = _Request(sample, answer)
+        job = self._queue.put(request, user, (bundle_hash, *sample.tail), budget, self._clock(), weight)
+        try:
+            self._dispatch()
+            return await answer
+        finally:
+            if job.waiting:
+                self._queue.cancel(job)
+                self._observe()
+
+    async def close(self) -> None:
+        """Refuses what waits, lets the engine finish what it has begun, and closes it."""
+        self._queue.give_up(ServerDraining("the server has stopped"))
+        self._dispatch()
+        await self._engine.close()
+
+    def _dispatch(self) -> None:
+        """Gives free workers what they shall compute, and tells those who wait in vain."""
+        loop = asyncio.get_running_loop()
+        queue = self._queue
+        queue.workers = self._price.workers = self._engine.workers
+        while queue.running < queue.workers and (batch := queue.next_batch(self._clock())) is not None:
+            self._computing += len(batch.jobs)
+            work = self._engine.compute(batch.tail[0], [job.work.sample for job in batch.jobs])
+            work.add_done_callback(partial(self._finish, batch))
+        for job, error in queue.take_refused():
+            if not job.work.answer.done():
+                job.work.answer.set_exception(error)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if queue.running < queue.workers and (due := queue.wake_at()) < inf:
+            self._timer = loop.call_later(due - self._clock(), self._dispatch)
+        self._observe()
+
+    def _finish(self, batch: Batch[_Request], work: asyncio.Future[Computed]) -> None:
+        failure = work.exception()
+        outcomes = work.result().outcomes if failure is None else [failure] * len(batch.jobs)
+        done = work.result().done if failure is None else self._clock()
+        self._computing -= len(batch.jobs)
+        failed = any(isinstance(outcome, BaseException) for outcome in outcomes)
+        self._queue.finish(batch, self._clock(), learn=not failed)
+        self._dispatch()
+        for job, outcome in zip(batch.jobs, outcomes, strict=True):
+            answer = job.work.answer
+            if answer.done():
+                continue
+            if isinstance(outcome, BaseException):
+                answer.set_exception(outcome)
+            else:
+                waited = (done - job.arrived) * 1e3 - outcome.decode_ms - outcome.tail_ms
+                answer.set_result(Outcome(outcome, max(0.0, waited), len(batch.jobs)))
+
+    def _observe(self) -> None:
+        self._price.observe(self._queue.waiting, self._queue.running, self._clock())
+        self._engine.observe(self._queue.waiting, self._dispatch)
