@@ -93,12 +93,13 @@ class Model:
         payloads = self.tails.max_payloads
         return payloads[number] if number < len(payloads) else None
 
-    async def submit(self, sample: Sample, budget: float, user: Hashable) -> Outcome:
+    async def submit(self, sample: Sample, budget: float, user: Hashable, weight: float = 1.0) -> Outcome:
         """Computes a sample; as `Scheduler.submit`. Somebody who uses two models is two users."""
         self._under_way += 1
         self._idle.clear()
         try:
-            return await self._scheduler.submit(self.hash, sample, budget, (self.name, user), self.limits.weight)
+            share = weight * self.limits.weight
+            return await self._scheduler.submit(self.hash, sample, budget, (self.name, user), share)
         finally:
             self._under_way -= 1
             if not self._under_way:
