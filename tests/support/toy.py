@@ -26,7 +26,7 @@ from cutpoint.sdk.bundle import (
     Task,
 )
 
-__all__ = ["LABELS", "SIDE", "noise", "picture", "toy_bundle"]
+__all__ = ["LABELS", "SIDE", "moody_head", "noise", "picture", "toy_bundle"]
 
 SIDE = 16
 LABELS = ("red", "green", "blue")
@@ -89,6 +89,20 @@ def _unmixing() -> np.ndarray[Any, np.dtype[np.float32]]:
     return (inverse / 16.0)[:, :, None, None].astype(np.float32)
 
 
+def moody_head() -> bytes:
+    """A head that takes pictures of nothing but zeros, and fails on all others."""
+    nodes = [
+        *_head_nodes()[:-1],
+        helper.make_node("Conv", ["small", "mixing"], ["mixed"]),
+        helper.make_node("ReduceMax", ["float"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["nothing"]),
+        helper.make_node("Add", ["mixed", "nothing"], ["features"]),
+    ]
+    constants = {"mixing": _mixing(), "table": np.zeros(1, np.float32)}
+    return _graph(nodes, [_info(_PICTURE)], [_info(_FEATURES)], constants)
+
+
 def _encoder() -> bytes:
     nodes = [
         helper.make_node("Gather", ["steps", "level"], ["step"]),
@@ -140,7 +154,9 @@ def _tables(differences: bool) -> bytes:
     return pack_tables([[EntropyModel.fit(row)] for row in rows])
 
 
-def toy_bundle(name: str = "toy", tail_repeats: int = 0, free_batch: bool = False, version: int = 0) -> Bundle:
+def toy_bundle(
+    name: str = "toy", tail_repeats: int = 0, free_batch: bool = False, version: int = 0, **replaced: bytes
+) -> Bundle:
     """The bundle.
 
     Args:
@@ -148,6 +164,7 @@ def toy_bundle(name: str = "toy", tail_repeats: int = 0, free_batch: bool = Fals
         tail_repeats: makes the tail slow, by this many convolutions that change nothing and cost milliseconds each.
         free_batch: whether the tail at boundary 1 takes any number of samples at once.
         version: makes another hash under the same name.
+        replaced: content of files, in place of what belongs there; ``head`` and ``whole`` are the device's graphs.
     """
     both = {"mixing": _mixing(), "unmixing": _unmixing()}
     front = "N" if free_batch else 1
@@ -173,6 +190,10 @@ def toy_bundle(name: str = "toy", tail_repeats: int = 0, free_batch: bool = Fals
         "codecs/1-affine.tables": ("both", _tables(differences=False)),
         "codecs/1-delta.tables": ("both", _tables(differences=True)),
     }
+
+    for graph, path in (("head", "spans/0-1.fp32.onnx"), ("whole", "spans/0-2.fp32.onnx")):
+        files[path] = (files[path][0], replaced.pop(graph, files[path][1]))
+    assert not replaced
 
     def span(start: int, end: int) -> Span:
         return Span(start, end, "fp32", (GraphFile("onnx", f"spans/{start}-{end}.fp32.onnx"),))

@@ -6,44 +6,35 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
-from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.bundle import Bundle, check_keys, check_signature
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.counters import Counters
-from cutpoint.sdk.device import Device, Input
-from cutpoint.sdk.download import download_bundle
-from cutpoint.sdk.edge import Asked, Edge, References
+from cutpoint.sdk.device import Input
+from cutpoint.sdk.download import Downloads
+from cutpoint.sdk.edge import References
 from cutpoint.sdk.energy import NETWORK_RADIOS, EnergyModel, Radio
-from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError, Refused
-from cutpoint.sdk.head import DeviceOutput
-from cutpoint.sdk.hedge import first_answer
+from cutpoint.sdk.errors import CutpointError, InputError, Refused
+from cutpoint.sdk.installation import Installation, Mode, Options
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.policy import AdaptivePolicy, Plan, Policy, StaticPolicy, admissible
+from cutpoint.sdk.policy import Policy
 from cutpoint.sdk.predictor import Conditions
-from cutpoint.sdk.protocol import IDLE
-from cutpoint.sdk.result import InferenceResult, Timing
+from cutpoint.sdk.result import InferenceResult
 from cutpoint.sdk.runtimes import Runtime
 from cutpoint.sdk.stream import Keep, Window, answer_stream
 from cutpoint.sdk.times import LinkTimes
+from cutpoint.sdk.update import Updates
 
 __all__ = ["Client", "Mode"]
 
-Mode = Literal["auto", "device", "edge"]
-#: Bytes that a result has beside its tensors; generous.
-_RESULT_OVERHEAD = 1 << 16
-#: Seconds below which hedging is not worth a thought: the event loop's own jitter.
-_LEAST_PATIENCE = 0.02
-#: The device's own work may take this much longer than predicted when a deadline depends on it: a share, and seconds.
-_MARGIN, _MARGIN_S = 1.1, 0.003
-#: Share of a deadline by which the device may be late and still start at once.
-_HOPELESS = 0.1
 #: Seconds between looks at the device's state.
 _LOOK = 5.0
 
@@ -70,6 +61,12 @@ class Client:
         times: of the link.
         clock: monotonic seconds.
         rng: for the jitter of reconnecting.
+        model: name of the one to fetch where the server has several; None for the only one.
+        update: whether the client goes over to newer versions of its bundle as soon as the server has them; see
+            `cutpoint.sdk.update`.
+        cache: folder for bundles that are fetched; None for `cache_folder()`.
+        trusted_keys: public keys as `cutpoint keygen` prints them; a bundle, wherever it comes from, must be signed
+            with one of them. None: it need not be signed.
 
     Raises:
         InputError: for arguments that do not go together.
@@ -92,6 +89,10 @@ class Client:
         times: LinkTimes | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        model: str | None = None,
+        update: bool = False,
+        cache: Path | None = None,
+        trusted_keys: Sequence[str] | None = None,
     ) -> None:
         if mode not in ("auto", "device", "edge"):
             raise InputError(f"mode {mode!r} is not one of auto, device, edge")
@@ -99,22 +100,38 @@ class Client:
             raise InputError("without a server's url, a bundle is needed and the mode cannot be 'edge'")
         if slowdown < 1:
             raise InputError(f"slowdown {slowdown} is below 1: a device can only be emulated slower than it is")
-        self._url = url
+        if update and policy is not None:
+            raise InputError("a policy belongs to a bundle: a client that updates its bundle makes its own")
         self._given_bundle = bundle
+        self._model = model
+        self._update = update
         self.objective = objective or Objective()
         self.mode: Mode = mode
-        self._given_policy = policy
-        self._token = token
-        self._ssl = ssl
-        self._times = times or LinkTimes()
         self._clock = clock
-        self._rng = rng or random.Random()
-        self._energy = energy
-        self._device = Device(runtime, threads, slowdown, clock)
-        self._monitor = LinkMonitor(ChannelEstimator(), self._times.probe * self.objective.thrift)
-        self._link: Link | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._edge: Edge | None = None
+        self._options = Options(
+            url=url,
+            objective=self.objective,
+            mode=mode,
+            policy=policy,
+            energy=energy,
+            token=token,
+            ssl=ssl,
+            runtime=runtime,
+            threads=threads,
+            slowdown=slowdown,
+            times=times or LinkTimes(),
+            clock=clock,
+            rng=rng or random.Random(),
+            estimator=ChannelEstimator(),
+        )
+        if trusted_keys is not None and not trusted_keys:
+            raise InputError("trusted_keys names no key: no bundle could be used")
+        self._trusted_keys = check_keys(trusted_keys or ())
+        self._downloads = None
+        if url is not None:
+            self._downloads = Downloads(url, token=token, ssl=ssl, cache=cache, trusted_keys=self._trusted_keys)
+        self._opened: Updates | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._radio: Radio | None = None
         self.counters = Counters()
 
@@ -136,60 +153,43 @@ class Client:
     async def _open(self) -> None:
         given = self._given_bundle
         if isinstance(given, Bundle):
-            self.bundle = given
+            bundle = given
         elif given is not None:
-            self.bundle = await asyncio.to_thread(Bundle.open, given)
+            bundle = await asyncio.to_thread(Bundle.open, given)
         else:
-            assert self._url is not None
-            self.bundle = await download_bundle(self._url, token=self._token, ssl=self._ssl)
-        points = await self._device.open(self.bundle)
-        if not any(point.local for point in points):
-            raise InputError(f"{self.bundle.origin}: no runtime here can run the whole model")
-        uncut = self.bundle.manifest.task.uncut
-        chosen = admissible(points, self.objective.floor(uncut))
-        local = [point for point in chosen if point.local]
-        self._fallback = min(local, key=lambda point: point.measured.device_ms)
-        if self.mode == "edge":
-            chosen = tuple(point for point in chosen if not point.local)
-            if not chosen:
-                raise InputError("mode 'edge', but no point of the bundle that uses the server meets the objective")
-        elif self.mode == "device":
-            chosen = tuple(local)
-        last = self.bundle.manifest.boundaries[-1]
-        self.policy: Policy = self._given_policy or AdaptivePolicy(
-            chosen, self.objective, uncut=uncut, energy=self._energy, answer_bytes=last.nbytes
-        )
-        # A policy that says what it chooses from spares the device loading the rest.
-        await self._device.warm_up(getattr(self.policy, "points", chosen), self._fallback)
-        self._looking = asyncio.create_task(self._look(), name="cutpoint-device")
-        if self._url is not None and self.mode != "device":
-            self._link = Link(
-                self._url,
-                self.bundle.hash,
-                self._monitor,
-                # A batch axis may have grown; text of an error comes on top.
-                2 * last.nbytes + _RESULT_OVERHEAD,
-                token=self._token,
-                ssl=self._ssl,
-                times=self._times,
-                clock=self._clock,
-                rng=self._rng,
-            )
-            self._edge = Edge(self._link, self.bundle, self._device, self._clock)
-            await self._link.start()
-            if self.mode == "edge":
-                await self._wait_for_link(self._times.connect)
+            assert self._downloads is not None
+            bundle = await self._downloads.latest(self._model)
+        if self._trusted_keys:
+            check_signature(bundle, self._trusted_keys)
+        self._opened = Updates(await Installation.open(bundle, self._options), self._downloads, self._options)
+        self._tasks.append(asyncio.create_task(self._look(), name="cutpoint-device"))
+        if self._update and self._link is not None:
+            self._tasks.append(asyncio.create_task(self._opened.follow(), name="cutpoint-update"))
 
     async def close(self) -> None:
         """Closes the connection. Requests that still wait for the server are answered by the device, or fail."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
-        if self._link is not None:
-            await self._link.close()
-        await self._device.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._opened is not None:
+            await self._opened.close()
 
     # -- state ---------------------------------------------------------------------------------------------------
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle in use."""
+        return self._in_use.bundle
+
+    @property
+    def policy(self) -> Policy:
+        """What decides."""
+        return self._in_use.policy
+
+    @property
+    def rejected(self) -> Mapping[str, CutpointError]:
+        """The newer bundles that did not work here, by hash, and why."""
+        return self._updates.rejected
 
     @property
     def connected(self) -> bool:
@@ -204,17 +204,25 @@ class Client:
     @property
     def conditions(self) -> Conditions:
         """What a decision made now would depend on."""
-        channel = self._monitor.channel(self._clock()) if self.connected else None
-        return Conditions(
-            channel,
-            self._link.server if self._link is not None else IDLE,
-            self._device.scale,
-            self._edge.scale if self._edge is not None else 1.0,
-            self._device.queue_ms,
-            self._monitor.unanswered,
-            self._device.state,
-            self._radio,
-        )
+        return self._in_use.conditions(self._radio)
+
+    @property
+    def _in_use(self) -> Installation:
+        return self._updates.in_use
+
+    @property
+    def _updates(self) -> Updates:
+        if self._opened is None:
+            raise InputError("the client is not open: use it as an asynchronous context manager")
+        return self._opened
+
+    @property
+    def _monitor(self) -> LinkMonitor:
+        return self._in_use.monitor
+
+    @property
+    def _link(self) -> Link | None:
+        return self._in_use.link
 
     def network_changed(self, kind: str) -> None:
         """Tells the client that the device is on another network now.
@@ -227,14 +235,14 @@ class Client:
         Raises:
             InputError: if there is no such kind.
         """
-        self._monitor.estimator.network_changed(kind)
+        self._options.estimator.network_changed(kind)
         self._radio = NETWORK_RADIOS[kind]
         if self._link is not None:
             self._link.reconnect()
 
     async def _look(self) -> None:
         while True:
-            await self._device.look()
+            await self._in_use.device.look()
             await asyncio.sleep(_LOOK)
 
     # -- inference -----------------------------------------------------------------------------------------------
@@ -294,116 +302,6 @@ class Client:
 
     async def _infer(self, data: Input, point: str | None, references: References | None) -> InferenceResult:
         started = self._clock()
-        self._monitor.asked(started)
-        if self._link is not None:
-            self._link.wake()
-        if self.mode == "edge" and not self.connected:
-            await self._wait_for_link(self.objective.deadline or self._times.connect)
-        plan = self._plan(point)
-        result = await self._answer(data, plan, started, references)
+        result = await self._updates.infer(data, point, references, self._radio, started)
         self.counters.count(result)
         return result
-
-    async def _answer(self, data: Input, plan: Plan, started: float, references: References | None) -> InferenceResult:
-        reference = references.get((plan.point.codec, plan.point.level)) if references else None
-        output, tensors, prepare_ms = await self._device.compute(plan.point, data, reference)
-        if plan.point.local:
-            return self._device_result(started, plan, plan.point, output, prepare_ms)
-        sent: list[int] = []
-        assert self._edge is not None
-        asking = self._edge.ask(plan.point, tensors, output, self.objective.deadline, started, sent, references)
-        if self.mode == "edge":
-            asked = await self._within_deadline(asking, started)
-            return self._edge_result(started, plan, output, prepare_ms, asked, hedged=False)
-
-        async def on_device() -> DeviceOutput:
-            return (await self._device.compute(self._fallback, tensors))[0]
-
-        answer = await first_answer(asking, on_device, self._patience(plan, started))
-        if answer.edge is not None:
-            return self._edge_result(started, plan, output, prepare_ms, answer.edge, answer.hedged)
-        assert answer.device is not None
-        return self._device_result(
-            started,
-            plan,
-            self._fallback,
-            answer.device,
-            prepare_ms,
-            bytes_sent=sum(sent),
-            fallback=answer.failure,
-            hedged=answer.hedged,
-        )
-
-    def _plan(self, point_id: str | None) -> Plan:
-        conditions = self.conditions
-        if point_id is None:
-            return self.policy.choose(conditions)
-        point = self.bundle.points[self.bundle.point_number(point_id)]
-        if self.mode != "auto" and point.local != (self.mode == "device"):
-            raise InputError(f"point {point_id!r} does not go with mode {self.mode!r}")
-        return StaticPolicy(point, point if self.mode == "edge" else self._fallback).choose(conditions)
-
-    def _patience(self, plan: Plan, started: float) -> float:
-        """Seconds from now after which the device starts on its own answer."""
-        elapsed = self._clock() - started
-        if plan.hedge_ms is None:
-            wait = max(_LEAST_PATIENCE, self.objective.patience * plan.predicted_ms / 1e3 - elapsed)
-        else:
-            wait = plan.hedge_ms / 1e3 - elapsed
-        if self.objective.deadline is not None:
-            alone = self._fallback.measured.device_ms * self._device.scale / 1e3
-            latest = self.objective.deadline - _MARGIN * (alone + self._device.queue_ms / 1e3) - _MARGIN_S - elapsed
-            # Where the device could not be in time either, hurrying it helps nobody.
-            if latest > -_HOPELESS * self.objective.deadline:
-                wait = min(wait, latest)
-        return max(0.0, wait)
-
-    async def _within_deadline(self, asking: Awaitable[Asked], started: float) -> Asked:
-        if self.objective.deadline is None:
-            return await asking
-        left = self.objective.deadline - (self._clock() - started)
-        try:
-            return await asyncio.wait_for(asking, max(0.0, left))
-        except TimeoutError:
-            raise DeadlineExceeded(f"no answer within {self.objective.deadline} s") from None
-
-    async def _wait_for_link(self, timeout: float) -> None:
-        assert self._link is not None
-        try:
-            await asyncio.wait_for(self._link.wait_up(), timeout)
-        except TimeoutError:
-            raise LinkError(f"no connection to {self._url} within {timeout} s") from self._link.refusal
-
-    def _edge_result(
-        self, started: float, plan: Plan, output: DeviceOutput, prepare_ms: float, asked: Asked, hedged: bool
-    ) -> InferenceResult:
-        on_server = asked.result.timings
-        network = asked.elapsed_ms - on_server.queue_ms - on_server.decode_ms - on_server.tail_ms
-        timing = Timing(
-            total=(self._clock() - started) * 1e3,
-            prepare=prepare_ms,
-            head=output.head_ms,
-            encode=output.encode_ms,
-            network=network,
-            queue=on_server.queue_ms,
-            decode=on_server.decode_ms,
-            tail=on_server.tail_ms,
-        )
-        return InferenceResult(asked.result.outputs, plan.point, "edge", timing, asked.bytes_sent, plan, hedged=hedged)
-
-    def _device_result(
-        self,
-        started: float,
-        plan: Plan,
-        done: Point,
-        output: DeviceOutput,
-        prepare_ms: float,
-        *,
-        bytes_sent: int = 0,
-        fallback: CutpointError | None = None,
-        hedged: bool = False,
-    ) -> InferenceResult:
-        assert output.outputs is not None
-        total = (self._clock() - started) * 1e3
-        timing = Timing(total=total, prepare=prepare_ms, head=output.head_ms)
-        return InferenceResult(output.outputs, done, "device", timing, bytes_sent, plan, fallback, hedged)

@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 
 from cutpoint.sdk.errors import (
+    BundleMismatch,
     InputError,
     LinkError,
     ProtocolError,
@@ -66,6 +67,7 @@ class Link:
     Attributes:
         server: the server's last word about itself.
         refusal: why the server last refused the connection; None if it did not.
+        outdated: set once the server has said that the bundle has a successor, or that it does not hold it.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Link:
         self._rng = rng
         self._client = f"cutpoint/{version('cutpoint')}"
         self.server: ServerState = IDLE
+        self.outdated = asyncio.Event()
         self.refusal: Refused | None = None
         self._connection: Connection | None = None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
@@ -217,6 +220,8 @@ class Link:
                     reason = LinkError("the server closed the connection")
                 except Refused as error:
                     self.refusal = reason = error
+                    if isinstance(error, BundleMismatch):
+                        self.outdated.set()
                 except (aiohttp.ClientError, OSError, TimeoutError, LinkError, ProtocolError) as error:
                     reason = error
                 finally:
@@ -264,7 +269,8 @@ class Link:
             now = self._clock()
             self._monitor.heard(now)
             self._monitor.estimator.observe_rtt(now - greeted_at)
-            self.server, self.refusal, self._connection = welcome.state, None, connection
+            self._heard_of(welcome.state)
+            self.refusal, self._connection = None, connection
             self._up.set()
             self._tried.set()
             probing = asyncio.create_task(self._probe(connection))
@@ -333,12 +339,17 @@ class Link:
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise LinkError(f"the connection to {self._url} went away: {error}") from error
 
+    def _heard_of(self, state: ServerState) -> None:
+        self.server = state
+        if state.outdated:
+            self.outdated.set()
+
     async def _handle(self, connection: Connection, event: object) -> None:
         now = self._clock()
         self._monitor.heard(now)
         match event:
             case Result():
-                self.server = event.state
+                self._heard_of(event.state)
                 server_s = (event.timings.queue_ms + event.timings.decode_ms + event.timings.tail_ms) / 1e3
                 size = sum(output.nbytes for output in event.outputs)
                 self._monitor.answered(event.request_id, event.arrivals, server_s, size, now)
@@ -359,7 +370,7 @@ class Link:
             case Ping():
                 await self._send_all(connection, Pong(event.sent, now))
             case Pong():
-                self.server = event.state
+                self._heard_of(event.state)
                 self._monitor.pong(event.sent, event.received, now)
             case Goaway():
                 self.server = msgspec.structs.replace(self.server, draining=True)

@@ -7,6 +7,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 from aiohttp import WSCloseCode, web
 
@@ -20,6 +21,7 @@ from cutpoint.server.downloads import Downloads
 from cutpoint.server.engines import LocalEngine
 from cutpoint.server.folder import ModelFolder
 from cutpoint.server.gate import Door, Gate
+from cutpoint.server.inference_routes import InferenceRoutes
 from cutpoint.server.logs import Repeats
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
@@ -72,7 +74,7 @@ class EdgeServer:
         self._watched = FileWatch([settings.token_file, settings.tls_cert, settings.tls_key, settings.tls_client_ca])
         engine = LocalEngine(create_runtime("onnx", threads=1), settings.threads, clock)
         self._scheduler = Scheduler(engine, settings.max_queue, settings.max_batch, settings.batch_window, clock)
-        self.models = Models(engine, self._scheduler, settings.model_grace, settings.grace)
+        self.models = Models(engine, self._scheduler, settings.model_grace, settings.grace, settings.trusted_keys)
         for bundle in [bundles] if isinstance(bundles, Bundle) else bundles:
             self.models.add(self.models.load(bundle))
         self._folder = ModelFolder(settings.models, self.models) if settings.models is not None else None
@@ -95,7 +97,16 @@ class EdgeServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
-        Downloads(self.models, self._authorise).add_routes(app.router)
+        Downloads(self.models, partial(self._authorise, scope="download")).add_routes(app.router)
+        InferenceRoutes(
+            self.models,
+            partial(self._authorise, scope="infer"),
+            self._quotas,
+            self._metrics,
+            self.settings.limits.frame,
+            lambda: self._draining,
+            self._clock,
+        ).add_routes(app.router)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._runner = runner
@@ -204,8 +215,8 @@ class EdgeServer:
         self._metrics.price.set(self._scheduler.price())
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    def _authorise(self, request: web.Request, scope: Scope = "download") -> Account:
-        """Whose request it is. Raises `web.HTTPUnauthorized` or `web.HTTPForbidden` if it may not have `scope`."""
+    def _authorise(self, request: web.Request, scope: Scope) -> Account:
+        """Who asks. Raises `web.HTTPUnauthorized` or `web.HTTPForbidden` for one who may not have `scope`."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         account = self._tokens.find(token if scheme.lower() == "bearer" else "")
         if account is None:

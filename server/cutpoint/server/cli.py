@@ -27,12 +27,14 @@ def _options(command: click.Command) -> click.Command:
     for setting in fields(Settings):
         kind, text = get_args(types[setting.name])
         kind = get_args(kind)[0] if isinstance(kind, UnionType) else kind
+        several = get_origin(kind) is tuple
+        kind = str if several else kind
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         click_type: Any = click.Path(path_type=Path) if kind is Path else click.Choice(choices) if choices else kind
-        if setting.default is not None:
+        if setting.default not in (None, ()):
             text += f"  [default: {setting.default}]"
         name = f"--{setting.name.replace('_', '-')}"
-        command.params.append(click.Option([name], type=click_type, default=None, help=text))
+        command.params.append(click.Option([name], type=click_type, default=None, multiple=several, help=text))
     return command
 
 
@@ -59,7 +61,7 @@ def serve(
     from cutpoint.server.app import EdgeServer
     from cutpoint.server.logs import set_up_logs
 
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
     configuration = read_configuration(config, os.environ, given)
     if print_config:
         click.echo(configuration.as_toml(), nl=False)

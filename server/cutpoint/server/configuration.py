@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import msgspec
 
@@ -44,7 +44,7 @@ def read_configuration(file: Path | None, environment: Mapping[str, str], flags:
 
     Args:
         file: TOML with settings as its keys; None for none. Paths in it are relative to the file.
-        environment: variables; those that begin with `PREFIX` are settings.
+        environment: variables; those that begin with `PREFIX` are settings. Several values have commas in between.
         flags: settings that were given on the command line.
 
     Raises:
@@ -70,7 +70,10 @@ def read_configuration(file: Path | None, environment: Mapping[str, str], flags:
                 values[name] = file.parent / values[name]
     for variable in sorted(environment):
         if variable.startswith(PREFIX):
-            take(variable.removeprefix(PREFIX).lower(), environment[variable], variable, strict=False)
+            name = variable.removeprefix(PREFIX).lower()
+            text = environment[variable]
+            several = name in _TYPES and get_origin(_TYPES[name]) is tuple
+            take(name, text.split(",") if several else text, variable, strict=False)
     for name, value in flags.items():
         take(name, value, f"--{name.replace('_', '-')}", strict=False)
     try:

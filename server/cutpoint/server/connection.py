@@ -259,10 +259,7 @@ class ClientConnection:
                 with self._quotas.used(account, arrived):
                     outcome = await model.submit(sample, request.budget, self._user, account.weight)
                 output = outcome.output
-                self._metrics.queue.observe(outcome.queue_ms / 1e3)
-                self._metrics.decode.observe(output.decode_ms / 1e3)
-                self._metrics.batch.observe(outcome.batch)
-                self._metrics.tail.labels(point.id).observe(output.tail_ms / 1e3)
+                self._metrics.computed(point.id, outcome)
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
                 state = self._state(model, self._user)
                 answer = Result(request.request_id, output.outputs, timings, state, request.arrivals)

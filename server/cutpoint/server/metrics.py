@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from cutpoint.server.scheduler import Outcome
+
 __all__ = ["Metrics"]
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -28,6 +30,13 @@ class Metrics:
         self.total = Histogram("cutpoint_request_seconds", "Arrival to answer", buckets=_SECONDS, registry=registry)
         self.batch = Histogram("cutpoint_batch_size", "Requests in one's batch", buckets=_SAMPLES, registry=registry)
         self.payload = Histogram("cutpoint_payload_bytes", "Received payloads", buckets=_BYTES, registry=registry)
+
+    def computed(self, point: str, outcome: Outcome) -> None:
+        """A request was computed; `point` is its point, or the name of its tail."""
+        self.queue.observe(outcome.queue_ms / 1e3)
+        self.decode.observe(outcome.output.decode_ms / 1e3)
+        self.batch.observe(outcome.batch)
+        self.tail.labels(point).observe(outcome.output.tail_ms / 1e3)
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cutpoint.sdk.bundle import check_keys
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.protocol import Limits
 
@@ -50,6 +51,8 @@ class Settings:
     models_interval: Annotated[float, "Seconds between looks at that folder."] = 1.0
     model_grace: Annotated[float, "Seconds for those who hold a replaced bundle."] = 60.0
 
+    trusted_keys: Annotated[tuple[str, ...], "Serve only bundles that are signed with one of these keys."] = ()
+
     token_file: Annotated[Path | None, "Accepted bearer tokens: one a line, or .toml with scopes and limits."] = None
     tls_cert: Annotated[Path | None, "Certificate chain (PEM); with the key, the server speaks TLS."] = None
     tls_key: Annotated[Path | None, "Private key (PEM)."] = None
@@ -78,6 +81,10 @@ class Settings:
         for name in _SECONDS:
             if not getattr(self, name) > 0:
                 raise SettingError(name, f"must be more than 0 seconds, not {getattr(self, name)}")
+        try:
+            check_keys(self.trusted_keys)
+        except InputError as error:
+            raise SettingError("trusted_keys", f"cannot be used: {error}") from error
         if (self.tls_cert is None) != (self.tls_key is None):
             there, lacking = ("tls_key", "tls_cert") if self.tls_cert is None else ("tls_cert", "tls_key")
             raise SettingError(there, f"needs {lacking}, too")
