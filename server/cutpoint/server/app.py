@@ -6,8 +6,11 @@ import asyncio
 import logging
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from importlib.metadata import version
+from operator import attrgetter
 
 from aiohttp import WSCloseCode, web
 
@@ -28,6 +31,7 @@ from cutpoint.server.models import Model, Models
 from cutpoint.server.quotas import Quotas
 from cutpoint.server.scheduler import Scheduler
 from cutpoint.server.settings import Settings
+from cutpoint.server.status import STAGES, UNREFUSED, Status, StatusRoutes, quantiles
 from cutpoint.server.tls import server_context
 from cutpoint.server.watching import FileWatch
 
@@ -80,6 +84,8 @@ class EdgeServer:
         self._folder = ModelFolder(settings.models, self.models) if settings.models is not None else None
         self._following: list[asyncio.Task[None]] = []
         self._metrics = Metrics()
+        self._started_at = clock()
+        self._status_routes = StatusRoutes(self._status, partial(self._authorise, scope="status"))
         self._connections: set[ClientConnection] = set()
         self._draining = False
         self._runner: web.AppRunner | None = None
@@ -107,6 +113,7 @@ class EdgeServer:
             lambda: self._draining,
             self._clock,
         ).add_routes(app.router)
+        self._status_routes.add_routes(app.router)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._runner = runner
@@ -161,6 +168,30 @@ class EdgeServer:
         outdated = self.models.outdated(model)
         return ServerState(model.queue_ms(user), self._scheduler.price(), self._draining, outdated)
 
+    def _status(self) -> Status:
+        now = self._clock()
+        activity = self._metrics.activity
+        recent, seconds = activity.recent(now)
+        outcomes = Counter(answered.outcome for answered in recent)
+        latency = {stage: found for stage in STAGES if (found := quantiles(recent, stage)) is not None}
+        return Status(
+            server=f"cutpoint/{version('cutpoint')}",
+            models=self.models.names(),
+            draining=self._draining,
+            uptime=now - self._started_at,
+            connections=len(self._connections),
+            waiting=self._scheduler.waiting,
+            computing=self._scheduler.pending - self._scheduler.waiting,
+            price=self._scheduler.price(),
+            seconds=seconds,
+            per_second=outcomes["ok"] / seconds,
+            refused_per_second=sum(n for name, n in outcomes.items() if name not in UNREFUSED) / seconds,
+            latency=latency,
+            users=activity.rows(attrgetter("user"), recent, seconds),
+            points=activity.rows(attrgetter("point"), recent, seconds),
+            outcomes=dict(outcomes.most_common()),
+        )
+
     # -- WebSocket -----------------------------------------------------------------------------------------------
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
@@ -168,7 +199,7 @@ class EdgeServer:
             protocols=(SUBPROTOCOL,), max_msg_size=_HARD_LIMIT * self.settings.limits.frame, compress=False, timeout=1.0
         )
         if not ws.can_prepare(request):
-            return web.json_response({"server": "cutpoint", "models": self.models.names(), "protocol": SUBPROTOCOL})
+            return self._status_routes.page()
         if len(self._connections) >= self.settings.max_connections:
             self._metrics.refused.labels("overloaded").inc()
             return web.Response(status=503, headers={"Retry-After": "1"}, text="too many connections")

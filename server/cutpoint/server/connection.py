@@ -249,8 +249,8 @@ class ClientConnection:
         point = model.bundle.points[request.point]
         arrived = self._clock()
         self._metrics.in_flight.inc()
-        self._metrics.payload.observe(len(request.payload))
         answer: Result | Error
+        outcome = None
         try:
             if self._draining():
                 answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
@@ -259,7 +259,6 @@ class ClientConnection:
                 with self._quotas.used(account, arrived):
                     outcome = await model.submit(sample, request.budget, self._user, account.weight)
                 output = outcome.output
-                self._metrics.computed(point.id, outcome)
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
                 state = self._state(model, self._user)
                 answer = Result(request.request_id, output.outputs, timings, state, request.arrivals)
@@ -281,8 +280,8 @@ class ClientConnection:
             answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
         finally:
             self._metrics.in_flight.dec()
-        self._metrics.total.observe(self._clock() - arrived)
-        outcome_name = "ok" if isinstance(answer, Result) else answer.code
-        self._metrics.requests.labels(point.id, outcome_name).inc()
+        result = "ok" if isinstance(answer, Result) else answer.code
+        user, size = account.name or self._peer, len(request.payload)
+        self._metrics.answered(user, point.id, result, arrived, self._clock(), size, outcome)
         with contextlib.suppress(ConnectionError, RuntimeError):
             await self._send(answer)

@@ -205,11 +205,11 @@ class InferenceRoutes:
         arrived = self._clock()
         label = f"cut{target.boundary}.{target.precision}"
         self._metrics.in_flight.inc()
-        result = "internal"
+        result, size, outcome = "internal", 0, None
         try:
             self._check_draining()
             body = await self._read(request)
-            self._metrics.payload.observe(len(body))
+            size = len(body)
             length = _header_length(request)
             asked = await _aside(
                 (len(body) if length is None else length) > _BRIEF,
@@ -222,15 +222,13 @@ class InferenceRoutes:
             sample = Tensors(target.boundary, target.precision, asked.tensors)
             with self._quotas.used(account, self._clock()):
                 outcome = await target.model.submit(sample, asked.budget, user, account.weight)
-            self._metrics.computed(label, outcome)
             result = "ok"
         except Refused as error:
             result = error.code
             raise
         finally:
             self._metrics.in_flight.dec()
-            self._metrics.requests.labels(label, result).inc()
-            self._metrics.total.observe(self._clock() - arrived)
+            self._metrics.answered(user or "?", label, result, arrived, self._clock(), size, outcome)
         outputs = outcome.output.outputs
         long = sum(tensor.nbytes for tensor in outputs) > _BRIEF
         answer = await _aside(long, encode_answer, asked, target.name, target.version, target.outputs, outputs)
