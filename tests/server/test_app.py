@@ -9,10 +9,8 @@ from tests.support.toy import picture, toy_bundle
 from cutpoint.sdk import AuthenticationFailed, Bundle, Client, InputError
 from cutpoint.sdk.download import download_bundle
 from cutpoint.sdk.errors import BundleError, LinkError
-from cutpoint.sdk.protocol import Limits
 from cutpoint.sdk.testing import ServerProcess
 from cutpoint.server import EdgeServer, Settings
-from cutpoint.server.auth import Tokens
 
 from .conftest import QUICK
 
@@ -143,29 +141,11 @@ async def test_tls(bundle_file: Path, bundle: Bundle, tmp_path: Path) -> None:
         {"max_connections": 0},
         {"max_batch": 0},
         {"batch_window": -1.0},
-        {"limits": Limits(frame=4096)},
+        {"max_frame": 4096},
+        {"idle_timeout": 0.0},
+        {"tls_client_ca": Path("x")},
     ],
 )
 def test_settings_refuse_nonsense(settings: dict[str, object]) -> None:
     with pytest.raises(InputError):
         Settings(**settings)  # type: ignore[arg-type]
-
-
-def test_token_files(tmp_path: Path) -> None:
-    path = tmp_path / "tokens"
-    with pytest.raises(InputError, match="cannot be read"):
-        Tokens(path)
-    path.write_text("# nobody\n\n")
-    with pytest.raises(InputError, match="holds no token"):
-        Tokens(path)
-    path.write_text("one\n  two  \n")
-    tokens = Tokens(path)
-    assert tokens.accept("one")
-    assert tokens.accept("two")
-    assert not tokens.accept("")
-    assert not tokens.accept("three")
-    path.write_text("")
-    with pytest.raises(InputError):
-        tokens.reload()
-    assert tokens.accept("one")  # a broken file locks nobody out
-    assert Tokens(None).accept("")

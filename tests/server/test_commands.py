@@ -57,7 +57,7 @@ def test_errors_are_one_line_and_an_exit_status(bundle_file: Path, tmp_path: Pat
         (["infer", str(bundle_file), "--mode", "device", str(tmp_path / "broken.jpg")], 1, "1 of 1 images"),
         (["infer", str(bundle_file), "--server", "http://x", *good], 1, "ws://"),
         (["serve", "nowhere.cutpoint"], 1, "no such bundle"),
-        (["serve", str(bundle_file), "--tls-cert", "only.pem"], 1, "both a certificate and a key"),
+        (["serve", str(bundle_file), "--tls-cert", "only.pem"], 1, "--tls-cert: tls_cert needs tls_key"),
         (["serve", str(bundle_file), "--token-file", "nowhere"], 1, "cannot be read"),
         (["serve", str(bundle_file), "--host", "192.0.2.1"], 1, "cannot listen"),
         (["nonsense"], 2, "No such command"),

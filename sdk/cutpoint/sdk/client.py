@@ -13,7 +13,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Self
 
-from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.bundle import Bundle, check_keys, check_signature
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.counters import Counters
 from cutpoint.sdk.device import Input
@@ -65,6 +65,8 @@ class Client:
         update: whether the client goes over to newer versions of its bundle as soon as the server has them; see
             `cutpoint.sdk.update`.
         cache: folder for bundles that are fetched; None for `cache_folder()`.
+        trusted_keys: public keys as `cutpoint keygen` prints them; a bundle, wherever it comes from, must be signed
+            with one of them. None: it need not be signed.
 
     Raises:
         InputError: for arguments that do not go together.
@@ -90,6 +92,7 @@ class Client:
         model: str | None = None,
         update: bool = False,
         cache: Path | None = None,
+        trusted_keys: Sequence[str] | None = None,
     ) -> None:
         if mode not in ("auto", "device", "edge"):
             raise InputError(f"mode {mode!r} is not one of auto, device, edge")
@@ -121,7 +124,12 @@ class Client:
             rng=rng or random.Random(),
             estimator=ChannelEstimator(),
         )
-        self._downloads = Downloads(url, token=token, ssl=ssl, cache=cache) if url is not None else None
+        if trusted_keys is not None and not trusted_keys:
+            raise InputError("trusted_keys names no key: no bundle could be used")
+        self._trusted_keys = check_keys(trusted_keys or ())
+        self._downloads = None
+        if url is not None:
+            self._downloads = Downloads(url, token=token, ssl=ssl, cache=cache, trusted_keys=self._trusted_keys)
         self._opened: Updates | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._radio: Radio | None = None
@@ -151,6 +159,8 @@ class Client:
         else:
             assert self._downloads is not None
             bundle = await self._downloads.latest(self._model)
+        if self._trusted_keys:
+            check_signature(bundle, self._trusted_keys)
         self._opened = Updates(await Installation.open(bundle, self._options), self._downloads, self._options)
         self._tasks.append(asyncio.create_task(self._look(), name="cutpoint-device"))
         if self._update and self._link is not None:

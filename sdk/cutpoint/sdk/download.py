@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from io import FileIO
 from pathlib import Path
@@ -14,7 +15,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.bundle import Bundle, check_signature
 from cutpoint.sdk.errors import AuthenticationFailed, BundleError, LinkError
 from cutpoint.sdk.files import write_file
 
@@ -56,6 +57,7 @@ class Downloads:
         ssl: for ``wss``.
         cache: folder for downloads; None for `cache_folder()`.
         timeout: seconds for each request.
+        trusted_keys: a bundle must be signed with one of them; none: it need not be signed.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class Downloads:
         ssl: SSLContext | None = None,
         cache: Path | None = None,
         timeout: float = 60.0,
+        trusted_keys: Sequence[str] = (),
     ) -> None:
         self._url = url
+        self._trusted_keys = trusted_keys
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._ssl = ssl
         self._cache = cache
@@ -116,7 +120,7 @@ class Downloads:
                     await asyncio.sleep(_OTHERS)
             with part:
                 kept = await asyncio.to_thread(_kept, path, offer.hash)
-                if kept is not None:
+                if kept is not None and self._trusts(kept):
                     os.unlink(part.name)
                     return kept
                 try:
@@ -153,9 +157,20 @@ class Downloads:
         bundle = Bundle.from_bytes(data, self._url)
         if bundle.hash != offer.hash:
             raise BundleError(f"{self._url}: sent bundle {bundle.hash[:12]}…, announced {offer.hash[:12]}…")
+        if self._trusted_keys:
+            check_signature(bundle, self._trusted_keys)
         write_file(path, data)
         os.unlink(part.name)
         return bundle
+
+    def _trusts(self, kept: Bundle) -> bool:
+        """Whether a bundle of the cache may be used. The server's, with the same hash, may have a better signature."""
+        try:
+            if self._trusted_keys:
+                check_signature(kept, self._trusted_keys)
+        except BundleError:
+            return False
+        return True
 
     def _base(self) -> URL:
         return URL(self._url).with_scheme("https" if self._url.startswith("wss") else "http").with_path("/v1/bundle")
@@ -180,9 +195,11 @@ async def download_bundle(
     ssl: SSLContext | None = None,
     cache: Path | None = None,
     timeout: float = 60.0,
+    trusted_keys: Sequence[str] = (),
 ) -> Bundle:
     """The device part of the bundle that a server serves; arguments and exceptions as of `Downloads`."""
-    return await Downloads(url, token=token, ssl=ssl, cache=cache, timeout=timeout).latest(model)
+    downloads = Downloads(url, token=token, ssl=ssl, cache=cache, timeout=timeout, trusted_keys=trusted_keys)
+    return await downloads.latest(model)
 
 
 def _open_part(path: Path) -> FileIO | None:

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from importlib.metadata import version
+from operator import attrgetter
 
 from aiohttp import WSCloseCode, web
 
 from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.protocol import SUBPROTOCOL, ServerState
 from cutpoint.sdk.runtimes import create_runtime
-from cutpoint.server.auth import Tokens
+from cutpoint.server.auth import Account, Scope, Tokens
 from cutpoint.server.connection import ClientConnection
 from cutpoint.server.downloads import Downloads
 from cutpoint.server.engines import LocalEngine
 from cutpoint.server.folder import ModelFolder
+from cutpoint.server.gate import Door, Gate
 from cutpoint.server.inference_routes import InferenceRoutes
+from cutpoint.server.logs import Repeats
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
+from cutpoint.server.quotas import Quotas
 from cutpoint.server.scheduler import Scheduler
 from cutpoint.server.settings import Settings
+from cutpoint.server.status import STAGES, UNREFUSED, Status, StatusRoutes, quantiles
+from cutpoint.server.tls import server_context
+from cutpoint.server.watching import FileWatch
 
 __all__ = ["EdgeServer"]
 
@@ -29,6 +41,8 @@ log = logging.getLogger("cutpoint.server")
 
 #: Frames up to this many times the limit are answered with a typed error; longer ones only with close code 1009.
 _HARD_LIMIT = 4
+#: Connections for health checks, metrics and downloads beside the WebSockets.
+_SPARE = 64
 
 
 class EdgeServer:
@@ -57,15 +71,21 @@ class EdgeServer:
         self.url = ""
         self._clock = clock
         self._tokens = Tokens(settings.token_file)
-        self._ssl = settings.ssl_context()
+        self._quotas = Quotas()
+        self._repeats = Repeats(clock)
+        gate = Gate(settings.max_connections + _SPARE, settings.max_connections_per_address)
+        self._door = Door(gate, settings.hello_timeout, settings.http_timeout, self._repeats, self._tls())
+        self._watched = FileWatch([settings.token_file, settings.tls_cert, settings.tls_key, settings.tls_client_ca])
         engine = LocalEngine(create_runtime("onnx", threads=1), settings.threads, clock)
         self._scheduler = Scheduler(engine, settings.max_queue, settings.max_batch, settings.batch_window, clock)
-        self.models = Models(engine, self._scheduler, settings.model_grace, settings.grace)
+        self.models = Models(engine, self._scheduler, settings.model_grace, settings.grace, settings.trusted_keys)
         for bundle in [bundles] if isinstance(bundles, Bundle) else bundles:
             self.models.add(self.models.load(bundle))
         self._folder = ModelFolder(settings.models, self.models) if settings.models is not None else None
-        self._following: asyncio.Task[None] | None = None
+        self._following: list[asyncio.Task[None]] = []
         self._metrics = Metrics()
+        self._started_at = clock()
+        self._status_routes = StatusRoutes(self._status, partial(self._authorise, scope="status"))
         self._connections: set[ClientConnection] = set()
         self._draining = False
         self._runner: web.AppRunner | None = None
@@ -76,47 +96,101 @@ class EdgeServer:
         """Loads the folder's models, then listens; `url` says where. Raises `OSError` if the address cannot be used."""
         if self._folder is not None:
             await self._folder.update(settled=True)
-            self._following = asyncio.create_task(self._folder.follow(self.settings.models_interval))
-        app = web.Application(client_max_size=1 << 16)
+            self._following.append(asyncio.create_task(self._folder.follow(self.settings.models_interval)))
+        self._following.append(asyncio.create_task(self._watch()))
+        app = web.Application(client_max_size=1 << 16, middlewares=[self._door.watch])
         app.router.add_get("/", self._websocket)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
-        Downloads(self.models, self._authorise).add_routes(app.router)
+        Downloads(self.models, partial(self._authorise, scope="download")).add_routes(app.router)
         InferenceRoutes(
-            self.models, self._authorise, self._metrics, self.settings.limits.frame, lambda: self._draining, self._clock
+            self.models,
+            partial(self._authorise, scope="infer"),
+            self._quotas,
+            self._metrics,
+            self.settings.limits.frame,
+            lambda: self._draining,
+            self._clock,
         ).add_routes(app.router)
+        self._status_routes.add_routes(app.router)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._runner = runner
-        site = web.TCPSite(runner, self.settings.host, self.settings.port, ssl_context=self._ssl)
-        await site.start()
-        port = runner.addresses[0][1]
+        assert runner.server is not None
+        port = await self._door.open(runner.server, self.settings.host, self.settings.port)
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        self.url = f"{'wss' if self._ssl else 'ws'}://{host}:{port}"
+        self.url = f"{'wss' if self._door.tls else 'ws'}://{host}:{port}"
         self._metrics.ready.set(1)
 
     async def stop(self) -> None:
         """Drains and closes: no new requests, those in flight get `settings.grace` seconds, then all is closed."""
         self._draining = True
         self._metrics.ready.set(0)
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
         await self.models.close()
         await asyncio.gather(*(connection.leave(self.settings.grace) for connection in self._connections))
+        await self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()
         await self._scheduler.close()
 
-    def reload_tokens(self) -> None:
-        """Reads the token file again. Raises `InputError`, and keeps the old ones, if it cannot be used."""
-        self._tokens.reload()
+    async def reload(self) -> None:
+        """Reads the token file and the certificates again. What cannot be used is logged, and the old stays."""
+        await asyncio.to_thread(self._reload)
+
+    def _reload(self) -> None:
+        for load in (self._tokens.reload, self._reload_tls):
+            try:
+                load()
+            except InputError as error:
+                log.error("%s; what was loaded before stays in use", error)
+
+    def _tls(self) -> ssl.SSLContext | None:
+        settings = self.settings
+        if settings.tls_cert is None or settings.tls_key is None:
+            return None
+        return server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+
+    def _reload_tls(self) -> None:
+        self._door.tls = self._tls()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.reload_interval)
+            if await asyncio.to_thread(self._watched.changed):
+                await self.reload()
 
     def state(self, model: Model, user: Hashable) -> ServerState:
         """What a user of a model is told about the server."""
         outdated = self.models.outdated(model)
         return ServerState(model.queue_ms(user), self._scheduler.price(), self._draining, outdated)
+
+    def _status(self) -> Status:
+        now = self._clock()
+        activity = self._metrics.activity
+        recent, seconds = activity.recent(now)
+        outcomes = Counter(answered.outcome for answered in recent)
+        latency = {stage: found for stage in STAGES if (found := quantiles(recent, stage)) is not None}
+        return Status(
+            server=f"cutpoint/{version('cutpoint')}",
+            models=self.models.names(),
+            draining=self._draining,
+            uptime=now - self._started_at,
+            connections=len(self._connections),
+            waiting=self._scheduler.waiting,
+            computing=self._scheduler.pending - self._scheduler.waiting,
+            price=self._scheduler.price(),
+            seconds=seconds,
+            per_second=outcomes["ok"] / seconds,
+            refused_per_second=sum(n for name, n in outcomes.items() if name not in UNREFUSED) / seconds,
+            latency=latency,
+            users=activity.rows(attrgetter("user"), recent, seconds),
+            points=activity.rows(attrgetter("point"), recent, seconds),
+            outcomes=dict(outcomes.most_common()),
+        )
 
     # -- WebSocket -----------------------------------------------------------------------------------------------
 
@@ -125,7 +199,7 @@ class EdgeServer:
             protocols=(SUBPROTOCOL,), max_msg_size=_HARD_LIMIT * self.settings.limits.frame, compress=False, timeout=1.0
         )
         if not ws.can_prepare(request):
-            return web.json_response({"server": "cutpoint", "models": self.models.names(), "protocol": SUBPROTOCOL})
+            return self._status_routes.page()
         if len(self._connections) >= self.settings.max_connections:
             self._metrics.refused.labels("overloaded").inc()
             return web.Response(status=503, headers={"Retry-After": "1"}, text="too many connections")
@@ -138,7 +212,9 @@ class EdgeServer:
             request.remote or "?",
             self.models,
             self._tokens,
+            self._quotas,
             self._metrics,
+            self._repeats,
             self.settings,
             self.state,
             lambda: self._draining,
@@ -165,13 +241,17 @@ class EdgeServer:
             return web.Response(status=503, text="there is no model yet\n")
         return web.Response(text="ready\n")
 
-    async def _serve_metrics(self, _: web.Request) -> web.Response:
+    async def _serve_metrics(self, request: web.Request) -> web.Response:
+        self._authorise(request, "metrics")
         self._metrics.price.set(self._scheduler.price())
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    def _authorise(self, request: web.Request) -> Hashable:
-        """Who asks: a token, or an address where the server takes everybody. Raises `web.HTTPUnauthorized`."""
+    def _authorise(self, request: web.Request, scope: Scope) -> Account:
+        """Who asks. Raises `web.HTTPUnauthorized` or `web.HTTPForbidden` for one who may not have `scope`."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if not self._tokens.accept(token if scheme.lower() == "bearer" else ""):
+        account = self._tokens.find(token if scheme.lower() == "bearer" else "")
+        if account is None:
             raise web.HTTPUnauthorized(text="the token is missing or wrong\n", headers={"WWW-Authenticate": "Bearer"})
-        return token if self._tokens.required else request.remote
+        if scope not in account.scopes:
+            raise web.HTTPForbidden(text=f"the token does not have the scope {scope!r}\n")
+        return account

@@ -4,96 +4,72 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
+from dataclasses import fields
 from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import InputError
-from cutpoint.sdk.protocol import Limits
+from cutpoint.server.configuration import PREFIX, read_configuration
+from cutpoint.server.settings import Settings
 
 __all__ = ["serve"]
 
-log = logging.getLogger("cutpoint.server")
+
+def _options(command: click.Command) -> click.Command:
+    """Adds an option for each setting; None stands for one that is not given."""
+    types = get_type_hints(Settings, include_extras=True)
+    for setting in fields(Settings):
+        kind, text = get_args(types[setting.name])
+        kind = get_args(kind)[0] if isinstance(kind, UnionType) else kind
+        several = get_origin(kind) is tuple
+        kind = str if several else kind
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        click_type: Any = click.Path(path_type=Path) if kind is Path else click.Choice(choices) if choices else kind
+        if setting.default not in (None, ()):
+            text += f"  [default: {setting.default}]"
+        name = f"--{setting.name.replace('_', '-')}"
+        command.params.append(click.Option([name], type=click_type, default=None, multiple=several, help=text))
+    return command
 
 
+@_options
 @click.command()
 @click.argument("bundles", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--models", type=click.Path(path_type=Path), help="Serve what is in this folder, as it comes and goes.")
-@click.option("--models-interval", default=1.0, show_default=True, help="Seconds between looks at that folder.")
-@click.option("--model-grace", default=60.0, show_default=True, help="Seconds for those who hold a replaced bundle.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--port", default=8700, show_default=True, help="0 for any free port.")
-@click.option(
-    "--token-file", type=click.Path(path_type=Path), help="Accepted bearer tokens, one a line; SIGHUP reloads."
-)
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM).")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key (PEM).")
-@click.option("--threads", default=os.cpu_count() or 1, show_default="one per core", help="Worker threads for tails.")
-@click.option("--max-connections", default=1000, show_default=True)
-@click.option("--max-frame", default=Limits().frame, show_default=True, help="Bytes of the longest frame.")
-@click.option(
-    "--max-in-flight", default=Limits().in_flight, show_default=True, help="Requests at a time per connection."
-)
-@click.option("--max-queue", default=256, show_default=True, help="Requests that may wait for a worker.")
-@click.option("--max-batch", default=16, show_default=True, help="Requests computed together at most; 1: none.")
-@click.option("--batch-window", default=0.0, show_default=True, help="Milliseconds that a batch waits for more.")
-@click.option("--grace", default=10.0, show_default=True, help="Seconds for requests in flight when told to stop.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings, named as the options below.")
+@click.option("--print-config", is_flag=True, help="Print the settings and where they come from, and exit.")
 @click.option("--json", "as_json", is_flag=True, help="Say where the server listens as one JSON object.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections, too.")
 def serve(
     bundles: tuple[Path, ...],
-    models: Path | None,
-    models_interval: float,
-    model_grace: float,
-    host: str,
-    port: int,
-    token_file: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    threads: int,
-    max_connections: int,
-    max_frame: int,
-    max_in_flight: int,
-    max_queue: int,
-    max_batch: int,
-    batch_window: float,
-    grace: float,
+    config: Path | None,
+    print_config: bool,
     as_json: bool,
     verbose: bool,
+    **flags: object,
 ) -> None:
     """Run the edge server for BUNDLES (folders or .cutpoint files).
 
-    It stops on SIGTERM or SIGINT, after the requests in flight are answered.
+    Settings come from the file, then from variables of the environment (CUTPOINT_SERVE_MAX_QUEUE and so on), then from
+    options; later ones win. It stops on SIGTERM or SIGINT, after the requests in flight are answered.
     """
     from cutpoint.server.app import EdgeServer
-    from cutpoint.server.settings import Settings
+    from cutpoint.server.logs import set_up_logs
 
-    if not bundles and models is None:
-        raise click.UsageError("give a BUNDLE to serve, or --models FOLDER")
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    settings = Settings(
-        host=host,
-        port=port,
-        token_file=token_file,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        threads=threads,
-        max_connections=max_connections,
-        limits=Limits(frame=max_frame, in_flight=max_in_flight),
-        models=models,
-        models_interval=models_interval,
-        model_grace=model_grace,
-        max_queue=max_queue,
-        max_batch=max_batch,
-        batch_window=batch_window / 1e3,
-        grace=grace,
-    )
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    configuration = read_configuration(config, os.environ, given)
+    if print_config:
+        click.echo(configuration.as_toml(), nl=False)
+        return
+    settings = configuration.settings
+    if not bundles and settings.models is None:
+        raise click.UsageError(f"give a BUNDLE to serve, or --models FOLDER (or {PREFIX}MODELS)")
+    set_up_logs(settings.log_format, verbose)
     server = EdgeServer([Bundle.open(bundle) for bundle in bundles], settings)
     asyncio.run(_run(server, as_json))
 
@@ -106,14 +82,13 @@ async def _run(server: object, as_json: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    reloads: set[asyncio.Task[None]] = set()
 
-    def reload_tokens() -> None:
-        try:
-            server.reload_tokens()
-        except InputError as error:
-            log.error("%s; the old tokens stay", error)
+    def reload() -> None:
+        reloads.add(task := asyncio.create_task(server.reload()))
+        task.add_done_callback(reloads.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, reload_tokens)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         await server.start()
     except OSError as error:

@@ -31,9 +31,11 @@ from cutpoint.sdk.protocol import (
     Timings,
     Welcome,
 )
-from cutpoint.server.auth import Tokens
+from cutpoint.server.auth import Account, Tokens, digest
+from cutpoint.server.logs import Repeats
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
+from cutpoint.server.quotas import Quotas
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import Encoded
 
@@ -58,7 +60,9 @@ class ClientConnection:
         peer: address of the client, for the log.
         models: what requests may be for; the client's hello names one.
         tokens: who may come in.
+        quotas: what the accounts use.
         metrics: what is counted.
+        repeats: keeps refusals from filling the log.
         settings: limits and times.
         state: the server's state now, as a user of a model finds it.
         draining: whether the server is going away.
@@ -71,7 +75,9 @@ class ClientConnection:
         peer: str,
         models: Models,
         tokens: Tokens,
+        quotas: Quotas,
         metrics: Metrics,
+        repeats: Repeats,
         settings: Settings,
         state: Callable[[Model, Hashable], ServerState],
         draining: Callable[[], bool],
@@ -82,7 +88,9 @@ class ClientConnection:
         self._models = models
         self._model: Model | None = None
         self._tokens = tokens
+        self._quotas = quotas
         self._metrics = metrics
+        self._repeats = repeats
         self._settings = settings
         self._state = state
         self._draining = draining
@@ -92,6 +100,7 @@ class ClientConnection:
         self._memory = SymbolMemory()
         #: Who shares the workers with others: the token's owner, or this connection where anybody may come in.
         self._user: Hashable = object()
+        self._digest = b""
 
     async def idle(self) -> None:
         """Returns when every request is answered."""
@@ -104,12 +113,14 @@ class ClientConnection:
             async with asyncio.timeout(self._settings.hello_timeout):
                 greeted = await self._greet()
             while greeted:
-                event = await self._receive()
+                event = await self._receive(self._settings.idle_timeout)
                 if event is None:
                     return
                 await self._handle(event)
         except TimeoutError:
-            await self._refuse(Error(0, "bad_request", f"no hello within {self._settings.hello_timeout} s"))
+            seconds = self._settings.idle_timeout if self._model is not None else self._settings.hello_timeout
+            what = "whole message" if self._model is not None else "hello"
+            await self._refuse(Error(0, "bad_request", f"no {what} within {seconds:g} s"))
         except RemoteProtocolError as error:
             await self._refuse(Error(0, error.code, str(error)))
         except _Close as close:
@@ -149,10 +160,14 @@ class ClientConnection:
         if VERSION not in event.versions:
             spoken = ", ".join(map(str, event.versions)) or "none"
             raise _Close("version_mismatch", f"the server speaks protocol version {VERSION}, the client {spoken}")
-        if not self._tokens.accept(event.token):
+        account = self._tokens.find(event.token)
+        if account is None:
             raise _Close("unauthenticated", "the token is missing or not one that the server accepts")
+        if "infer" not in account.scopes:
+            raise _Close("unauthenticated", "the token does not have the scope 'infer'")
         if self._tokens.required:
-            self._user = event.token
+            self._user = account.name
+            self._digest = digest(event.token)
         if self._draining():
             raise _Close("draining", "the server is going away", retry_after=self._settings.grace)
         model = self._models.get(event.bundle)
@@ -175,7 +190,10 @@ class ClientConnection:
 
     async def _refuse(self, error: Error) -> None:
         self._metrics.refused.labels(error.code).inc()
-        log.warning("%s: connection refused: %s: %s", self._peer, error.code, error.message)
+        left_out = self._repeats.first((self._peer, error.code))
+        if left_out is not None:
+            more = f" ({left_out} like it were left out)" if left_out else ""
+            log.warning("%s: connection refused: %s: %s%s", self._peer, error.code, error.message, more)
         with contextlib.suppress(ConnectionError, RuntimeError, LocalProtocolError):
             await self._send(error)
         await self._ws.close(code=WSCloseCode.POLICY_VIOLATION, message=error.code.encode())
@@ -185,10 +203,10 @@ class ClientConnection:
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    async def _receive(self) -> Event | None:
-        """The next event; None when the client has closed."""
+    async def _receive(self, timeout: float | None = None) -> Event | None:
+        """The next event; None when the client has closed. Raises `TimeoutError` if a message takes longer."""
         while True:
-            message = await self._ws.receive()
+            message = await self._ws.receive(timeout)
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 return None
             event = self._connection.receive(message.data, self._clock())
@@ -202,7 +220,10 @@ class ClientConnection:
     async def _handle(self, event: Event) -> None:
         match event:
             case Request():
-                task = asyncio.create_task(self._answer(event))
+                account = self._tokens.still(self._digest)
+                if account is None or "infer" not in account.scopes:
+                    raise _Close("unauthenticated", "the token is not accepted any more")
+                task = asyncio.create_task(self._answer(event, account))
                 self._tasks[event.request_id] = task
                 task.add_done_callback(lambda _: self._tasks.pop(event.request_id, None))
             case Cancel():
@@ -222,22 +243,22 @@ class ClientConnection:
 
     # -- requests ------------------------------------------------------------------------------------------------
 
-    async def _answer(self, request: Request) -> None:
+    async def _answer(self, request: Request, account: Account) -> None:
         model = self._model
         assert model is not None, "there are no requests before the welcome"
         point = model.bundle.points[request.point]
         arrived = self._clock()
         self._metrics.in_flight.inc()
-        self._metrics.payload.observe(len(request.payload))
         answer: Result | Error
+        outcome = None
         try:
             if self._draining():
                 answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
             else:
                 sample = Encoded(point, request.payload, self._memory)
-                outcome = await model.submit(sample, request.budget, self._user)
+                with self._quotas.used(account, arrived):
+                    outcome = await model.submit(sample, request.budget, self._user, account.weight)
                 output = outcome.output
-                self._metrics.computed(point.id, outcome)
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
                 state = self._state(model, self._user)
                 answer = Result(request.request_id, output.outputs, timings, state, request.arrivals)
@@ -259,8 +280,8 @@ class ClientConnection:
             answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
         finally:
             self._metrics.in_flight.dec()
-        self._metrics.total.observe(self._clock() - arrived)
-        outcome_name = "ok" if isinstance(answer, Result) else answer.code
-        self._metrics.requests.labels(point.id, outcome_name).inc()
+        result = "ok" if isinstance(answer, Result) else answer.code
+        user, size = account.name or self._peer, len(request.payload)
+        self._metrics.answered(user, point.id, result, arrived, self._clock(), size, outcome)
         with contextlib.suppress(ConnectionError, RuntimeError):
             await self._send(answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import version
@@ -27,9 +27,11 @@ from cutpoint.sdk.errors import (
     ServerDraining,
     TooLarge,
 )
+from cutpoint.server.auth import Account
 from cutpoint.server.inference_protocol import datatype, describe, encode_answer, parse_request
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
+from cutpoint.server.quotas import Quotas
 from cutpoint.server.tails import Tensors
 
 __all__ = ["InferenceRoutes"]
@@ -80,6 +82,7 @@ class InferenceRoutes:
     Args:
         models: what is served.
         authorise: who asks; raises `web.HTTPException` for one who may not.
+        quotas: what the accounts use.
         metrics: what is counted.
         max_bytes: of a request's body.
         draining: whether the server is going away.
@@ -89,7 +92,8 @@ class InferenceRoutes:
     def __init__(
         self,
         models: Models,
-        authorise: Callable[[web.Request], Hashable],
+        authorise: Callable[[web.Request], Account],
+        quotas: Quotas,
         metrics: Metrics,
         max_bytes: int,
         draining: Callable[[], bool],
@@ -97,6 +101,7 @@ class InferenceRoutes:
     ) -> None:
         self._models = models
         self._authorise = authorise
+        self._quotas = quotas
         self._metrics = metrics
         self._max_bytes = max_bytes
         self._draining = draining
@@ -194,16 +199,17 @@ class InferenceRoutes:
     # -- inference -----------------------------------------------------------------------------------------------
 
     async def _infer(self, request: web.Request) -> web.Response:
-        user = self._authorise(request)
+        account = self._authorise(request)
+        user = account.name or request.remote
         target = self._target(request)
         arrived = self._clock()
         label = f"cut{target.boundary}.{target.precision}"
         self._metrics.in_flight.inc()
-        result = "internal"
+        result, size, outcome = "internal", 0, None
         try:
             self._check_draining()
             body = await self._read(request)
-            self._metrics.payload.observe(len(body))
+            size = len(body)
             length = _header_length(request)
             asked = await _aside(
                 (len(body) if length is None else length) > _BRIEF,
@@ -214,16 +220,15 @@ class InferenceRoutes:
                 target.outputs,
             )
             sample = Tensors(target.boundary, target.precision, asked.tensors)
-            outcome = await target.model.submit(sample, asked.budget, user)
-            self._metrics.computed(label, outcome)
+            with self._quotas.used(account, self._clock()):
+                outcome = await target.model.submit(sample, asked.budget, user, account.weight)
             result = "ok"
         except Refused as error:
             result = error.code
             raise
         finally:
             self._metrics.in_flight.dec()
-            self._metrics.requests.labels(label, result).inc()
-            self._metrics.total.observe(self._clock() - arrived)
+            self._metrics.answered(user or "?", label, result, arrived, self._clock(), size, outcome)
         outputs = outcome.output.outputs
         long = sum(tensor.nbytes for tensor in outputs) > _BRIEF
         answer = await _aside(long, encode_answer, asked, target.name, target.version, target.outputs, outputs)

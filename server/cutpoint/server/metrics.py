@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from cutpoint.server.scheduler import Outcome
+from cutpoint.server.status import Activity, Answered
 
 __all__ = ["Metrics"]
 
@@ -14,10 +15,15 @@ _BYTES = tuple(float(256 * 4**i) for i in range(9))
 
 
 class Metrics:
-    """Counters, gauges and histograms of one server, in a registry of their own."""
+    """Counters, gauges and histograms of one server, in a registry of their own.
+
+    Attributes:
+        activity: the last seconds, for the status page.
+    """
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
+        self.activity = Activity()
         self.connections = Gauge("cutpoint_connections", "Open connections", registry=registry)
         self.in_flight = Gauge("cutpoint_requests_in_flight", "Requests without an answer yet", registry=registry)
         self.ready = Gauge("cutpoint_ready", "1 while the server takes new requests", registry=registry)
@@ -29,14 +35,40 @@ class Metrics:
         self.tail = Histogram("cutpoint_tail_seconds", "Tail", ["point"], buckets=_SECONDS, registry=registry)
         self.total = Histogram("cutpoint_request_seconds", "Arrival to answer", buckets=_SECONDS, registry=registry)
         self.batch = Histogram("cutpoint_batch_size", "Requests in one's batch", buckets=_SAMPLES, registry=registry)
+        self.received = Counter("cutpoint_received_bytes", "Payloads by point", ["point"], registry=registry)
+        self.sent = Counter("cutpoint_sent_bytes", "Outputs by point", ["point"], registry=registry)
         self.payload = Histogram("cutpoint_payload_bytes", "Received payloads", buckets=_BYTES, registry=registry)
 
-    def computed(self, point: str, outcome: Outcome) -> None:
-        """A request was computed; `point` is its point, or the name of its tail."""
-        self.queue.observe(outcome.queue_ms / 1e3)
-        self.decode.observe(outcome.output.decode_ms / 1e3)
-        self.batch.observe(outcome.batch)
-        self.tail.labels(point).observe(outcome.output.tail_ms / 1e3)
+    def answered(
+        self, user: str, point: str, result: str, began: float, now: float, received: int, computed: Outcome | None
+    ) -> None:
+        """A request was answered.
+
+        Args:
+            user: whose it was.
+            point: its point, or the name of its tail.
+            result: ``ok`` or the error's code.
+            began: clock time when it had arrived.
+            now: clock time.
+            received: payload bytes.
+            computed: what came of it; None if it was not computed.
+        """
+        total = now - began
+        self.requests.labels(point, result).inc()
+        self.received.labels(point).inc(received)
+        self.payload.observe(received)
+        self.total.observe(total)
+        if computed is None:
+            self.activity.add(Answered(now, user, point, result, received, total * 1e3))
+            return
+        output = computed.output
+        self.sent.labels(point).inc(sum(tensor.nbytes for tensor in output.outputs))
+        self.batch.observe(computed.batch)
+        self.queue.observe(computed.queue_ms / 1e3)
+        self.decode.observe(output.decode_ms / 1e3)
+        self.tail.labels(point).observe(output.tail_ms / 1e3)
+        stages = (total * 1e3, computed.queue_ms, output.decode_ms, output.tail_ms)
+        self.activity.add(Answered(now, user, point, result, received, *stages))
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""

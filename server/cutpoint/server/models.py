@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
 import msgspec
 
-from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.bundle import Bundle, check_signature
 from cutpoint.server.batching import Share
 from cutpoint.server.engines import Engine
 from cutpoint.server.scheduler import Outcome, Scheduler
@@ -93,12 +93,13 @@ class Model:
         payloads = self.tails.max_payloads
         return payloads[number] if number < len(payloads) else None
 
-    async def submit(self, sample: Sample, budget: float, user: Hashable) -> Outcome:
+    async def submit(self, sample: Sample, budget: float, user: Hashable, weight: float = 1.0) -> Outcome:
         """Computes a sample; as `Scheduler.submit`. Somebody who uses two models is two users."""
         self._under_way += 1
         self._idle.clear()
         try:
-            return await self._scheduler.submit(self.hash, sample, budget, (self.name, user), self.limits.weight)
+            share = weight * self.limits.weight
+            return await self._scheduler.submit(self.hash, sample, budget, (self.name, user), share)
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -121,13 +122,17 @@ class Models:
         scheduler: where their requests go.
         grace: seconds for which a version is still served to those who hold it after it was retired.
         leave: seconds that requests in flight get when that is over.
+        trusted_keys: bundles must be signed with one of them; none: they need not be signed.
     """
 
-    def __init__(self, engine: Engine, scheduler: Scheduler, grace: float, leave: float) -> None:
+    def __init__(
+        self, engine: Engine, scheduler: Scheduler, grace: float, leave: float, trusted_keys: Sequence[str] = ()
+    ) -> None:
         self._engine = engine
         self._scheduler = scheduler
         self._grace = grace
         self._leave = leave
+        self._trusted_keys = trusted_keys
         self._models: dict[str, Model] = {}
         self._limits: Mapping[str, ModelLimits] = {}
         self._endings: dict[str, asyncio.Task[None]] = {}
@@ -163,6 +168,8 @@ class Models:
         Raises:
             BundleError, GraphError, CodecError: if it cannot be served.
         """
+        if self._trusted_keys:
+            check_signature(bundle, self._trusted_keys)
         known = self._models.get(bundle.hash)
         return known or Model(bundle, self._engine.load(bundle), self._scheduler)
 

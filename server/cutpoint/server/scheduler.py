@@ -67,6 +67,11 @@ class Scheduler:
         """Requests that wait or are being computed."""
         return self._queue.waiting + self._computing
 
+    @property
+    def waiting(self) -> int:
+        """Requests without a worker."""
+        return self._queue.waiting
+
     def add(self, bundle: Bundle, loaded: LoadedTails, share: Share) -> None:
         """From now on there may be requests for `bundle`, which the engine has loaded."""
         for (boundary, precision), tail in loaded.tails.items():

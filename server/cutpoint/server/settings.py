@@ -2,84 +2,106 @@
 
 from __future__ import annotations
 
-import ssl
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
+from cutpoint.sdk.bundle import check_keys
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.protocol import Limits
 
-__all__ = ["Settings"]
+__all__ = ["LogFormat", "SettingError", "Settings"]
 
+LogFormat = Literal["text", "json"]
 
-DEFAULT_LIMITS = Limits()
 #: Clients measure the link with pings of some packets, which must fit.
 _LEAST_FRAME = 16384
+_AT_LEAST_ONE = (
+    "threads",
+    "max_connections",
+    "max_connections_per_address",
+    "max_in_flight",
+    "max_queue",
+    "max_batch",
+)
+_SECONDS = ("models_interval", "reload_interval", "hello_timeout", "idle_timeout", "http_timeout")
 
 
-@dataclass(frozen=True, slots=True)
+class SettingError(InputError):
+    """A setting cannot be used. `name` is the setting's."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name} {message}")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an operator can set.
+    """What an operator can set. The text beside a field's type is its help, also that of ``cutpoint serve``.
 
-    Attributes:
-        host: address to listen on.
-        port: 0 for any free one.
-        token_file: accepted bearer tokens, one a line; None to accept everyone.
-        tls_cert: certificate chain (PEM); with `tls_key`, the server speaks TLS.
-        tls_key: private key (PEM).
-        threads: worker threads for tails; each runs one batch of requests at a time.
-        max_connections: WebSocket connections at a time.
-        limits: of one connection.
-        models: folder of bundles that is followed: what comes, changes and goes there is served or not any more.
-        models_interval: seconds between looks at that folder.
-        model_grace: seconds for which a bundle that was replaced or removed is still served to those who hold it.
-        max_queue: requests that may wait for a worker; more are refused as overloaded.
-        max_batch: requests that a tail computes together at most; how many it does depends on what they cost.
-        batch_window: seconds that a batch which could be larger waits for further requests. With 0 no worker ever
-            waits while there is something to do, and batches form while all are busy.
-        hello_timeout: seconds a new connection has to say hello.
-        grace: seconds that requests in flight get when the server is told to stop.
+    Raises:
+        SettingError: for values that cannot be used.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8700
-    token_file: Path | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    threads: int = 1
-    max_connections: int = 1000
-    limits: Limits = DEFAULT_LIMITS
-    models: Path | None = None
-    models_interval: float = 1.0
-    model_grace: float = 60.0
-    max_queue: int = 256
-    max_batch: int = 16
-    batch_window: float = 0.0
-    hello_timeout: float = 10.0
-    grace: float = 10.0
+    host: Annotated[str, "Address to listen on; 0.0.0.0 for all."] = "127.0.0.1"
+    port: Annotated[int, "0 for any free port."] = 8700
+    threads: Annotated[int, "Worker threads for tails; each computes one batch at a time."] = os.cpu_count() or 1
+    models: Annotated[Path | None, "Serve what is in this folder, as it comes and goes."] = None
+    models_interval: Annotated[float, "Seconds between looks at that folder."] = 1.0
+    model_grace: Annotated[float, "Seconds for those who hold a replaced bundle."] = 60.0
+
+    trusted_keys: Annotated[tuple[str, ...], "Serve only bundles that are signed with one of these keys."] = ()
+
+    token_file: Annotated[Path | None, "Accepted bearer tokens: one a line, or .toml with scopes and limits."] = None
+    tls_cert: Annotated[Path | None, "Certificate chain (PEM); with the key, the server speaks TLS."] = None
+    tls_key: Annotated[Path | None, "Private key (PEM)."] = None
+    tls_client_ca: Annotated[Path | None, "Certificates (PEM) of which clients must show one that is signed."] = None
+    reload_interval: Annotated[float, "Seconds between looks whether tokens or certificates have changed."] = 2.0
+
+    max_connections: Annotated[int, "WebSocket connections at a time."] = 1000
+    max_connections_per_address: Annotated[int, "Connections at a time from one address, or one IPv6 /64."] = 256
+    max_frame: Annotated[int, "Bytes of the longest frame."] = Limits().frame
+    max_in_flight: Annotated[int, "Requests at a time per connection."] = Limits().in_flight
+    max_queue: Annotated[int, "Requests that may wait for a worker; more are refused as overloaded."] = 256
+    max_batch: Annotated[int, "Requests computed together at most; 1: none."] = 16
+    batch_window: Annotated[float, "Seconds that a batch which could be larger waits for more."] = 0.0
+
+    hello_timeout: Annotated[float, "Seconds for a TLS handshake, for a request's headers, and for a hello."] = 10.0
+    idle_timeout: Annotated[float, "Seconds without a whole message after which a connection is closed."] = 600.0
+    http_timeout: Annotated[float, "Seconds for an HTTP request and its answer."] = 300.0
+    grace: Annotated[float, "Seconds for requests in flight when told to stop."] = 10.0
+
+    log_format: Annotated[LogFormat, "How to write the log."] = "text"
 
     def __post_init__(self) -> None:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise InputError("TLS needs both a certificate and a key")
-        for name in ("threads", "max_connections", "max_queue", "max_batch"):
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.limits.frame < _LEAST_FRAME:
-            raise InputError(
-                f"a frame limit of {self.limits.frame} bytes is too short for probes: at least {_LEAST_FRAME}"
+                raise SettingError(name, f"must be at least 1, not {getattr(self, name)}")
+        for name in _SECONDS:
+            if not getattr(self, name) > 0:
+                raise SettingError(name, f"must be more than 0 seconds, not {getattr(self, name)}")
+        try:
+            check_keys(self.trusted_keys)
+        except InputError as error:
+            raise SettingError("trusted_keys", f"cannot be used: {error}") from error
+        if (self.tls_cert is None) != (self.tls_key is None):
+            there, lacking = ("tls_key", "tls_cert") if self.tls_cert is None else ("tls_cert", "tls_key")
+            raise SettingError(there, f"needs {lacking}, too")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise SettingError("tls_client_ca", "needs tls_cert and tls_key: without TLS there are no certificates")
+        if self.max_frame < _LEAST_FRAME:
+            raise SettingError(
+                "max_frame", f"of {self.max_frame} bytes is too short for probes: at least {_LEAST_FRAME}"
             )
         if not 0 <= self.batch_window <= 1:
-            raise InputError(f"batch_window is in seconds, between 0 and 1, not {self.batch_window}")
+            raise SettingError("batch_window", f"is in seconds, between 0 and 1, not {self.batch_window}")
         if not 0 <= self.port < 65536:
-            raise InputError(f"port {self.port} is not between 0 and 65535")
+            raise SettingError("port", f"is between 0 and 65535, not {self.port}")
+        if self.grace < 0 or self.model_grace < 0:
+            raise SettingError("grace" if self.grace < 0 else "model_grace", "cannot be negative")
 
-    def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS context; None without TLS. Raises `InputError` if certificate or key cannot be used."""
-        if self.tls_cert is None:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            context.load_cert_chain(self.tls_cert, self.tls_key)
-        except (OSError, ssl.SSLError) as error:
-            raise InputError(f"TLS certificate {self.tls_cert} and key {self.tls_key}: {error}") from error
-        return context
+    @property
+    def limits(self) -> Limits:
+        """Of one connection, as clients are told."""
+        return Limits(self.max_frame, self.max_in_flight)

@@ -18,6 +18,7 @@ from cutpoint.sdk.bundle.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from cutpoint.sdk.bundle.signing import check_keys, check_signature, new_key, public_key, sign
 
 __all__ = [
     "MANIFEST_NAME",
@@ -34,6 +35,11 @@ __all__ = [
     "Preprocessing",
     "Span",
     "Task",
+    "check_keys",
+    "check_signature",
     "decode_manifest",
     "encode_manifest",
+    "new_key",
+    "public_key",
+    "sign",
 ]

@@ -32,6 +32,10 @@ from cutpoint.sdk.files import write_file
 
 __all__ = ["Bundle"]
 
+#: The public key and the signature of the hash, behind one another (docs/bundle.md).
+SIGNATURE_NAME = "signature"
+_SIGNATURE_SIZE = 32 + 64
+
 #: A fixed time in the zip makes equal bundles equal files.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -125,6 +129,12 @@ class Bundle:
         self.manifest: Manifest = decode_manifest(self._manifest_bytes)
         self._files: dict[str, FileEntry] = {entry.path: entry for entry in self.manifest.files}
         self.parts = self._find_parts(names)
+        #: Public key and signature; None if the bundle is not signed. Whether it is good, `check_signature` says.
+        self.signature: bytes | None = None
+        if SIGNATURE_NAME in names:
+            if source.size(SIGNATURE_NAME) != _SIGNATURE_SIZE:
+                raise BundleError(f"{origin}: {SIGNATURE_NAME} does not have {_SIGNATURE_SIZE} bytes")
+            self.signature = source.read(SIGNATURE_NAME)
 
     # -- opening -------------------------------------------------------------------------------------------------
 
@@ -276,10 +286,18 @@ class Bundle:
         if part not in self.parts:
             raise BundleError(f"{self.origin}: the {part} part is not in this bundle")
         files = {path: self.read(path) for path, entry in self._files.items() if entry.part in (part, "both")}
-        return Bundle(_Memory({MANIFEST_NAME: self._manifest_bytes, **files}), f"{self.origin} ({part} part)")
+        return Bundle(_Memory(self._head() | files), f"{self.origin} ({part} part)")
+
+    def signed(self, signature: bytes) -> Bundle:
+        """The bundle with another signature: 32 bytes public key, 64 bytes signature. See `sign`."""
+        return Bundle(_Memory(self._contents() | {SIGNATURE_NAME: signature}), self.origin)
+
+    def _head(self) -> dict[str, bytes]:
+        signature = {SIGNATURE_NAME: self.signature} if self.signature is not None else {}
+        return {MANIFEST_NAME: self._manifest_bytes} | signature
 
     def _contents(self) -> dict[str, bytes]:
-        return {MANIFEST_NAME: self._manifest_bytes} | {path: self.read(path) for path in self._files if path in self}
+        return self._head() | {path: self.read(path) for path in self._files if path in self}
 
     def to_bytes(self) -> bytes:
         """The bundle as one `.cutpoint` file. Equal bundles give equal bytes."""

@@ -31,6 +31,7 @@ __all__ = ["infer", "top_classes"]
 @click.option("--deadline", type=float, help="Seconds for an answer.")
 @click.option("--accuracy-drop", type=float, default=0.01, show_default=True, help="Against the uncut model, 0 to 1.")
 @click.option("--token", envvar="CUTPOINT_TOKEN", help="Bearer token; also from CUTPOINT_TOKEN.")
+@click.option("--trusted-key", "trusted_keys", multiple=True, help="BUNDLE must be signed with it, or another one.")
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="onnx", show_default=True)
 @click.option("--threads", default=1, show_default=True)
 @click.option("--top", default=5, show_default=True, help="Classes to print.")
@@ -44,6 +45,7 @@ def infer(
     deadline: float | None,
     accuracy_drop: float,
     token: str | None,
+    trusted_keys: tuple[str, ...],
     runtime: str,
     threads: int,
     top: int,
@@ -61,6 +63,7 @@ def infer(
         objective=Objective(deadline=deadline, accuracy_drop=accuracy_drop),
         mode=mode,
         token=token,
+        trusted_keys=trusted_keys or None,
         runtime=runtime,
         threads=threads,
     )

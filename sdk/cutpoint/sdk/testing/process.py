@@ -26,6 +26,7 @@ class ServerProcess:
     Attributes:
         url: where it listens.
         bundle_hash: of what it serves, the first of them; empty if there was nothing yet.
+        log: what it wrote to its standard error, once it has ended.
 
     Raises:
         CutpointError: if it does not come up; says what it printed.
@@ -37,6 +38,7 @@ class ServerProcess:
         self._timeout = timeout
         self._process: asyncio.subprocess.Process | None = None
         self._port = 0
+        self.log = ""
         self.url = ""
         self.bundle_hash = ""
 
@@ -76,6 +78,12 @@ class ServerProcess:
             self._process.kill()
             await self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process is not None
+        return self._process.pid
+
     def send_signal(self, number: signal.Signals) -> None:
         """Sends it a signal."""
         assert self._process is not None
@@ -93,7 +101,8 @@ class ServerProcess:
         assert process is not None
         if process.returncode is None:
             try:
-                await asyncio.wait_for(process.communicate(), self._timeout)
+                _, said = await asyncio.wait_for(process.communicate(), self._timeout)
+                self.log = said.decode(errors="replace")
             except TimeoutError:
                 await self.kill()
         # The transport would otherwise complain, when collected, that its loop is closed.

@@ -1,0 +1,41 @@
+"""The server's end of TLS."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from cutpoint.sdk.errors import InputError
+
+__all__ = ["server_context"]
+
+
+def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
+    """What new connections are spoken to with.
+
+    Args:
+        cert: certificate chain (PEM).
+        key: private key (PEM).
+        client_ca: certificates (PEM); where given, a client must show one that is signed by one of them.
+
+    Raises:
+        InputError: if a file cannot be used.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise InputError(f"TLS certificate {cert} and key {key}: {error}") from error
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(client_ca)
+        except (OSError, ssl.SSLError) as error:
+            raise InputError(f"client certificate authorities {client_ca}: {error}") from error
+    return context
+
+
+def _no_password() -> str:
+    # Without this, a server whose key is encrypted would wait at a prompt.
+    raise ValueError("the key is encrypted; the server takes it without a password only")
