@@ -11,11 +11,10 @@ from aiohttp import WSCloseCode, web
 
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.protocol import SUBPROTOCOL, ServerState
-from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.server.auth import Tokens
 from cutpoint.server.connection import ClientConnection
 from cutpoint.server.downloads import Downloads
-from cutpoint.server.engines import LocalEngine
+from cutpoint.server.engines import create_engine
 from cutpoint.server.folder import ModelFolder
 from cutpoint.server.inference_routes import InferenceRoutes
 from cutpoint.server.metrics import Metrics
@@ -58,7 +57,7 @@ class EdgeServer:
         self._clock = clock
         self._tokens = Tokens(settings.token_file)
         self._ssl = settings.ssl_context()
-        engine = LocalEngine(create_runtime("onnx", threads=1), settings.threads, clock)
+        engine = create_engine(settings, clock)
         self._scheduler = Scheduler(engine, settings.max_queue, settings.max_batch, settings.batch_window, clock)
         self.models = Models(engine, self._scheduler, settings.model_grace, settings.grace)
         for bundle in [bundles] if isinstance(bundles, Bundle) else bundles:

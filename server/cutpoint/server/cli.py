@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -33,6 +34,13 @@ log = logging.getLogger("cutpoint.server")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key (PEM).")
 @click.option("--threads", default=os.cpu_count() or 1, show_default="one per core", help="Worker threads for tails.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--provider", "providers", multiple=True, default=["cpu"], help="cpu, cuda, tensorrt; best first.")
+@click.option("--op-threads", default=1, show_default=True, help="Threads within one batch.")
+@click.option("--arena/--no-arena", default=True, help="Keep memory between batches.")
+@click.option("--ray-address", help="Of a Ray cluster; without it, one is started here.")
+@click.option("--replicas", default=1, show_default=True, help="Processes on the Ray cluster, with --threads each.")
+@click.option("--max-replicas", type=int, help="Up to so many while requests wait.  [default: as --replicas]")
 @click.option("--max-connections", default=1000, show_default=True)
 @click.option("--max-frame", default=Limits().frame, show_default=True, help="Bytes of the longest frame.")
 @click.option(
@@ -55,6 +63,13 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     threads: int,
+    engine: Literal["local", "ray"],
+    providers: tuple[str, ...],
+    op_threads: int,
+    arena: bool,
+    ray_address: str | None,
+    replicas: int,
+    max_replicas: int | None,
     max_connections: int,
     max_frame: int,
     max_in_flight: int,
@@ -84,6 +99,13 @@ def serve(
         tls_cert=tls_cert,
         tls_key=tls_key,
         threads=threads,
+        engine=engine,
+        providers=providers,
+        op_threads=op_threads,
+        arena=arena,
+        ray_address=ray_address,
+        replicas=replicas,
+        max_replicas=max_replicas if max_replicas is not None else replicas,
         max_connections=max_connections,
         limits=Limits(frame=max_frame, in_flight=max_in_flight),
         models=models,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.protocol import Limits
@@ -27,7 +28,14 @@ class Settings:
         token_file: accepted bearer tokens, one a line; None to accept everyone.
         tls_cert: certificate chain (PEM); with `tls_key`, the server speaks TLS.
         tls_key: private key (PEM).
-        threads: worker threads for tails; each runs one batch of requests at a time.
+        threads: worker threads for tails, of a replica where there are several; each runs one batch at a time.
+        engine: ``local``, or ``ray`` for replicas on a Ray cluster.
+        providers: onnxruntime's, best first: ``cpu``, ``cuda``, ``tensorrt``.
+        op_threads: threads within one batch.
+        arena: whether onnxruntime keeps memory between batches.
+        ray_address: of the cluster; None to start one on this machine.
+        replicas: on the cluster, at least.
+        max_replicas: on the cluster, at most, as requests wait.
         max_connections: WebSocket connections at a time.
         limits: of one connection.
         models: folder of bundles that is followed: what comes, changes and goes there is served or not any more.
@@ -47,6 +55,13 @@ class Settings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     threads: int = 1
+    engine: Literal["local", "ray"] = "local"
+    providers: tuple[str, ...] = ("cpu",)
+    op_threads: int = 1
+    arena: bool = True
+    ray_address: str | None = None
+    replicas: int = 1
+    max_replicas: int = 1
     max_connections: int = 1000
     limits: Limits = DEFAULT_LIMITS
     models: Path | None = None
@@ -61,13 +76,15 @@ class Settings:
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InputError("TLS needs both a certificate and a key")
-        for name in ("threads", "max_connections", "max_queue", "max_batch"):
+        for name in ("threads", "max_connections", "max_queue", "max_batch", "op_threads", "replicas"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.limits.frame < _LEAST_FRAME:
             raise InputError(
                 f"a frame limit of {self.limits.frame} bytes is too short for probes: at least {_LEAST_FRAME}"
             )
+        if self.max_replicas < self.replicas:
+            raise InputError(f"max_replicas {self.max_replicas} is less than replicas, {self.replicas}")
         if not 0 <= self.batch_window <= 1:
             raise InputError(f"batch_window is in seconds, between 0 and 1, not {self.batch_window}")
         if not 0 <= self.port < 65536:
