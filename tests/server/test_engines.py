@@ -23,6 +23,7 @@ from cutpoint.sdk.testing import ServerProcess
 from cutpoint.server import Engine, Scheduler, Settings
 from cutpoint.server.batching import Share
 from cutpoint.server.engines import create_engine
+from cutpoint.server.engines.scaling import Scaling
 from cutpoint.server.tails import Encoded, Tensors
 
 from .conftest import QUICK
@@ -180,6 +181,32 @@ async def test_a_replica_is_killed_under_load(engine: Any) -> None:
     stopping = True
     await asyncio.gather(*asking)
     engine.unload(bundle.hash)
+
+
+async def test_replicas_come_and_go_with_the_load(cluster: str) -> None:
+    engine: Any = create_engine(Settings(engine="ray", replicas=1, max_replicas=2), time.monotonic)
+    engine._scaling = Scaling(1, 2, up=0.2, down=0.2)
+    bundle = toy_bundle()
+    queue = await scheduler(engine, bundle)
+    (sample,) = encoded(bundle, 1)
+    stopping = False
+
+    async def ask(user: int) -> None:
+        while not stopping:
+            assert label((await queue.submit(bundle.hash, sample, 0.0, user)).output) == 0
+
+    asking = [asyncio.create_task(ask(user)) for user in range(8)]
+    await until(lambda: engine.workers == 2, **PATIENT)
+    stopping = True
+    await asyncio.gather(*asking)
+    await until(lambda: engine.workers == 1, **PATIENT)
+    assert label((await queue.submit(bundle.hash, sample, 0.0, 0)).output) == 0
+    # What has begun ends well although the engine closes.
+    last = asyncio.create_task(queue.submit(bundle.hash, sample, 0.0, 0))
+    await asyncio.sleep(0)
+    assert queue.pending
+    await queue.close()
+    assert label((await last).output) == 0
 
 
 async def test_a_server_process_on_the_cluster(cluster: str, tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ class RayEngine:
         self._waiting = 0
         self._changed: Callable[[], None] | None = None
         self._tending: asyncio.Task[None] | None = None
+        self._batches: set[asyncio.Task[Computed]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         for _ in range(settings.replicas):
             self._admit(_Handle(self._actor.remote(*self._options)))
@@ -162,7 +163,10 @@ class RayEngine:
             handle.actor.unload.remote(bundle_hash)
 
     def compute(self, bundle_hash: str, samples: Sequence[Sample]) -> asyncio.Future[Computed]:
-        return asyncio.ensure_future(self._compute(bundle_hash, samples))
+        batch = asyncio.create_task(self._compute(bundle_hash, samples), name="cutpoint-batch")
+        self._batches.add(batch)
+        batch.add_done_callback(self._batches.discard)
+        return batch
 
     def observe(self, waiting: int, changed: Callable[[], None]) -> None:
         self._waiting, self._changed = waiting, changed
@@ -170,6 +174,7 @@ class RayEngine:
             self._tending = asyncio.create_task(self._tend(), name="cutpoint-replicas")
 
     async def close(self) -> None:
+        await asyncio.gather(*self._batches, return_exceptions=True)
         tasks = [*self._tasks, *([self._tending] if self._tending is not None else [])]
         for task in tasks:
             task.cancel()
