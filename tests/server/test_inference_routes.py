@@ -110,6 +110,8 @@ async def test_errors_are_told_as_the_client_expects(process: ServerProcess) -> 
                 client.infer(name, [value], model_version=version)
             assert raised.value.status() == status
             assert said in raised.value.message()
+        with pytest.raises(InferenceServerException, match="POST /v2/repository/models/toy/load is not offered here"):
+            client.load_model("toy")
         with pytest.raises(InferenceServerException, match="no output 'x'"):
             client.infer("toy", [given("image", image)], outputs=[InferRequestedOutput("x")])
         assert client.infer("toy", [given("image", image)]).as_numpy("scores").argmax() == 1

@@ -47,6 +47,19 @@ class SymbolMemory:
         self._kept: OrderedDict[int, tuple[Array, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> tuple[int, OrderedDict[int, tuple[Array, ...]]]:
+        with self._lock:
+            return self._frames, self._kept.copy()
+
+    def __setstate__(self, state: tuple[int, OrderedDict[int, tuple[Array, ...]]]) -> None:
+        self._frames, self._kept = state
+        self._lock = threading.Lock()
+
+    def last(self) -> tuple[Array, ...] | None:
+        """The symbols that were remembered last; None if there are none."""
+        with self._lock:
+            return next(reversed(self._kept.values()), None)
+
     def remember(self, symbols: tuple[Array, ...]) -> None:
         """Keeps `symbols`, and forgets the oldest if there are too many."""
         name = _name(symbols)

@@ -17,11 +17,10 @@ from aiohttp import WSCloseCode, web
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.protocol import SUBPROTOCOL, ServerState
-from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.server.auth import Account, Scope, Tokens
 from cutpoint.server.connection import ClientConnection
 from cutpoint.server.downloads import Downloads
-from cutpoint.server.engines import LocalEngine
+from cutpoint.server.engines import create_engine
 from cutpoint.server.folder import ModelFolder
 from cutpoint.server.gate import Door, Gate
 from cutpoint.server.inference_routes import InferenceRoutes
@@ -76,7 +75,7 @@ class EdgeServer:
         gate = Gate(settings.max_connections + _SPARE, settings.max_connections_per_address)
         self._door = Door(gate, settings.hello_timeout, settings.http_timeout, self._repeats, self._tls())
         self._watched = FileWatch([settings.token_file, settings.tls_cert, settings.tls_key, settings.tls_client_ca])
-        engine = LocalEngine(create_runtime("onnx", threads=1), settings.threads, clock)
+        engine = create_engine(settings, clock)
         self._scheduler = Scheduler(engine, settings.max_queue, settings.max_batch, settings.batch_window, clock)
         self.models = Models(engine, self._scheduler, settings.model_grace, settings.grace, settings.trusted_keys)
         for bundle in [bundles] if isinstance(bundles, Bundle) else bundles:

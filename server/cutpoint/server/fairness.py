@@ -107,8 +107,8 @@ class User(Generic[T]):
         if not jobs:
             del self._jobs[job.tail]
         self.count -= 1
-        # Sums of rounded numbers do not return to zero of themselves.
-        self.backlog = self.backlog - job.charge if self.count else 0.0
+        # Sums of rounded numbers do not return to zero of themselves, and may pass it.
+        self.backlog = max(0.0, self.backlog - job.charge) if self.count else 0.0
 
 
 class FairQueue(Generic[T]):
@@ -157,7 +157,7 @@ class FairQueue(Generic[T]):
         user.remove(job)
         job.waiting = False
         self.count -= 1
-        self.backlog = self.backlog - job.charge if self.count else 0.0
+        self.backlog = max(0.0, self.backlog - job.charge) if self.count else 0.0
         if not user.count:
             self._resting[user.name] = self._active.pop(user.name)
             if len(self._resting) >= self._prune_at:

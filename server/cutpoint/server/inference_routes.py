@@ -118,6 +118,7 @@ class InferenceRoutes:
             router.add_get(path + "/ready", _told(self._model_ready))
             router.add_get(path + "/config", _told(self._config))
             router.add_post(path + "/infer", _told(self._infer))
+        router.add_route("*", "/v2/{rest:.*}", _told(self._not_offered))
 
     # -- what there is -------------------------------------------------------------------------------------------
 
@@ -133,6 +134,9 @@ class InferenceRoutes:
         if not self._models.names():
             raise ServerDraining("there is no model yet")
         return _json({"ready": True})
+
+    async def _not_offered(self, request: web.Request) -> web.Response:
+        raise web.HTTPNotFound(text=f"{request.method} {request.path} is not offered here")
 
     async def _index(self, request: web.Request) -> web.Response:
         self._authorise(request)

@@ -16,7 +16,7 @@ from cutpoint.server.engines import Engine
 from cutpoint.server.scheduler import Outcome, Scheduler
 from cutpoint.server.tails import LoadedTails, Sample
 
-__all__ = ["Model", "ModelLimits", "Models", "User"]
+__all__ = ["Holder", "Model", "ModelLimits", "Models"]
 
 log = logging.getLogger("cutpoint.server")
 
@@ -47,7 +47,7 @@ class ModelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _NO_LIMITS = ModelLimits()
 
 
-class User(Protocol):
+class Holder(Protocol):
     """A connection, as far as its model's end concerns it."""
 
     async def leave(self, grace: float) -> None:
@@ -81,7 +81,7 @@ class Model:
         self.hash = bundle.hash
         self.device_part = bundle.part("device").to_bytes() if "device" in bundle.parts else None
         self.limits = _NO_LIMITS
-        self.connections: set[User] = set()
+        self.connections: set[Holder] = set()
         self.retired = False
         self._scheduler = scheduler
         self._under_way = 0
@@ -226,7 +226,7 @@ class Models:
         leaving.add_done_callback(self._leaving.discard)
         del self._models[model.hash]
         log.info("%s (%s) is not served any more", model.name, model.hash[:12])
-        await asyncio.gather(*(user.leave(self._leave) for user in model.connections))
+        await asyncio.gather(*(holder.leave(self._leave) for holder in model.connections))
         await model.idle()
         async with self._engine_lock:
             if model.hash not in self._models:  # or it came back meanwhile

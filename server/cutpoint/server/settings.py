@@ -24,6 +24,8 @@ _AT_LEAST_ONE = (
     "max_in_flight",
     "max_queue",
     "max_batch",
+    "op_threads",
+    "replicas",
 )
 _SECONDS = ("models_interval", "reload_interval", "hello_timeout", "idle_timeout", "http_timeout")
 
@@ -47,6 +49,14 @@ class Settings:
     host: Annotated[str, "Address to listen on; 0.0.0.0 for all."] = "127.0.0.1"
     port: Annotated[int, "0 for any free port."] = 8700
     threads: Annotated[int, "Worker threads for tails; each computes one batch at a time."] = os.cpu_count() or 1
+    engine: Annotated[Literal["local", "ray"], "What computes: threads here, or replicas on a Ray cluster."] = "local"
+    providers: Annotated[tuple[str, ...], "Of onnxruntime, best first: cpu, cuda, tensorrt."] = ("cpu",)
+    op_threads: Annotated[int, "Threads within one batch."] = 1
+    arena: Annotated[bool, "Whether onnxruntime keeps memory between batches."] = True
+    ray_address: Annotated[str | None, "Of a Ray cluster; without it, one is started here."] = None
+    replicas: Annotated[int, "Processes on the Ray cluster, with so many threads each."] = 1
+    max_replicas: Annotated[int | None, "Up to so many while requests wait; as many as replicas if not given."] = None
+
     models: Annotated[Path | None, "Serve what is in this folder, as it comes and goes."] = None
     models_interval: Annotated[float, "Seconds between looks at that folder."] = 1.0
     model_grace: Annotated[float, "Seconds for those who hold a replaced bundle."] = 60.0
@@ -94,6 +104,8 @@ class Settings:
             raise SettingError(
                 "max_frame", f"of {self.max_frame} bytes is too short for probes: at least {_LEAST_FRAME}"
             )
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise SettingError("max_replicas", f"is {self.max_replicas}, less than replicas, {self.replicas}")
         if not 0 <= self.batch_window <= 1:
             raise SettingError("batch_window", f"is in seconds, between 0 and 1, not {self.batch_window}")
         if not 0 <= self.port < 65536:

@@ -9,10 +9,10 @@ from typing import Any
 import onnxruntime as ort
 
 from cutpoint.codecs import Array
-from cutpoint.sdk.errors import GraphError
+from cutpoint.sdk.errors import GraphError, InputError, RuntimeUnavailable
 from cutpoint.sdk.runtimes.base import Stop
 
-__all__ = ["OnnxRuntime"]
+__all__ = ["PROVIDERS", "OnnxRuntime"]
 
 
 class OnnxGraph:
@@ -40,25 +40,37 @@ class OnnxGraph:
                 stop.ends_with(None)
 
 
+#: Execution providers by the names that people use.
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
+
 class OnnxRuntime:
-    """onnxruntime on the CPU.
+    """onnxruntime.
 
     Args:
         threads: threads within one call.
-        providers: onnxruntime execution providers, best first.
+        providers: where graphs run, best first, of `PROVIDERS`; what the first cannot run goes to the next, and what
+            none of them can to the CPU.
+        arena: whether memory is kept between calls: faster, and never given back.
+
+    Raises:
+        InputError: if there is no provider of that name.
+        RuntimeUnavailable: if the onnxruntime that is installed comes without one of them.
     """
 
     name = "onnxruntime"
     format = "onnx"
 
-    def __init__(self, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
+    def __init__(self, threads: int = 1, providers: Sequence[str] = ("cpu",), arena: bool = True) -> None:
         self._threads = threads
-        self._providers = list(providers)
+        self._arena = arena
+        self._providers = [_provider(name) for name in dict.fromkeys([*providers, "cpu"])]
 
     def load(self, graph: bytes, weights: Mapping[str, bytes]) -> OnnxGraph:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = self._arena
         options.log_severity_level = 3
         # Threads that spin for work after a call would take the processor from everything else on a small device.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -68,6 +80,25 @@ class OnnxRuntime:
                 options.add_external_initializers_from_files_in_memory(
                     names, [weights[name] for name in names], [len(weights[name]) for name in names]
                 )
-            return OnnxGraph(ort.InferenceSession(graph, options, providers=self._providers))
+            session = ort.InferenceSession(graph, options, providers=self._providers)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise GraphError(f"onnxruntime refuses the graph: {error}") from error
+        # A provider whose libraries or device are missing is passed over in silence.
+        if session.get_providers()[0] != self._providers[0]:
+            raise RuntimeUnavailable(
+                f"{self._providers[0]} does not work here: are its device and libraries there? "
+                f"Instead, {', '.join(session.get_providers())} would"
+            )
+        return OnnxGraph(session)
+
+
+def _provider(name: str) -> str:
+    if name not in PROVIDERS:
+        raise InputError(f"provider {name!r} is not one of {', '.join(PROVIDERS)}")
+    available = ort.get_available_providers()
+    if PROVIDERS[name] not in available:
+        known = ", ".join(short for short, long in PROVIDERS.items() if long in available)
+        raise RuntimeUnavailable(
+            f"the onnxruntime that is installed has no provider {name!r}, only {known}: pip install onnxruntime-gpu"
+        )
+    return PROVIDERS[name]

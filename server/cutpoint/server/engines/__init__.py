@@ -1,6 +1,28 @@
 """Engines: what computes tails."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 from cutpoint.server.engines.base import Computed, Engine
 from cutpoint.server.engines.local import LocalEngine
+from cutpoint.server.settings import Settings
 
-__all__ = ["Computed", "Engine", "LocalEngine"]
+__all__ = ["Computed", "Engine", "LocalEngine", "create_engine"]
+
+
+def create_engine(settings: Settings, clock: Callable[[], float]) -> Engine:
+    """The engine that the settings ask for. Blocking.
+
+    Raises:
+        RuntimeUnavailable: if Ray or an onnxruntime provider is not installed here.
+        InputError: if the Ray cluster cannot be reached.
+    """
+    if settings.engine == "ray":
+        from cutpoint.server.engines.ray import RayEngine
+
+        return RayEngine(settings, clock)
+    from cutpoint.sdk.runtimes.onnx import OnnxRuntime
+
+    runtime = OnnxRuntime(settings.op_threads, settings.providers, settings.arena)
+    return LocalEngine(runtime, settings.threads, clock)
