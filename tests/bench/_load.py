@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 
@@ -25,7 +26,7 @@ class Load(msgspec.Struct, frozen=True):
         connections: each has `in_flight` requests under way all the time.
         in_flight: requests of a connection at a time.
         pause: seconds between an answer and the next request.
-        warm_up: seconds that do not count.
+        warm_up: seconds that do not count, from when all are connected.
         seconds: that count.
     """
 
@@ -55,10 +56,20 @@ class _Record:
 
     def __init__(self, load: Load) -> None:
         self.load = load
-        self.from_ = time.perf_counter() + load.warm_up
-        self.until = self.from_ + load.seconds
+        self.from_ = self.until = math.inf
         self.result = Latencies([], [], [], [], 0)
         self.refused = 0
+        self._missing = load.connections
+        self._all_there = asyncio.Event()
+
+    async def begin(self) -> None:
+        """A connection is ready; returns when all are, from when on time counts."""
+        self._missing -= 1
+        if not self._missing:
+            self.from_ = time.perf_counter() + self.load.warm_up
+            self.until = self.from_ + self.load.seconds
+            self._all_there.set()
+        await self._all_there.wait()
 
     def running(self) -> bool:
         return time.perf_counter() < self.until
@@ -101,6 +112,7 @@ async def _speak(session: aiohttp.ClientSession, record: _Record) -> None:
         for frame in connection.send(Hello((1,), load.bundle)):
             await ws.send_bytes(frame)
         await read()
+        await record.begin()
         for _ in range(load.in_flight):
             await ask()
         while record.running():
@@ -112,11 +124,17 @@ async def _speak(session: aiohttp.ClientSession, record: _Record) -> None:
 async def _post(session: aiohttp.ClientSession, record: _Record) -> None:
     """One HTTP connection."""
     load = record.load
-    while record.running():
-        sent = time.perf_counter()
+
+    async def ask() -> None:
         async with session.post(f"{load.url}/{load.point}", data=load.payload) as response:
             await response.read()
             assert response.status == 200
+
+    await ask()
+    await record.begin()
+    while record.running():
+        sent = time.perf_counter()
+        await ask()
         record.add(sent, None)
 
 

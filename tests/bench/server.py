@@ -2,7 +2,7 @@
 
 The load generator and each server are processes of their own, all on this machine. Every connection asks again as soon
 as it has its answer. The servers have one worker, and take turns in short rounds, so that what else the machine does
-hits all of them; ratios are medians of those within a round.
+hits all of them; ratios are medians of those within a round. Then: what idle connections take of the server's memory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import psutil
 from rich.table import Table
 from tests.bench._load import Latencies, Load
 
@@ -25,6 +26,7 @@ from cutpoint.demo.scenes import render
 from cutpoint.sdk import Bundle
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
+from cutpoint.sdk.protocol import SUBPROTOCOL, Connection, Hello, Ping, Role
 from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.sdk.testing import ServerProcess
 
@@ -32,7 +34,19 @@ TITLE = "Edge server under load"
 
 #: A tail of convolutions, whose cost is in the arithmetic, and a late one, whose cost is in the calls.
 _POINTS = ("cut3-fp32-klt-q3", "cut7-fp32-klt-q3")
-_CONNECTIONS = (1, 10, 100)
+_CONNECTIONS = (1, 10, 100, 1000)
+_IDLE = 1000
+#: All of the load comes from one address, and nothing of it is to be refused.
+_OPTIONS = [
+    "--threads",
+    "1",
+    "--max-connections",
+    "2000",
+    "--max-connections-per-address",
+    "2100",
+    "--max-queue",
+    "2000",
+]
 _ROUNDS = 3
 _STAGES = ("total", "queue", "decode", "tail")
 _PLAIN = "plain aiohttp"
@@ -102,7 +116,9 @@ async def _throughput(
     rows = []
     for point, payload in payloads.items():
         for connections in _CONNECTIONS:
-            load = Load("", bundle.hash, bundle.point_number(point), payload, connections)
+            # Long enough for every connection to have its turn.
+            seconds = max(0.8, connections / 100)
+            load = Load("", bundle.hash, bundle.point_number(point), payload, connections, seconds=seconds)
             parts: dict[str, list[Latencies]] = {name: [] for name in urls}
             before = {name: await _batches(url) for name, url in urls.items() if url.startswith("ws")}
             for _ in range(_ROUNDS):
@@ -142,6 +158,36 @@ async def _light_user(
     return rows
 
 
+async def _idle(bundle: Bundle, path: Path) -> dict[str, float]:
+    """Resident megabytes of an empty server, and how many more it has with idle connections, and after their pings."""
+
+    def resident() -> float:
+        return float(psutil.Process(process.pid).memory_info().rss) / 1e6
+
+    async with (
+        ServerProcess(path, *_OPTIONS) as process,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        empty = resident()
+        links = []
+        for _ in range(_IDLE):
+            ws = await session.ws_connect(process.url, protocols=(SUBPROTOCOL,), compress=0)
+            links.append((ws, Connection(Role.CLIENT, 1 << 24)))
+
+        async def say(event: Hello | Ping) -> None:
+            for ws, connection in links:
+                for frame in connection.send(event):
+                    await ws.send_bytes(frame)
+            for ws, connection in links:
+                connection.receive(await ws.receive_bytes(), 0.0)
+
+        await say(Hello((1,), bundle.hash))
+        greeted = resident()
+        for _ in range(3):
+            await say(Ping(0.0, 1200))
+        return {"connections": _IDLE, "empty": empty, "idle": greeted - empty, "after_pings": resident() - empty}
+
+
 async def _run() -> dict[str, Any]:
     with as_file(files("cutpoint.demo").joinpath("scenes.cutpoint")) as path:
         bundle = await asyncio.to_thread(Bundle.open, path)
@@ -151,8 +197,8 @@ async def _run() -> dict[str, Any]:
             name: head.run(bundle.points[bundle.point_number(name)], tensors).payload or b"" for name in _POINTS
         }
         async with (
-            ServerProcess(path, "--threads", "1") as batched,
-            ServerProcess(path, "--threads", "1", "--max-batch", "1") as unbatched,
+            ServerProcess(path, *_OPTIONS) as batched,
+            ServerProcess(path, *_OPTIONS, "--max-batch", "1") as unbatched,
             _plain(path) as plain,
             _Generator.started() as generator,
             _Generator.started() as other,
@@ -161,6 +207,7 @@ async def _run() -> dict[str, Any]:
             return {
                 "throughput": await _throughput(generator, bundle, payloads, urls),
                 "light_user": await _light_user(generator, other, bundle, payloads, batched.url),
+                "idle_mb": await _idle(bundle, path),
             }
 
 
@@ -188,4 +235,7 @@ def table(result: dict[str, Any]) -> Table:
         rows.add_row("[bold]one light user")
         for row in (row for row in result["light_user"] if row["point"] == point):
             rows.add_row(row["user"], "1", f"{row['per_second']:.0f}", "", *stages(row), "")
+    idle = result["idle_mb"]
+    rows.add_section()
+    rows.add_row(f"idle: +{idle['idle']:.0f} MB, then +{idle['after_pings']:.0f} MB", str(idle["connections"]))
     return rows

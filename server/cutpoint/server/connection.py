@@ -248,6 +248,7 @@ class ClientConnection:
         assert model is not None, "there are no requests before the welcome"
         point = model.bundle.points[request.point]
         arrived = self._clock()
+        about = {"request": request.request_id, "user": account.name or self._peer, "point": point.id}
         self._metrics.in_flight.inc()
         answer: Result | Error
         outcome = None
@@ -273,10 +274,10 @@ class ClientConnection:
         except BitstreamError as error:
             answer = Error(request.request_id, "bad_payload", str(error))
         except CutpointError as error:
-            log.error("%s: request %d at %s failed: %s", self._peer, request.request_id, point.id, error)
+            log.error("%s: request %d at %s failed: %s", self._peer, request.request_id, point.id, error, extra=about)
             answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
         except Exception:
-            log.exception("%s: request %d at %s failed", self._peer, request.request_id, point.id)
+            log.exception("%s: request %d at %s failed", self._peer, request.request_id, point.id, extra=about)
             answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
         finally:
             self._metrics.in_flight.dec()

@@ -19,7 +19,7 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: `time` (UTC), `level`, `logger`, `message`, `error` where there is one, and extras.
 
-    Records about a request carry `request` (connection and number), `user`, `point` and `trace`, where known.
+    Records about a request carry `request` (its number on the connection), `user` and `point`.
     """
 
     def format(self, record: logging.LogRecord) -> str:
