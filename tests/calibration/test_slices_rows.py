@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutpoint.calibration.slices import Rows, Window, even_rows
-from cutpoint.calibration.slices.rows import hull
+from cutpoint.calibration.slices.rows import hull, tapered_rows
 
 
 @given(st.integers(1, 40), st.integers(1, 12))
@@ -11,6 +11,14 @@ def test_even_rows_cover_the_height_in_order_and_are_even(height: int, count: in
     assert [row for rows in slices for row in range(rows.start, rows.stop)] == list(range(height))
     assert len(slices) == min(count, height)
     assert max(map(len, slices)) - min(map(len, slices)) <= 1
+
+
+@given(st.integers(1, 40), st.integers(1, 6))
+def test_tapered_rows_cover_the_height_and_end_in_the_smallest(height: int, count: int) -> None:
+    slices = tapered_rows(height, count)
+    assert [row for rows in slices for row in range(rows.start, rows.stop)] == list(range(height))
+    assert len(slices) <= count
+    assert [len(rows) for rows in tapered_rows(14, 3)] == [8, 4, 2]
 
 
 windows = st.builds(

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graph import ModelGraph
+from cutpoint.calibration.slices.halo import Halo, node_needs, trace_halo
 from cutpoint.calibration.slices.local import WINDOWED, LocalPrefix, find_local_prefix, window_attributes
-from cutpoint.calibration.slices.rows import Rows, hull
+from cutpoint.calibration.slices.rows import Rows
 from cutpoint.calibration.spans import extract_span
 from cutpoint.codecs import TensorSpec
 
@@ -60,48 +60,31 @@ def slice_span(
             needs more than `start`.
     """
     prefix = find_local_prefix(graph) if prefix is None else prefix
-    _check(graph, prefix, start, end, rows)
+    trace_halo(graph, prefix, [spec.name for spec in start], [spec.name for spec in end], rows)
     span = extract_span(graph.model, start, end, graph.batch)
-    return _Slicer(graph, prefix, span, rows).slice(start, end)
-
-
-def _check(
-    graph: ModelGraph, prefix: LocalPrefix, start: Sequence[TensorSpec], end: Sequence[TensorSpec], rows: Rows
-) -> None:
-    for spec in (*start, *end):
-        if spec.name not in prefix.axes:
-            reasons = "; ".join(prefix.obstacles.values()) or "the model's inputs have no rows"
-            raise CalibrationError(f"{spec.name!r} cannot be computed in slices: {reasons}; cut before that")
-    heights = {spec.shape[prefix.axes[spec.name]] for spec in end}
-    if len(heights) > 1:
-        raise CalibrationError(f"tensors of {sorted(heights)} rows cross the cut: slices need one height")
-    (height,) = heights
-    if not 0 <= rows.start < rows.stop <= height:
-        raise CalibrationError(f"rows {rows.start} to {rows.stop} of a tensor that has {height}")
+    # An int8 span ends behind the quantisation of its end; one that passes an input through ends in a new name.
+    ends = [v.name if v.name in prefix.axes else s.name for v, s in zip(span.graph.output, end, strict=True)]
+    halo = trace_halo(graph, prefix, [spec.name for spec in start], ends, rows)
+    return _Slicer(graph, prefix, span, halo, rows).slice(start, end, ends)
 
 
 class _Slicer:
-    """Backward through the span for the rows that are needed, then forward to write the nodes that compute them."""
+    """Writes the nodes that compute the rows of a halo."""
 
-    def __init__(self, graph: ModelGraph, prefix: LocalPrefix, span: onnx.ModelProto, rows: Rows) -> None:
+    def __init__(self, graph: ModelGraph, prefix: LocalPrefix, span: onnx.ModelProto, halo: Halo, rows: Rows) -> None:
         self._graph = graph
         self._prefix = prefix
         self._span = span
         self._rows = rows
-        self._needed: dict[str, Rows] = {}
+        self._halo = halo
+        self._needed = halo.rows
         self._nodes: list[onnx.NodeProto] = []
         self._crops: dict[str, str] = {}
         self._constants: dict[str, onnx.TensorProto] = {value.name: value for value in span.graph.initializer}
-        self._node_macs = {node.output[0]: macs for node, macs in zip(graph.model.graph.node, graph.macs, strict=True)}
-        self._macs = 0
 
-    def slice(self, start: Sequence[TensorSpec], end: Sequence[TensorSpec]) -> SpanSlice:
-        """The slice, for the tensors of the span's boundaries."""
-        axes = self._prefix.axes
+    def slice(self, start: Sequence[TensorSpec], end: Sequence[TensorSpec], ends: Sequence[str]) -> SpanSlice:
+        """The slice, for the tensors of the span's boundaries; `ends` are the names that the graph has for `end`."""
         inputs = {spec.name for spec in start}
-        # An int8 span ends behind the quantisation of its end; one that passes an input through ends in a new name.
-        ends = [v.name if v.name in axes else s.name for v, s in zip(self._span.graph.output, end, strict=True)]
-        self._look_back(ends, inputs)
         passed = {value.name for value in self._span.graph.output}.difference(ends)
         for node in self._span.graph.node:
             if node.output[0] in self._needed:
@@ -126,34 +109,7 @@ class _Slicer:
         model = helper.make_model(graph, opset_imports=self._span.opset_import, functions=self._span.functions)
         model.ir_version = self._span.ir_version
         model.producer_name = self._span.producer_name
-        return SpanSlice(model, self._rows, tuple(self._needed[spec.name] for spec in start), self._macs)
-
-    # -- backward ------------------------------------------------------------------------------------------------
-
-    def _look_back(self, ends: Sequence[str], inputs: set[str]) -> None:
-        self._needed = dict.fromkeys(ends, self._rows)
-        for node in reversed(self._span.graph.node):
-            asked = [self._needed[name] for name in node.output if name in self._needed]
-            if not asked or node.output[0] not in self._prefix.windows:
-                continue
-            rows = hull(asked)
-            self._needed |= {name: rows for name in node.output if name}
-            for name in self._sources(node):
-                needs = self._needs(node, name, rows)
-                self._needed[name] = hull((needs, self._needed.get(name, needs)))
-        for name in inputs.difference(self._needed):
-            raise CalibrationError(f"{name!r} crosses the cut, but nothing behind it needs it")
-
-    def _sources(self, node: onnx.NodeProto) -> list[str]:
-        return [name for name in node.input if name in self._prefix.axes]
-
-    def _needs(self, node: onnx.NodeProto, source: str, rows: Rows) -> Rows:
-        return self._prefix.windows[node.output[0]].needs(rows).within(self._height(source))
-
-    def _height(self, name: str) -> int:
-        return self._graph.specs[name].shape[self._prefix.axes[name]]
-
-    # -- forward -------------------------------------------------------------------------------------------------
+        return SpanSlice(model, self._rows, tuple(self._needed[spec.name] for spec in start), self._halo.macs)
 
     def _add(self, node: onnx.NodeProto) -> None:
         """The node for the rows that are needed of its output."""
@@ -163,7 +119,7 @@ class _Slicer:
         result.CopyFrom(node)
         for number, name in enumerate(node.input):
             if name in self._prefix.axes:
-                needs = self._needs(node, name, rows)
+                needs = node_needs(self._graph, self._prefix, node, name, rows)
                 result.input[number] = self._crop(name, self._needed[name], needs)
         if node.op_type in WINDOWED:
             attributes = window_attributes(node, self._graph, rows)
@@ -177,7 +133,6 @@ class _Slicer:
             result.input.extend(["", scales])
         self._nodes.append(result)
         given = window.gives(rows)
-        self._macs += self._node_macs[node.output[0]] * len(given) // self._height(node.output[0])
         if given != rows:
             whole = f"{node.output[0]}/repeated"
             result.output[0] = whole

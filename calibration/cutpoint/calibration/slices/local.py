@@ -76,6 +76,10 @@ class LocalPrefix:
     windows: Mapping[str, Window]
     obstacles: Mapping[str, str]
 
+    def height(self, graph: ModelGraph, name: str) -> int:
+        """Rows of a tensor of the prefix."""
+        return graph.specs[name].shape[self.axes[name]]
+
 
 def find_local_prefix(graph: ModelGraph) -> LocalPrefix:
     """The tensors that local operators alone compute from the inputs.

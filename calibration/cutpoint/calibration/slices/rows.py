@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-__all__ = ["Rows", "Window", "even_rows", "hull"]
+__all__ = ["Rows", "Window", "even_rows", "hull", "tapered_rows"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,6 +64,15 @@ def hull(several: Iterable[Rows]) -> Rows:
 
 def even_rows(height: int, count: int) -> tuple[Rows, ...]:
     """`height` rows in `count` slices whose heights differ by one at most. There are never more slices than rows."""
-    count = min(count, height)
-    borders = [height * number // count for number in range(count + 1)]
-    return tuple(Rows(*pair) for pair in pairwise(borders))
+    return _in_parts(height, [1] * min(count, height))
+
+
+def tapered_rows(height: int, count: int) -> tuple[Rows, ...]:
+    """`height` rows in at most `count` slices, each about half as high as the one above: the last is soon done."""
+    return _in_parts(height, [2**number for number in reversed(range(count))])
+
+
+def _in_parts(height: int, shares: list[int]) -> tuple[Rows, ...]:
+    """Slices whose heights are in proportion to `shares`, without empty ones."""
+    borders = [height * done // (sum(shares) or 1) for done in accumulate(shares, initial=0)]
+    return tuple(Rows(*pair) for pair in pairwise(borders) if pair[0] < pair[1])
