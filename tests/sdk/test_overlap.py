@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.overlap import ChannelState, Schedule, SliceCost, SlicedHead, best_schedule, schedule_steps
 from cutpoint.sdk.timeline import finish_ms
 
@@ -32,7 +33,7 @@ def test_scales_and_rates_apply() -> None:
 
 
 def test_more_raw_slices_than_there_are() -> None:
-    with pytest.raises(ValueError, match="3 of 2 slices"):
+    with pytest.raises(InputError, match="3 of 2 slices"):
         schedule_steps(slices(2, 1, 1, 1), 3, SLOW)
 
 

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.timeline import Step, finish_ms, run_steps
 
 
@@ -14,7 +15,7 @@ def test_a_resource_does_its_steps_in_turn_and_others_beside_it() -> None:
 
 
 def test_a_step_that_waits_for_a_later_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="step 0 waits for"):
+    with pytest.raises(InputError, match="step 0 waits for"):
         run_steps([Step("device", 1, (0,))])
 
 

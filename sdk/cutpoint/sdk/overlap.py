@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.timeline import Step, finish_ms
 
 __all__ = ["ChannelState", "Schedule", "SliceCost", "SlicedHead", "best_schedule", "schedule_steps"]
@@ -90,10 +91,10 @@ def schedule_steps(head: SlicedHead, raw: int, state: ChannelState) -> list[Step
     on by the server, in the order of the slices.
 
     Raises:
-        ValueError: if there are not as many slices.
+        InputError: if there are not as many slices.
     """
     if not 0 <= raw <= len(head.slices):
-        raise ValueError(f"{raw} of {len(head.slices)} slices cannot be sent as picture")
+        raise InputError(f"{raw} of {len(head.slices)} slices cannot be sent as picture")
     byte_ms = 8e3 / state.uplink
     steps: list[Step] = []
     arrivals: list[tuple[int, float]] = []

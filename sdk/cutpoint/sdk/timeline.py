@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cutpoint.sdk.errors import InputError
+
 __all__ = ["Resource", "Step", "Times", "finish_ms", "run_steps"]
 
 #: What does one thing at a time: the device's processor, the way up, the server's processor.
@@ -42,13 +44,13 @@ def run_steps(steps: Sequence[Step]) -> tuple[Times, ...]:
     """The times of `steps`: each begins when its resource is free and what it waits for is known.
 
     Raises:
-        ValueError: if a step waits for one that is not before it.
+        InputError: if a step waits for one that is not before it.
     """
     free: dict[Resource, float] = {}
     times: list[Times] = []
     for number, step in enumerate(steps):
         if not all(0 <= other < number for other in step.after):
-            raise ValueError(f"step {number} waits for one of {step.after}, not all of which come before it")
+            raise InputError(f"step {number} waits for one of {step.after}, not all of which come before it")
         begin = max([free.get(step.resource, 0.0), *(times[other].known for other in step.after)])
         end = free[step.resource] = begin + step.ms
         times.append(Times(begin, end, end + step.lag_ms))

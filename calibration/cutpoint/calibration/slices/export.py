@@ -79,7 +79,7 @@ class _Slicer:
         self._halo = halo
         self._needed = halo.rows
         self._nodes: list[onnx.NodeProto] = []
-        self._crops: dict[str, str] = {}
+        self._crops: set[str] = set()
         self._constants: dict[str, onnx.TensorProto] = {value.name: value for value in span.graph.initializer}
 
     def slice(self, start: Sequence[TensorSpec], end: Sequence[TensorSpec], ends: Sequence[str]) -> SpanSlice:
@@ -145,7 +145,7 @@ class _Slicer:
         place = want.after(have.start)
         key = f"{name}/{place.start}:{place.stop}"
         if key not in self._crops:
-            self._crops[key] = key
+            self._crops.add(key)
             self._nodes.append(self._cropping(name, key, self._prefix.axes[name], have, want))
         return key
 

@@ -51,7 +51,7 @@ def search_schedule(
     state: ChannelState,
     estimate: Callable[[Cutting], SlicedHead],
     measure: Callable[[Cutting], SlicedHead],
-    finalists: int = 6,
+    finalists: int = 4,
 ) -> tuple[Schedule, Cutting | None]:
     """The best schedule for a state, no worse than any of `unsliced` or the device alone: they are measured, too.
 
