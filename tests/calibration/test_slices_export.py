@@ -34,7 +34,7 @@ def joined(graph: ModelGraph, x: Array, end: str, count: int, axis: int = 2) -> 
     return np.concatenate([run_slice(graph, x, end, rows, axis)[0] for rows in even_rows(height, count)], axis=2)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(local_nets(), st.data())
 def test_a_slice_is_its_rows_of_the_whole_from_no_more_rows_than_they_depend_on(
     model: onnx.ModelProto, data: st.DataObject
@@ -54,6 +54,8 @@ def test_a_slice_is_its_rows_of_the_whole_from_no_more_rows_than_they_depend_on(
         picture[:, row] += 1e4
     (changed,) = run_model(model, {"x": raised})
     matter = np.flatnonzero((crop(changed, rows) > crop(whole, rows)).any(axis=(1, 2, 3)))
+    if not matter.size:
+        return  # All that they see is padding: a dilated window on a tensor that is lower than its gaps.
     stride = int(np.prod([window.stride for window in find_local_prefix(graph).windows.values()]))
     # At an edge of the picture a dilated window may begin in the padding, with no tap on the first rows inside.
     assert needs.start in (matter[0], 0)
