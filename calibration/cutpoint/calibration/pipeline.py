@@ -112,7 +112,7 @@ def _calibrate(
     started: float,
 ) -> Result:
     with reporter.stage("importing the model", 1):
-        imported = import_model(settings.model, settings.input_shape)
+        imported = import_model(settings.model, settings.input_shape, settings.weights)
     data = _load(settings, imported, dataset, evaluation, reporter)
     with reporter.stage("finding boundaries", 1):
         graph, names = prepare_graph(imported, data.preprocessing)
