@@ -171,10 +171,17 @@ def _command(folder: Path) -> list[str]:
     return [sys.executable, "-m", "cutpoint.sdk", "calibrate", str(folder / "net.onnx"), *options]
 
 
+def _heeds_interrupts() -> None:
+    """Undoes what a shell does to what it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.timeout(300)
 def test_interrupted_at_three_places_it_goes_on(folder: Path) -> None:
     for place in ("fitting codecs", "a first look at points", "measuring points, rung 2"):
-        with subprocess.Popen(_command(folder), stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            _command(folder), stderr=subprocess.PIPE, text=True, preexec_fn=_heeds_interrupts
+        ) as process:
             assert process.stderr is not None
             for line in process.stderr:
                 if line.startswith(place):

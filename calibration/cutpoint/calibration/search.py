@@ -211,7 +211,7 @@ class _Search:
         fixed += sum(heads.values())
         left -= fixed * sum(samples) / self._scope.workers * self._slowness
         for trial in self._ranked()[_LEAST:]:
-            left -= trial.seconds * (weight / self._scope.workers * self._slowness + share * _TIMED)
+            left -= trial.seconds * self._slowness * (weight / self._scope.workers + share * _TIMED)
             if left < 0:
                 seen = len(trial.verdicts)
                 trial.reason = f"budget: no time for it in rung {rung}" + (f", after {seen} samples" if seen else "")
