@@ -15,6 +15,8 @@ from cutpoint.sdk.bundle.manifest import (
     Preprocessing,
     Span,
     Task,
+    TaskKind,
+    TaskMetric,
     decode_manifest,
     encode_manifest,
 )
@@ -35,6 +37,8 @@ __all__ = [
     "Preprocessing",
     "Span",
     "Task",
+    "TaskKind",
+    "TaskMetric",
     "check_keys",
     "check_signature",
     "decode_manifest",
