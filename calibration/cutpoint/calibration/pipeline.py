@@ -23,6 +23,7 @@ from cutpoint.calibration.points import group_by_head, make_points
 from cutpoint.calibration.precision import quantise
 from cutpoint.calibration.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.progress import Reporter
+from cutpoint.calibration.report import add_page
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge
 from cutpoint.calibration.trained_codecs import fit_trained, training_sources
@@ -127,7 +128,7 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
     for codec in codecs:
         files |= codec.files
     manifest = _measured(settings, Bundle.create(manifest, files), data, work, reporter)
-    bundle = Bundle.create(manifest, files)
+    bundle = Bundle.create(manifest, add_page(manifest, files))
     bundle.save(settings.out, overwrite=settings.overwrite)
     work.remove()
     return Result(bundle, data.skipped, len(data.calibration.tensors), work.reused)
