@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.profiles import profile_of
 from tests.support.toy import toy_bundle
 
 from cutpoint.calibration.simulate import (
@@ -21,7 +22,8 @@ from cutpoint.calibration.simulate import (
 from cutpoint.calibration.simulate.cli import simulate_command
 from cutpoint.calibration.simulate.world import payload_bytes
 from cutpoint.sdk import AdaptivePolicy, Channel, Conditions, EnergyModel, InputError, Objective, StaticPolicy
-from cutpoint.sdk.bundle import Measurement, Point
+from cutpoint.sdk.bundle import Bundle, Measurement, Point
+from cutpoint.sdk.profiles import save_profile
 from cutpoint.sdk.testing import Trace
 
 
@@ -209,3 +211,14 @@ def test_command_names_what_it_does_not_know(files: tuple[Path, Path]) -> None:
     assert "no point 'fastest'" in str(fails("--policy", "fastest"))
     assert isinstance(fails("--policy", "slimmable"), InputError)
     assert isinstance(fails("--rtt", "-1"), InputError)
+
+
+def test_command_takes_a_device_profile(files: tuple[Path, Path], tmp_path: Path) -> None:
+    bundle, trace = files
+    save_profile(profile_of(Bundle.open(bundle)), tmp_path / "board.json")
+    arguments = [str(bundle), "--trace", str(trace), "--policy", "device", "--requests", "20", "--json"]
+    done = CliRunner().invoke(
+        simulate_command, [*arguments, "--profile", str(tmp_path / "board.json")], catch_exceptions=False
+    )
+    # On the board the whole model takes 50 ms.
+    assert json.loads(done.output)["link.txt"]["device"]["p50_ms"] == pytest.approx(50)

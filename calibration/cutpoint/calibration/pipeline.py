@@ -28,8 +28,20 @@ from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge
 from cutpoint.calibration.trained_codecs import fit_trained, training_sources
 from cutpoint.calibration.work import WorkFolder, digest
-from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, Manifest, Measurement, Point, Preprocessing, Task
+from cutpoint.sdk.bundle import (
+    SCHEMA,
+    Boundary,
+    Bundle,
+    DeviceProfile,
+    Manifest,
+    Measurement,
+    Point,
+    Preprocessing,
+    Task,
+)
+from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.profiles import attach_profiles, load_profile
 from cutpoint.sdk.runtimes import create_runtime
 
 __all__ = ["Result", "run_calibration"]
@@ -81,6 +93,7 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
         require(TRAINING_PACKAGES, "training codecs")
     dataset = open_dataset(settings.data, settings.labels)
     evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
+    devices = [load_profile(path) for path in settings.devices]
     work = WorkFolder(settings.work_folder)
 
     with reporter.stage("importing the model", 1):
@@ -128,6 +141,7 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
     for codec in codecs:
         files |= codec.files
     manifest = _measured(settings, Bundle.create(manifest, files), data, work, reporter)
+    manifest = _with_devices(Bundle.create(manifest, files), devices, reporter)
     bundle = Bundle.create(manifest, add_page(manifest, files))
     bundle.save(settings.out, overwrite=settings.overwrite)
     work.remove()
@@ -273,6 +287,16 @@ def _measured(settings: Settings, bundle: Bundle, data: _Data, work: WorkFolder,
     task = Task(judge.kind, judge.metric, judge.uncut_metric(), len(samples), labels)
     points = tuple(msgspec.structs.replace(point, measured=found[point.id]) for point in manifest.points)
     return msgspec.structs.replace(manifest, task=task, points=points, files=())
+
+
+def _with_devices(bundle: Bundle, devices: Sequence[DeviceProfile], reporter: Reporter) -> Manifest:
+    """The bundle's manifest with the profiles that go with it."""
+    for device in devices:
+        try:
+            bundle = attach_profiles(bundle, [device])
+        except InputError as error:
+            reporter.note(str(error))
+    return bundle.manifest
 
 
 def _version(package: str) -> str:

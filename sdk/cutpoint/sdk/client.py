@@ -12,7 +12,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Literal, Self
 
-from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.bundle import Bundle, DeviceProfile, Point
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.counters import Counters
 from cutpoint.sdk.device import Device, Input
@@ -27,6 +27,7 @@ from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Plan, Policy, StaticPolicy, admissible
 from cutpoint.sdk.predictor import Conditions
+from cutpoint.sdk.profiles import apply_profile, find_profile
 from cutpoint.sdk.protocol import IDLE
 from cutpoint.sdk.result import InferenceResult, Timing
 from cutpoint.sdk.runtimes import Runtime
@@ -66,6 +67,8 @@ class Client:
         ssl: context for ``wss``; None for the system's certificates.
         runtime: name for `create_runtime`, or runtimes, best first. onnxruntime stands behind any named one.
         threads: of the runtime, within one call.
+        profile: of this device, for the first plans and for points that are not used often: a `DeviceProfile`, the name
+            of one in the bundle or built in, or the path of a `device.json`; None for what calibration measured.
         slowdown: emulates a device this many times slower by waiting; 1 for no emulation.
         times: of the link.
         clock: monotonic seconds.
@@ -88,6 +91,7 @@ class Client:
         ssl: SSLContext | None = None,
         runtime: str | Sequence[Runtime] = "onnx",
         threads: int = 1,
+        profile: str | os.PathLike[str] | DeviceProfile | None = None,
         slowdown: float = 1.0,
         times: LinkTimes | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -110,6 +114,9 @@ class Client:
         self._clock = clock
         self._rng = rng or random.Random()
         self._energy = energy
+        self._profile = profile
+        # The runtime that comes first says which files are run.
+        self._format = ("onnx" if runtime == "onnx" else "tflite") if isinstance(runtime, str) else runtime[0].format
         self._device = Device(runtime, threads, slowdown, clock)
         self._monitor = LinkMonitor(ChannelEstimator(), self._times.probe * self.objective.thrift)
         self._link: Link | None = None
@@ -142,6 +149,9 @@ class Client:
         else:
             assert self._url is not None
             self.bundle = await download_bundle(self._url, token=self._token, ssl=self._ssl)
+        if self._profile is not None:
+            profile = await asyncio.to_thread(find_profile, self.bundle, self._profile)
+            self.bundle = apply_profile(self.bundle, profile, self._format)
         points = await self._device.open(self.bundle)
         if not any(point.local for point in points):
             raise InputError(f"{self.bundle.origin}: no runtime here can run the whole model")

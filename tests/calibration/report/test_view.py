@@ -2,6 +2,7 @@ import json
 
 import msgspec
 import pytest
+from tests.support.profiles import profiled_bundle
 from tests.support.reports import reported_bundle
 from tests.support.toy import toy_bundle
 
@@ -42,6 +43,14 @@ def test_a_device_part_alone_can_be_shown() -> None:
 def test_a_damaged_report_is_named(path: str, data: bytes) -> None:
     with pytest.raises(CalibrationError, match=path.replace(".", r"\.")):
         make_view(reported_bundle({path: data}))
+
+
+def test_devices_that_were_profiled() -> None:
+    view = make_view(profiled_bundle())
+    assert [(device.name, device.estimate) for device in view.devices] == [("calibration", False), ("board", False)]
+    number = [point.id for point in view.points].index("cut1-fp32-affine-fine")
+    board = view.devices[1]
+    assert (board.ms[number], board.mj[number], board.memory[number]) == (34.0, 68.0, 5_000_000)
 
 
 def test_it_is_json() -> None:

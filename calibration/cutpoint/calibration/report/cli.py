@@ -19,6 +19,7 @@ from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.files import write_file
 from cutpoint.sdk.policy import admissible
+from cutpoint.sdk.profiles import apply_profile, find_profile
 
 __all__ = ["compare_command", "report_command"]
 
@@ -27,24 +28,35 @@ __all__ = ["compare_command", "report_command"]
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write the interactive page here.")
 @click.option("--open", "show", type=click.Choice(["yes", "no"]), default="no", help="Show --out in a browser.")
-@click.option("--device-scale", default=20.0, show_default=True, help="How much slower than in calibration.")
+@click.option("--profile", metavar="NAME", help="Device: in the bundle, built in, or a device.json.")
+@click.option("--device-scale", type=float, help="How much slower than that. Default: 20, or 1 with --profile.")
 @click.option("--rtt", default=0.05, show_default=True, help="Seconds there and back.")
 @click.option("--accuracy-drop", default=0.01, show_default=True, help="Against the uncut model, 0 to 1.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def report_command(
-    bundle: Path, out: Path | None, show: str, device_scale: float, rtt: float, accuracy_drop: float, as_json: bool
+    bundle: Path,
+    out: Path | None,
+    show: str,
+    profile: str | None,
+    device_scale: float | None,
+    rtt: float,
+    accuracy_drop: float,
+    as_json: bool,
 ) -> None:
     """Explain what BUNDLE trades: accuracy, bytes, latency and energy, and where one point takes over from another.
 
     Prints tables; with --out writes one HTML file that needs nothing else, for any browser.
     """
+    if device_scale is None:
+        device_scale = 20.0 if profile is None else 1.0
     if device_scale <= 0 or rtt < 0 or not 0 <= accuracy_drop <= 1:
         raise InputError("--device-scale is above 0, --rtt at least 0, --accuracy-drop between 0 and 1")
     if show == "yes" and out is None:
         raise InputError("--open yes shows what --out writes: give --out FILE.html")
     opened = Bundle.open(bundle)
     view = make_view(opened)
-    points = admissible(opened.points, view.uncut - accuracy_drop)
+    there = opened if profile is None else apply_profile(opened, find_profile(opened, profile))
+    points = admissible(there.points, view.uncut - accuracy_drop)
     stretches = best_stretches(points, view.answer_bytes, rtt, device_scale)
     if out is not None:
         _write(out, report_page(view))
@@ -54,7 +66,8 @@ def report_command(
         ]
         click.echo(json.dumps(msgspec.to_builtins(view) | {"fastest": fastest}))
     else:
-        about = f"device ×{device_scale:g}, round trip {rtt * 1e3:g} ms, at most {accuracy_drop:.1%} given up"
+        device = f"{profile or 'device'} ×{device_scale:g}"
+        about = f"{device}, round trip {rtt * 1e3:g} ms, at most {accuracy_drop:.1%} given up"
         Console().print(report_text(view, stretches, about))
         if out is not None:
             click.echo(f"{out} written")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -12,6 +12,7 @@ from cutpoint.calibration.report_data import REPORT_NAME, ReportData, TrialRepor
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.energy import RADIOS, EnergyModel
 from cutpoint.sdk.predictor import OVERHEAD_BYTES
+from cutpoint.sdk.profiles import apply_profile, memory_of, reference_profiles
 
 __all__ = ["View", "make_view"]
 
@@ -36,13 +37,14 @@ class ShownPoint(msgspec.Struct, frozen=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """Milliseconds (head and encoder) and millijoule of every point on a device, in the order of the points."""
+    """Milliseconds (head and encoder), millijoule and, where known, bytes of memory of every point on a device."""
 
     name: str
     about: str
     estimate: bool
     ms: tuple[float, ...]
     mj: tuple[float, ...]
+    memory: tuple[int | None, ...] = ()
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -133,7 +135,7 @@ def make_view(bundle: Bundle, hash: str | None = None) -> View:
         samples=manifest.task.samples,
         answer_bytes=manifest.boundaries[-1].nbytes,
         points=tuple(_point(bundle, point) for point in bundle.points),
-        devices=(_device("calibration", manifest.measured_on, bundle.points),),
+        devices=tuple(_devices(bundle)),
         cuts=_cuts(bundle, report),
         trials=tuple(_trial(each) for each in report.trials if not each.kept),
         losses=tuple(_losses(bundle)),
@@ -162,14 +164,25 @@ def _point(bundle: Bundle, point: Point) -> ShownPoint:
     )
 
 
-def _device(name: str, about: str, points: Iterable[Point], estimate: bool = False) -> Device:
+def _devices(bundle: Bundle) -> Iterable[Device]:
+    """The calibrating machine, what was profiled, and the built-in estimates."""
+    yield _device("calibration", bundle.manifest.measured_on, bundle.manifest.points)
+    for profile in (*bundle.manifest.devices, *reference_profiles(bundle)):
+        points = apply_profile(bundle, profile).points
+        about = f"{profile.machine} ({profile.source})" if profile.estimate else profile.machine
+        memory = tuple(memory_of(bundle, profile, point) for point in points) if profile.heads else ()
+        yield _device(profile.name, about, points, profile.estimate, memory)
+
+
+def _device(
+    name: str, about: str, points: Sequence[Point], estimate: bool = False, memory: tuple[int | None, ...] = ()
+) -> Device:
     energy = EnergyModel()
-    ms, mj = [], []
-    for point in points:
-        m = point.measured
-        ms.append(m.device_ms + m.encode_ms)
-        mj.append(energy.compute_mj(ms[-1]) if m.energy_mj is None else m.energy_mj)
-    return Device(name, about, estimate, tuple(ms), tuple(mj))
+    costs = [point.measured for point in points]
+    ms = tuple(cost.device_ms + cost.encode_ms for cost in costs)
+    known = (cost.energy_mj for cost in costs)
+    mj = tuple(energy.compute_mj(each) if value is None else value for each, value in zip(ms, known, strict=True))
+    return Device(name, about, estimate, ms, mj, memory)
 
 
 def _cuts(bundle: Bundle, report: ReportData) -> tuple[Cut, ...]:

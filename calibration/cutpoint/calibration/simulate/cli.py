@@ -17,6 +17,7 @@ from cutpoint.sdk.energy import RADIOS, EnergyModel
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.objective import PRESETS, Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Policy, StaticPolicy, admissible
+from cutpoint.sdk.profiles import apply_profile, find_profile
 from cutpoint.sdk.testing import load_trace
 
 __all__ = ["POLICIES", "run_policy", "simulate_command"]
@@ -29,7 +30,8 @@ POLICIES = ("adaptive", "device", "argmin", "bottleneck", "slimmable", "oracle")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--trace", "traces", multiple=True, required=True, type=click.Path(path_type=Path), help="Recorded link.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="Default: adaptive, device, argmin, oracle.")
-@click.option("--device-scale", default=20.0, show_default=True, help="How much slower than in calibration.")
+@click.option("--profile", metavar="NAME", help="Device: in the bundle, built in, or a device.json.")
+@click.option("--device-scale", type=float, help="How much slower than that. Default: 20, or 1 with --profile.")
 @click.option("--server-scale", default=1.0, show_default=True, help="The same for the server.")
 @click.option("--rtt", default=0.05, show_default=True, help="Seconds there and back.")
 @click.option("--period", type=float, help="Seconds between requests. Default: 0.5, or 1.4 times a local answer.")
@@ -44,7 +46,8 @@ def simulate_command(
     bundle: Path,
     traces: tuple[Path, ...],
     policies: tuple[str, ...],
-    device_scale: float,
+    profile: str | None,
+    device_scale: float | None,
     server_scale: float,
     rtt: float,
     period: float | None,
@@ -61,9 +64,13 @@ def simulate_command(
     A policy is adaptive (what clients do), device, argmin (Neurosurgeon), bottleneck (dynamic split over natural
     bottlenecks), slimmable (the deadline rule), oracle (knows the trace), or the id of a point: always that.
     """
+    if device_scale is None:
+        device_scale = 20.0 if profile is None else 1.0
     if min(device_scale, server_scale, requests) <= 0 or rtt < 0 or (period is not None and period <= 0):
         raise InputError("scales, requests and period are above 0, and --rtt is at least 0")
     opened = Bundle.open(bundle)
+    if profile is not None:
+        opened = apply_profile(opened, find_profile(opened, profile))
     wanted = Objective.preset(objective, deadline=deadline, accuracy_drop=accuracy_drop)
     points = admissible(opened.points, wanted.floor(opened.manifest.task.uncut))
     alone_s = min(p.measured.device_ms for p in points if p.local) * device_scale / 1e3

@@ -18,6 +18,7 @@ from cutpoint.sdk.bundle.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from cutpoint.sdk.bundle.profile import DeviceProfile, EncoderCost, HeadCost
 
 __all__ = [
     "MANIFEST_NAME",
@@ -25,8 +26,11 @@ __all__ = [
     "Boundary",
     "Bundle",
     "CodecEntry",
+    "DeviceProfile",
+    "EncoderCost",
     "FileEntry",
     "GraphFile",
+    "HeadCost",
     "Manifest",
     "Measurement",
     "Part",

@@ -8,7 +8,8 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,7 @@ from cutpoint.sdk.bundle.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from cutpoint.sdk.bundle.profile import DeviceProfile
 from cutpoint.sdk.errors import BundleError
 from cutpoint.sdk.files import write_file
 
@@ -123,6 +125,7 @@ class Bundle:
         self._manifest_bytes = source.read(MANIFEST_NAME)
         self.hash = hashlib.sha256(self._manifest_bytes).hexdigest()
         self.manifest: Manifest = decode_manifest(self._manifest_bytes)
+        self._measured = self.manifest.points
         self._files: dict[str, FileEntry] = {entry.path: entry for entry in self.manifest.files}
         self.parts = self._find_parts(names)
 
@@ -228,8 +231,8 @@ class Bundle:
 
     @property
     def points(self) -> tuple[Point, ...]:
-        """The operating points, in the order of their numbers on the wire."""
-        return self.manifest.points
+        """The operating points, in the order of their numbers on the wire, with the costs of `on_device`."""
+        return self._measured
 
     @cached_property
     def _spans(self) -> dict[tuple[int, int, str], Span]:
@@ -264,6 +267,26 @@ class Bundle:
         except KeyError:
             known = ", ".join(self._points)
             raise BundleError(f"{self.origin}: no point {point_id!r}; there are {known}") from None
+
+    # -- devices -------------------------------------------------------------------------------------------------
+
+    def on_device(self, points: Sequence[Point]) -> Bundle:
+        """The same bundle, of the same hash, whose points cost what they do on a device: `cutpoint.sdk.profiles`."""
+        bundle = copy(self)
+        bundle._measured = tuple(points)
+        return bundle
+
+    def with_devices(self, devices: Sequence[DeviceProfile]) -> Bundle:
+        """A new bundle, of another hash, that carries these profiles instead of its own.
+
+        Raises:
+            BundleError: if a part is not in this bundle, or two profiles have one name.
+        """
+        missing = {"device", "server", "report"} - self.parts
+        if missing:
+            raise BundleError(f"{self.origin}: the {min(missing)} part is not in this bundle; take the whole one")
+        files = {path: (entry.part, self.read(path)) for path, entry in self._files.items()}
+        return Bundle.create(msgspec.structs.replace(self.manifest, devices=tuple(devices), files=()), files)
 
     # -- writing -------------------------------------------------------------------------------------------------
 

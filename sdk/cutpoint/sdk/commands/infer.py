@@ -33,6 +33,7 @@ __all__ = ["infer", "top_classes"]
 @click.option("--token", envvar="CUTPOINT_TOKEN", help="Bearer token; also from CUTPOINT_TOKEN.")
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="onnx", show_default=True)
 @click.option("--threads", default=1, show_default=True)
+@click.option("--profile", metavar="NAME", help="Of this device: in the bundle, built in, or a device.json.")
 @click.option("--top", default=5, show_default=True, help="Classes to print.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line an image.")
 def infer(
@@ -46,6 +47,7 @@ def infer(
     token: str | None,
     runtime: str,
     threads: int,
+    profile: str | None,
     top: int,
     as_json: bool,
 ) -> None:
@@ -63,6 +65,7 @@ def infer(
         token=token,
         runtime=runtime,
         threads=threads,
+        profile=profile,
     )
     asyncio.run(_run(client, images, point, top, as_json))
 

@@ -9,7 +9,8 @@ const codecShape = (p) => SHAPES[CODECS.indexOf(p.codec) % SHAPES.length];
 DATA.points.forEach((p, number) => { p.number = number; p.local = p.wire === 0; });
 
 const state = {
-  device: 0, scale: 1, rtt: 50, drop: 1, rate: 4e6, radio: "lte",
+  // The calibrating machine is no device: begin with one that was profiled, or an estimate.
+  device: DATA.devices.length > 1 ? 1 : 0, scale: 1, rtt: 50, drop: 1, rate: 4e6, radio: "lte",
   places: new Set(PLACES), codecs: new Set(CODECS), precisions: new Set(PRECISIONS),
 };
 
@@ -66,6 +67,8 @@ function pareto(points, x, y) {
 function describe(p) {
   const lines = [p.id, `${DATA.metric} ${percent(p.metric)}`];
   if (!p.local) lines.push(`${bytes(p.bytes)} (95th percentile ${bytes(p.bytes_p95)})`);
+  const memory = DATA.devices[state.device].memory[p.number];
+  if (memory) lines.push(`${bytes(memory)} of memory on the device`);
   lines.push(`device ${round(deviceMs(p))} ms${p.local ? "" : `, server ${round(p.server_ms)} ms`}`);
   lines.push(`${round(latency(p, state.rate))} ms and ${round(energy(p, state.rate))} mJ at ${rate(state.rate)}`);
   return lines.join("\n");
@@ -209,6 +212,7 @@ function pointTable() {
     number("bytes", (p) => p.bytes, bytes),
     number("95th percentile", (p) => p.bytes_p95, bytes),
     number("device ms", deviceMs, round),
+    number("memory", (p) => DATA.devices[state.device].memory[p.number] ?? null, (value) => (value === null ? "–" : bytes(value))),
     number("server ms", (p) => p.server_ms, round),
     number(`ms at ${rate(state.rate)}`, (p) => latency(p, state.rate), round),
     number(`mJ at ${rate(state.rate)}`, (p) => energy(p, state.rate), round),
@@ -275,10 +279,12 @@ const plots = make("div", { class: "grid" });
 
 function render() {
   tip.hidden = true;
+  deviceAbout.textContent = state.device ? DATA.devices[state.device].about : "";
   const wide = (section) => { section?.classList.add("wide"); return section; };
   plots.replaceChildren(...[accuracyPlot(), latencyPlot(), cutsPlot(), energyPlot(), ...lossPlots(), wide(pointTable()), wide(trialTable()), wide(searchTable())].filter(Boolean));
 }
 
+const deviceAbout = make("span", {});
 const devices = DATA.devices.map((d, i) => [i, d.estimate ? `${d.name} (estimate)` : d.name]);
 const hash = DATA.hash ? ` · bundle ${DATA.hash.slice(0, 12)}` : "";
 document.getElementById("main").append(
@@ -286,7 +292,7 @@ document.getElementById("main").append(
     make("div", {}, make("h1", {}, DATA.name), make("p", {}, `${DATA.metric} of the uncut model ${percent(DATA.uncut)} on ${DATA.samples} samples · ${DATA.points.length} points · measured on ${DATA.measured_on || "an unnamed machine"} · ${DATA.created_by}${hash}`)),
     themeButton()),
   make("section", { class: "controls" },
-    choice("device", "device", devices, Number), field("times slower", "scale", { min: 0.01, step: "any" }),
+    choice("device", "device", devices, Number), deviceAbout, field("times slower", "scale", { min: 0.01, step: "any" }),
     field("accuracy drop %", "drop", { min: 0, step: 0.5 }), field("round trip ms", "rtt", { min: 0, step: 5 }),
     rateSlider(), choice("radio", "radio", Object.keys(DATA.radios).map((name) => [name, name])),
     chips("cut", PLACES, state.places), chips("codec", CODECS, state.codecs), chips("precision", PRECISIONS, state.precisions)),
