@@ -115,8 +115,10 @@ class Client:
         self._rng = rng or random.Random()
         self._energy = energy
         self._profile = profile
-        # The runtime that comes first says which files are run.
-        self._format = ("onnx" if runtime == "onnx" else "tflite") if isinstance(runtime, str) else runtime[0].format
+        # Of the files that are run, the best first.
+        self._formats: tuple[str, ...] = ("onnx",) if runtime == "onnx" else ("tflite", "onnx")
+        if not isinstance(runtime, str):
+            self._formats = tuple(each.format for each in runtime)
         self._device = Device(runtime, threads, slowdown, clock)
         self._monitor = LinkMonitor(ChannelEstimator(), self._times.probe * self.objective.thrift)
         self._link: Link | None = None
@@ -148,10 +150,12 @@ class Client:
             self.bundle = await asyncio.to_thread(Bundle.open, given)
         else:
             assert self._url is not None
-            self.bundle = await download_bundle(self._url, token=self._token, ssl=self._ssl)
+            self.bundle = await download_bundle(
+                self._url, token=self._token, ssl=self._ssl, runtime=",".join(dict.fromkeys(self._formats))
+            )
         if self._profile is not None:
             profile = await asyncio.to_thread(find_profile, self.bundle, self._profile)
-            self.bundle = apply_profile(self.bundle, profile, self._format)
+            self.bundle = apply_profile(self.bundle, profile, self._formats[0])
         points = await self._device.open(self.bundle)
         if not any(point.local for point in points):
             raise InputError(f"{self.bundle.origin}: no runtime here can run the whole model")

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.bundle import Bundle, Selection
 from cutpoint.sdk.errors import AuthenticationFailed, BundleError, LinkError
 from cutpoint.sdk.files import write_file
 
@@ -45,6 +45,8 @@ async def download_bundle(
     *,
     token: str | None = None,
     ssl: SSLContext | None = None,
+    runtime: str = "",
+    precision: str = "",
     cache: Path | None = None,
     timeout: float = 60.0,
 ) -> Bundle:
@@ -54,6 +56,8 @@ async def download_bundle(
         url: the server, ``ws://…`` or ``wss://…``.
         token: bearer token.
         ssl: for ``wss``.
+        runtime: formats of the graph files, best first, as in `Bundle.part`; empty for all.
+        precision: of the heads; empty for all.
         cache: folder for downloads; None for `cache_folder()`.
         timeout: seconds for all of it.
 
@@ -62,7 +66,9 @@ async def download_bundle(
         AuthenticationFailed: if it does not take the token.
         BundleError: if what it sends is not the bundle it announced.
     """
-    base = URL(url).with_scheme("https" if url.startswith("wss") else "http").with_path("/v1/bundle")
+    selection = str(Selection.parse(runtime, precision))
+    query = {name: value for name, value in (("runtime", runtime), ("precision", precision)) if value}
+    base = URL(url).with_scheme("https" if url.startswith("wss") else "http").with_path("/v1/bundle").with_query(query)
     folder = cache or cache_folder()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
@@ -70,7 +76,7 @@ async def download_bundle(
             offer = msgspec.json.decode(await _get(session, base, ssl, 1 << 16), type=BundleOffer)
             if len(offer.hash) != 64 or not set(offer.hash) <= set("0123456789abcdef"):
                 raise BundleError(f"{url}: announces a bundle with the hash {offer.hash[:80]!r}")
-            path = folder / f"{offer.hash}.cutpoint"
+            path = folder / f"{'.'.join(filter(None, (offer.hash, selection)))}.cutpoint"
             if path.exists():
                 try:
                     bundle = await asyncio.to_thread(Bundle.open, path)
@@ -78,7 +84,7 @@ async def download_bundle(
                         return bundle
                 except BundleError:
                     pass  # a damaged cache is fetched again
-            data = await _get(session, base / offer.hash, ssl, min(offer.size, MAX_BYTES))
+            data = await _get(session, (base / offer.hash).with_query(query), ssl, min(offer.size, MAX_BYTES))
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise LinkError(f"{url}: the bundle cannot be fetched: {error or type(error).__name__}") from error
     except msgspec.DecodeError as error:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Hashable
 import msgspec
 from aiohttp import WSCloseCode, web
 
-from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.bundle import Bundle, Selection
 from cutpoint.sdk.download import BundleOffer
+from cutpoint.sdk.errors import BundleError
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.protocol import SUBPROTOCOL, ServerState
 from cutpoint.sdk.runtimes import create_runtime
@@ -55,7 +56,11 @@ class EdgeServer:
         tail = Tail(BundleGraphs(bundle, [create_runtime("onnx", threads=1)]))
         tail.warm_up(bundle.points)
         self._max_payloads = [tail.max_payload(p) if not p.local else None for p in bundle.points]
-        self._device_part = bundle.part("device").to_bytes() if "device" in bundle.parts else None
+        #: `.cutpoint` files for devices by what they read; made when first asked for.
+        self._device_parts: dict[Selection, bytes] = {}
+        self._packing = asyncio.Lock()
+        if "device" in bundle.parts:
+            self._device_parts[Selection()] = bundle.part("device").to_bytes()
         self._engine = LocalEngine(
             tail, bundle, settings.threads, settings.max_queue, settings.max_batch, settings.batch_window, clock
         )
@@ -163,17 +168,34 @@ class EdgeServer:
 
     async def _offer(self, request: web.Request) -> web.Response:
         self._authorise(request)
-        if self._device_part is None:
-            raise web.HTTPNotFound(text="this server holds only the server part of its bundle\n")
-        offer = BundleOffer(self.bundle.hash, self.bundle.manifest.name, len(self._device_part))
+        data = await self._pack(request)
+        offer = BundleOffer(self.bundle.hash, self.bundle.manifest.name, len(data))
         return web.Response(body=msgspec.json.encode(offer), content_type="application/json")
 
     async def _download(self, request: web.Request) -> web.Response:
         self._authorise(request)
-        if self._device_part is None or request.match_info["hash"] != self.bundle.hash:
+        if request.match_info["hash"] != self.bundle.hash:
             raise web.HTTPNotFound(text="this server does not hold that bundle\n")
+        data = await self._pack(request)
         headers = {"ETag": f'"{self.bundle.hash}"', "Cache-Control": "public, max-age=31536000, immutable"}
-        return web.Response(body=self._device_part, content_type="application/octet-stream", headers=headers)
+        return web.Response(body=data, content_type="application/octet-stream", headers=headers)
+
+    async def _pack(self, request: web.Request) -> bytes:
+        """The device part, for the runtime and the precision that the query names."""
+        if not self._device_parts:
+            raise web.HTTPNotFound(text="this server holds only the server part of its bundle\n")
+        runtime, precision = (request.query.get(name, "") for name in ("runtime", "precision"))
+        try:
+            selection = Selection.parse(runtime, precision)
+            async with self._packing:
+                if selection not in self._device_parts:
+                    part = await asyncio.to_thread(
+                        lambda: self.bundle.part("device", runtime=runtime, precision=precision).to_bytes()
+                    )
+                    self._device_parts[selection] = part
+        except BundleError as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from error
+        return self._device_parts[selection]
 
     def _authorise(self, request: web.Request) -> None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")

@@ -19,6 +19,7 @@ from cutpoint.sdk.bundle.manifest import (
     encode_manifest,
 )
 from cutpoint.sdk.bundle.profile import DeviceProfile, EncoderCost, HeadCost
+from cutpoint.sdk.bundle.selection import Selection
 
 __all__ = [
     "MANIFEST_NAME",
@@ -36,6 +37,7 @@ __all__ = [
     "Part",
     "Point",
     "Preprocessing",
+    "Selection",
     "Span",
     "Task",
     "decode_manifest",

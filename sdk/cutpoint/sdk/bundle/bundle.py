@@ -29,6 +29,7 @@ from cutpoint.sdk.bundle.manifest import (
     encode_manifest,
 )
 from cutpoint.sdk.bundle.profile import DeviceProfile
+from cutpoint.sdk.bundle.selection import Selection, needed_files, selections
 from cutpoint.sdk.errors import BundleError
 from cutpoint.sdk.files import write_file
 
@@ -127,6 +128,7 @@ class Bundle:
         self.manifest: Manifest = decode_manifest(self._manifest_bytes)
         self._measured = self.manifest.points
         self._files: dict[str, FileEntry] = {entry.path: entry for entry in self.manifest.files}
+        self._there = names & self._files.keys()
         self.parts = self._find_parts(names)
 
     # -- opening -------------------------------------------------------------------------------------------------
@@ -177,7 +179,12 @@ class Bundle:
         return cls(_Memory(contents), "memory")
 
     def _find_parts(self, names: set[str]) -> frozenset[str]:
-        """Which parts are complete. A part may be absent as a whole; one missing file of a part is damage."""
+        """Which parts are complete. A part may be absent as a whole; one missing file of a part is damage.
+
+        Of the device part there may also be just what one device reads.
+        """
+        if self._is_selected():
+            return frozenset({"device"})
         parts = set()
         for part in ("device", "server", "report"):
             paths = {path for path, entry in self._files.items() if entry.part == part}
@@ -193,11 +200,25 @@ class Bundle:
             raise BundleError(f"{self.origin}: neither the device part nor the server part is there")
         return frozenset(parts)
 
+    def _is_selected(self) -> bool:
+        """Whether this is what `part` gave to a device of certain runtimes: its files and no others."""
+        own = {path for path in self._there if self._files[path].part != "report"}
+        everything = {path for path, entry in self._files.items() if entry.part in ("device", "both")}
+        if not own < everything:
+            return False
+        for selection in selections(self.manifest):
+            try:
+                if needed_files(self.manifest, selection) == own:
+                    return True
+            except BundleError:
+                continue
+        return False
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def __contains__(self, path: str) -> bool:
         entry = self._files.get(path)
-        return entry is not None and (entry.part == "both" or entry.part in self.parts)
+        return entry is not None and path in self._there and (entry.part == "both" or entry.part in self.parts)
 
     def read(self, path: str) -> bytes:
         """The content of one file, verified.
@@ -209,7 +230,8 @@ class Bundle:
         if entry is None:
             raise BundleError(f"{self.origin}: {path} is not part of the bundle")
         if path not in self:
-            raise BundleError(f"{self.origin}: {path} belongs to the {entry.part} part, which is not in this bundle")
+            where = "device" if entry.part == "both" else entry.part
+            raise BundleError(f"{self.origin}: {path} belongs to the {where} part, which is not in this bundle")
         try:
             size = self._source.size(path)
             if size != entry.size:
@@ -290,15 +312,27 @@ class Bundle:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def part(self, part: Part) -> Bundle:
+    def part(self, part: Part, *, runtime: str = "", precision: str = "") -> Bundle:
         """The bundle with nothing but what one machine needs. Its hash is the same.
 
+        Args:
+            part: the machine.
+            runtime: of a device: formats that it reads, best first: ``onnx``, ``tflite``, ``tflite,onnx``. Of every
+                graph the first that is there is kept. Empty for all.
+            precision: of a device's heads; empty for all.
+
         Raises:
-            BundleError: if that part is not in this bundle.
+            BundleError: if that part is not in this bundle, or the device could not answer alone with what is left.
         """
         if part not in self.parts:
             raise BundleError(f"{self.origin}: the {part} part is not in this bundle")
-        files = {path: self.read(path) for path, entry in self._files.items() if entry.part in (part, "both")}
+        paths = {path for path, entry in self._files.items() if entry.part in (part, "both") and path in self}
+        if part == "device" and (runtime or precision):
+            needed = needed_files(self.manifest, Selection.parse(runtime, precision))
+            if lacking := sorted(needed - paths):
+                raise BundleError(f"{self.origin}: {lacking[0]} is not in this bundle")
+            paths &= needed
+        files = {path: self.read(path) for path in sorted(paths)}
         return Bundle(_Memory({MANIFEST_NAME: self._manifest_bytes, **files}), f"{self.origin} ({part} part)")
 
     def _contents(self) -> dict[str, bytes]:
