@@ -32,7 +32,16 @@ def main() -> int:
         write_folder(codecs, CODECS_PICTURES, CODECS_SEED)
         write_folder(evaluation, EVALUATION_PICTURES, EVALUATION_SEED)
         command = [sys.executable, "-m", "cutpoint.sdk", "calibrate", str(HERE / "scenes.onnx")]
-        command += ["--data", str(calibration), "--evaluation", str(evaluation), "--out", str(OUT), "--overwrite"]
+        command += [
+            "--data",
+            str(calibration),
+            "--evaluation",
+            str(evaluation),
+            "--out",
+            str(OUT),
+            "--overwrite",
+            "--keep-all",
+        ]
         command += ["--calibration-samples", str(CALIBRATION_PICTURES), "--samples", str(EVALUATION_PICTURES)]
         command += ["--codecs", "raw,jpeg,webp,affine,klt,bottleneck,slimmable"]
         command += ["--train-cuts", "1", "--train-data", str(codecs), "--train-steps", str(STEPS)]

@@ -49,6 +49,7 @@ def bundle_path(name: str) -> Path:
             out=path,
             codecs=("raw", "jpeg", "webp", "klt"),
             runtimes=("onnx",),
+            keep_all=True,
             **chosen,
         )
         run_calibration(settings, SilentReporter())

@@ -143,6 +143,7 @@ def _settings(
         codecs=(*FAMILIES, *TRAINED),
         precisions=("fp32",),
         runtimes=("onnx",),
+        keep_all=True,
         calibration_samples=_CALIBRATION,
         samples=count,
         train_cuts=trained,

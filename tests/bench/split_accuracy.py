@@ -22,7 +22,7 @@ from cutpoint.calibration.measure import uncut_answers
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.tasks import Judge
+from cutpoint.calibration.tasks import Judge, Situation, judge_all, make_judge
 from cutpoint.codecs import Array
 from cutpoint.sdk import Client, Objective, StaticPolicy
 from cutpoint.sdk.bundle import Bundle
@@ -85,7 +85,8 @@ async def through_the_socket(path: Path, samples: Sequence[tuple[Array, ...]], j
     """
     bundle = await asyncio.to_thread(Bundle.open, path)
     graphs = BundleGraphs(bundle, [create_runtime("onnx")])
-    uncut = await asyncio.to_thread(uncut_answers, graphs, samples, lambda: None)
+    whole = graphs.span(0, bundle.manifest.last, "fp32")
+    uncut = await asyncio.to_thread(uncut_answers, whole, samples, lambda: None)
     raw = [p for p in bundle.points if p.id.endswith("raw-exact") and p.precision != "int8"]
     others = [p for p in bundle.points if p.local or p.id.endswith(("fp32-affine-8bit", "webp-q85", "webp-q95"))]
     anything = Objective(accuracy_floor=0.0)
@@ -95,13 +96,13 @@ async def through_the_socket(path: Path, samples: Sequence[tuple[Array, ...]], j
             policy = StaticPolicy(point, point)
             mode: Mode = "device" if point.local else "edge"
             async with Client(server.url, bundle, mode=mode, policy=policy, objective=anything) as client:
-                scores = []
+                verdicts = {}
                 for number, sample in enumerate(samples):
                     result = await client.infer(sample)
                     assert result.source == ("device" if point.local else "edge")
-                    scores.append(judge.score(number, result.outputs))
+                    verdicts[number] = judge.judge(number, result.outputs)
                     wrong += point in raw and not _same(result.outputs, uncut[number], judge.kind)
-            metrics[point.id] = {"metric": float(np.mean(scores)), "bytes": point.measured.bytes_mean}
+            metrics[point.id] = {"metric": judge.score(verdicts), "bytes": point.measured.bytes_mean}
     return {"points": metrics, "raw_differences": wrong, "raw_pairs": len(raw) * len(samples)}
 
 
@@ -146,16 +147,16 @@ def run() -> dict[str, Any]:
             specs = bundle.manifest.boundaries[0].tensors
             loaded = load_samples(sources, settings.samples, specs, bundle.manifest.preprocessing)
             graphs = BundleGraphs(bundle, [create_runtime("onnx")])
-            labels = [source.label for source in loaded.sources]
-            judge = Judge(
-                bundle.manifest.boundaries[-1].tensors, labels, uncut_answers(graphs, loaded.tensors, lambda: None)
-            )
+            manifest = bundle.manifest
+            uncut = uncut_answers(graphs.span(0, manifest.last, "fp32"), loaded.tensors, lambda: None)
+            outputs, sources = manifest.boundaries[-1].tensors, tuple(loaded.sources)
+            judge = make_judge("auto", Situation(outputs, sources, uncut, manifest.preprocessing))
             measured = asyncio.run(through_the_socket(settings.out, loaded.tensors, judge))
             networks.append(
                 {
                     "name": name,
                     "metric": judge.metric,
-                    "uncut": judge.uncut_metric(),
+                    "uncut": judge_all(judge, uncut),
                     "samples": len(loaded.tensors),
                     "litert": {
                         runtime: min(head_agreement(bundle, loaded.tensors[:200], runtime).values(), default=None)

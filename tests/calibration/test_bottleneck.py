@@ -181,6 +181,7 @@ def test_calibrating_with_training(tmp_path: Path) -> None:
         samples=12,
         codecs=("raw", "bottleneck"),
         precisions=("fp32",),
+        keep_all=True,
         train_cuts=("r3",),
         train_data=picture_folder(tmp_path / "more", 20),
         train_steps=5,

@@ -109,6 +109,7 @@ def test_a_device_with_litert_alone(tmp_path_factory: pytest.TempPathFactory) ->
         precisions=("fp32",),
         runtimes=("onnx", "tflite"),
         cuts=("r3",),
+        keep_all=True,
     )
     run_calibration(settings, SilentReporter())
     bundle = Bundle.open(settings.out)

@@ -181,6 +181,7 @@ def _settings(folder: Path, **more: object) -> Settings:
         "precisions": ("fp32",),
         "cuts": ("r3", "r4"),
         "train_steps": 3,
+        "keep_all": True,
     }
     return Settings(str(folder / "net.onnx"), data, folder / "net.cutpoint", **(fields | more))  # type: ignore[arg-type]
 

@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.support.toy import picture, toy_bundle
 
-from cutpoint.calibration.measure import answers, measure_points, uncut_answers
+from cutpoint.calibration.data import Source
+from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.measure import Bench, answers, check_finite, uncut_answers
 from cutpoint.calibration.points import group_by_head
-from cutpoint.calibration.tasks import Judge
-from cutpoint.codecs import Array
+from cutpoint.calibration.tasks import Situation, make_judge
+from cutpoint.calibration.work import WorkFolder
+from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
@@ -35,20 +40,55 @@ def test_what_is_measured_is_what_runs(bundle: Bundle) -> None:
                 np.testing.assert_array_equal(answer[0], wanted[0])
 
 
-def test_metric_bytes_and_times(bundle: Bundle) -> None:
+def _bench(bundle: Bundle, folder: Path) -> Bench:
     graphs = BundleGraphs(bundle, [create_runtime("onnx")])
     samples = _samples(Head(graphs))
     steps: list[None] = []
-    uncut = uncut_answers(graphs, samples, lambda: steps.append(None))
-    judge = Judge(bundle.manifest.boundaries[-1].tensors, [number % 3 for number in range(6)], uncut)
+    uncut = uncut_answers(graphs.span(0, bundle.manifest.last, "fp32"), samples, lambda: steps.append(None))
     assert len(steps) == 6
+    sources = tuple(Source(Path(f"{number}"), f"{number}", number % 3) for number in range(6))
+    judge = make_judge("auto", Situation(bundle.manifest.boundaries[-1].tensors, sources, uncut))
+    return Bench(graphs, samples, judge, WorkFolder(folder), "key")
+
+
+def test_a_first_look(bundle: Bundle, tmp_path: Path) -> None:
+    bench = _bench(bundle, tmp_path)
     for group in group_by_head(bundle.points):
-        for key, measured in measure_points(graphs, group, samples, judge).items():
+        for key, probe in bench.probe(group, 3).items():
             point = bundle.points[bundle.point_number(key)]
-            assert 0 <= measured.metric <= 1
-            assert measured.bytes_mean <= measured.bytes_p95 or measured.bytes_mean == pytest.approx(
-                measured.bytes_p95, rel=0.2
-            )
-            assert (measured.bytes_mean == 0) == point.local
-            assert (measured.device_ms > 0) == (point.start > 0)
-            assert (measured.tail_ms > 0) == (not point.local)
+            assert (probe.distortion is None) == point.local
+            assert (probe.bytes_mean == 0) == point.local
+            assert (probe.times.tail_ms > 0) == (not point.local)
+            if key.endswith("fp32-raw-exact") or key == "cut0-raw-exact":
+                assert probe.distortion == pytest.approx(0, abs=1e-9)
+
+
+def test_answers_come_in_parts_and_are_kept(bundle: Bundle, tmp_path: Path) -> None:
+    bench = _bench(bundle, tmp_path)
+    (group, *_) = group_by_head(bundle.points)
+    steps: list[None] = []
+    whole = bench.judge(group, 0, 6)
+    first, second = bench.judge(group, 0, 2), bench.judge(group, 2, 6, lambda: steps.append(None))
+    assert len(steps) == 4
+    assert {key: first[key] + second[key] for key in first} == whole
+    assert bench.judge(group, 2, 6, lambda: steps.append(None)) == second
+    assert len(steps) == 4
+    for found in whole.values():
+        assert 0 <= bench.score({n: answer.verdict for n, answer in enumerate(found)}) <= 1
+
+
+def test_times(bundle: Bundle, tmp_path: Path) -> None:
+    bench = _bench(bundle, tmp_path)
+    for group in group_by_head(bundle.points):
+        for key, times in bench.times(group).items():
+            point = bundle.points[bundle.point_number(key)]
+            assert (times.device_ms > 0) == (point.start > 0)
+            assert (times.tail_ms > 0) == (not point.local)
+        assert bench.times(group) == bench.times(group)
+
+
+def test_what_is_not_finite_is_named() -> None:
+    spec = TensorSpec("scores", (1, 2), "float32")
+    check_finite([spec], [np.ones((1, 2), np.float32)], "a.jpg")
+    with pytest.raises(CalibrationError, match=r"'scores'.*NaN or infinity for a\.jpg"):
+        check_finite([spec], [np.array([[1, np.nan]], np.float32)], "a.jpg")

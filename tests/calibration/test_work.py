@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.work import WorkFolder, digest
 
 
@@ -29,6 +30,19 @@ def test_nothing_is_left_of_a_failed_step(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         work.get("step", "key", fail)
     assert not work.path.exists()
+
+
+def test_a_folder_belongs_to_one_calibration(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "work"
+    with WorkFolder(path) as work, pytest.raises(CalibrationError, match="another calibration"), WorkFolder(path):
+        pass
+    assert not path.parent.exists()
+    with WorkFolder(path) as work:
+        work.get("step", "key", lambda: b"result")
+    with WorkFolder(path) as work:
+        assert work.get("step", "key", lambda: b"other") == b"result"
+        work.remove()
+    assert not path.exists()
 
 
 def test_a_digest_keeps_its_parts_apart() -> None:

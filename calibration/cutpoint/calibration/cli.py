@@ -13,10 +13,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cutpoint.calibration.constraints import Constraints, load_constraints
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.extras import ONNX_PACKAGES, require
 from cutpoint.calibration.progress import ConsoleReporter
+from cutpoint.calibration.report_data import ReportData
 from cutpoint.calibration.settings import CODECS, PRECISIONS, TRAINED, Settings
+from cutpoint.calibration.tasks import TASKS
 from cutpoint.codecs.errors import CutpointError
 from cutpoint.sdk.bundle import Bundle
 
@@ -46,6 +49,14 @@ def _number(text: str) -> float:
         return float(Fraction(text.strip()))
     except (ValueError, ZeroDivisionError):
         raise CalibrationError(f"{text!r} is not a number: write 0.5 or 1/255") from None
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        return float(text[:-1]) * units[text[-1]] if text[-1] in units else float(text)
+    except ValueError:
+        raise CalibrationError(f"--budget {text}: not a time: write 90s, 10m or 2h") from None
 
 
 def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
@@ -115,6 +126,22 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     "--calibration-samples", default=100, show_default=True, help="Pictures that ranges and tables come from."
 )
 @click.option("--samples", default=200, show_default=True, help="Pictures that points are measured on.")
+@click.option(
+    "--task",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", *TASKS]),
+    help="What the outputs mean. auto: what outputs and labels look like.",
+)
+@click.option("--quick", "mode", flag_value="quick", help="Halve harder, keep less: minutes.")
+@click.option("--exhaustive", "mode", flag_value="exhaustive", help="Measure every combination on every sample.")
+@click.option("--budget", metavar="TIME", help="Time for all of it: 90s, 10m, 2h. Default: 15m, with --quick 4m.")
+@click.option(
+    "--constraints", type=click.Path(path_type=Path), help="TOML file with limits of points and weights of the front."
+)
+@click.option("--points", type=int, help="How many points to keep beside the baselines. Default: 48, with --quick 32.")
+@click.option("--keep-all", is_flag=True, help="Measure and keep every combination within the constraints.")
+@click.option("--seed", default=0, show_default=True, help="Of what the search draws.")
 @click.option("--threads", default=1, show_default=True, help="Of the runtime while measuring.")
 @click.option(
     "--train-cuts", default="2", show_default=True, help="Where to train codecs: how many cuts, or tensor names."
@@ -162,13 +189,17 @@ def calibrate(model: str, data: Path, out: Path, as_json: bool, **options: Any) 
         result = run_calibration(settings, ConsoleReporter(console))
     except CutpointError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        told = f"{place}{error.strerror or error}; finished steps are kept, the same command goes on from them"
+        raise click.ClickException(told) from error
     except KeyboardInterrupt:
         click.echo("Interrupted. Start the same command again to go on.", err=True)
         sys.exit(130)
     if as_json:
-        click.echo(json.dumps(_summary(out, result.bundle, result.skipped, result.calibrated_on)))
+        click.echo(json.dumps(_summary(out, result.bundle, result.skipped, result.calibrated_on, result.report)))
     else:
-        _print(Console(), out, result.bundle)
+        _print(Console(), out, result.bundle, result.report)
 
 
 def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Settings:
@@ -194,6 +225,13 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         runtimes=_list(options["runtimes"]) if options["runtimes"] is not None else None,
         calibration_samples=options["calibration_samples"],
         samples=options["samples"],
+        task=options["task"],
+        mode=options["mode"] or "default",
+        budget_s=_seconds(options["budget"]) if options["budget"] else None,
+        constraints=load_constraints(options["constraints"]) if options["constraints"] else Constraints(),
+        points=options["points"],
+        keep_all=options["keep_all"],
+        seed=options["seed"],
         threads=options["threads"],
         overwrite=options["overwrite"],
         work=options["work"],
@@ -207,7 +245,9 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
     )
 
 
-def _summary(out: Path, bundle: Bundle, skipped: tuple[tuple[str, str], ...], calibrated_on: int) -> dict[str, Any]:
+def _summary(
+    out: Path, bundle: Bundle, skipped: tuple[tuple[str, str], ...], calibrated_on: int, report: ReportData
+) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "bundle": str(out),
@@ -237,6 +277,8 @@ def _summary(out: Path, bundle: Bundle, skipped: tuple[tuple[str, str], ...], ca
             }
             for point in manifest.points
         ],
+        "trials": len(report.trials),
+        "spent_s": report.search.spent_s,
         "skipped": [{"file": name, "reason": reason} for name, reason in skipped],
     }
 
@@ -245,7 +287,7 @@ def _size(value: float) -> str:
     return f"{value:,.0f}" if value < 10_000 else f"{value / 1000:.0f} k"
 
 
-def _print(console: Console, out: Path, bundle: Bundle) -> None:
+def _print(console: Console, out: Path, bundle: Bundle, report: ReportData) -> None:
     task = bundle.manifest.task
     uncut = f"{task.metric} of the uncut model {task.uncut:.1%} on {task.samples} samples"
     title = f"{bundle.manifest.name}: {uncut}; times in ms"
@@ -258,4 +300,5 @@ def _print(console: Console, out: Path, bundle: Bundle) -> None:
         times = (f"{value:.2f}" for value in (m.device_ms, m.encode_ms, m.decode_ms, m.tail_ms))
         table.add_row(point.id, f"{m.metric:.1%}", _size(m.bytes_mean), _size(m.bytes_p95), *times)
     console.print(table)
-    console.print(f"{out}: {len(bundle.points)} points, hash {bundle.hash[:12]}", highlight=False)
+    told = f"{len(bundle.points)} points of {len(report.trials)} trials, {report.search.spent_s:.0f} s"
+    console.print(f"{out}: {told}, hash {bundle.hash[:12]}", highlight=False)

@@ -16,9 +16,11 @@ from cutpoint.sdk.bundle import Preprocessing
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.pictures import to_boundary0
 
-__all__ = ["Dataset", "Samples", "Source", "load_samples", "open_dataset", "shuffled", "split"]
+__all__ = ["MASK_FOLDERS", "Dataset", "Samples", "Source", "load_samples", "open_dataset", "shuffled", "split"]
 
 _PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+#: Folders that hold masks of pictures rather than pictures.
+MASK_FOLDERS = frozenset({"annotations", "masks", "semantic_masks"})
 _TENSORS = frozenset({".npy", ".npz"})
 
 
@@ -30,11 +32,15 @@ class Source:
         path: where it lies.
         name: relative to the dataset's folder.
         label: class index; None where it is not known.
+        mask: picture of each pixel's class; None where there is none.
+        boxes: file that lists the objects in it; None where there is none.
     """
 
     path: Path
     name: str
     label: int | None = None
+    mask: Path | None = None
+    boxes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,10 +80,12 @@ class Samples:
     skipped: list[tuple[Source, str]] = field(default_factory=list)
 
     def fingerprint(self) -> str:
-        """A hash of all values and labels."""
+        """A hash of all values, labels and annotations."""
         digest = hashlib.sha256()
         for tensors, source in zip(self.tensors, self.sources, strict=True):
-            digest.update(f"{source.label};".encode())
+            digest.update(f"{source.name};{source.label};".encode())
+            for file in filter(None, (source.mask, source.boxes)):
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
             for tensor in tensors:
                 digest.update(np.ascontiguousarray(tensor).data)
         return digest.hexdigest()
@@ -99,7 +107,7 @@ def open_dataset(folder: Path, labels: Sequence[str] = ()) -> Dataset:
     if not folder.is_dir():
         raise CalibrationError(f"{folder}: no such folder" if not folder.exists() else f"{folder}: not a folder")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    pictures = [path for path in files if path.suffix.lower() in _PICTURES]
+    pictures = _without_masks(folder, [path for path in files if path.suffix.lower() in _PICTURES])
     tensors = [path for path in files if path.suffix.lower() in _TENSORS]
     found = pictures or tensors
     if not found:
@@ -132,6 +140,17 @@ def open_dataset(folder: Path, labels: Sequence[str] = ()) -> Dataset:
         not pictures,
         tuple(labels) if by_name else classes,
     )
+
+
+def _without_masks(folder: Path, pictures: Sequence[Path]) -> list[Path]:
+    """`pictures` without the masks among them: PNG files in a folder of masks, or beside a picture of the same name."""
+    named = {path.with_suffix("") for path in pictures if path.suffix.lower() != ".png"}
+    return [
+        path
+        for path in pictures
+        if path.suffix.lower() != ".png"
+        or (path.with_suffix("") not in named and not MASK_FOLDERS.intersection(path.relative_to(folder).parts[:-1]))
+    ]
 
 
 def _read_labels(table: Path) -> dict[str, int]:

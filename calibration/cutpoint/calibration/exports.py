@@ -35,6 +35,7 @@ def export_spans(
     graph: ModelGraph,
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
+    only: frozenset[tuple[int, int, str]] | None = None,
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> ExportedSpans:
@@ -44,6 +45,7 @@ def export_spans(
         graph: the fp32 model.
         variants: precision → model; ``fp32`` among them.
         boundaries: 0 … n.
+        only: start, end and precision of the spans to write; None: all.
         convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
             it out; None: heads are ONNX only.
         advance: called for each span.
@@ -63,6 +65,8 @@ def export_spans(
         if precision == "fp32":
             wanted += [(start, last, "server") for start in range(1, last)]
         for start, end, part in wanted:
+            if only is not None and (start, end, precision) not in only:
+                continue
             try:
                 span = extract_span(model, boundaries[start].tensors, boundaries[end].tensors, graph.batch)
             except CalibrationError as error:

@@ -14,6 +14,7 @@ from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exports import ExportedSpans
 from cutpoint.calibration.graph import ModelGraph, run_model
 from cutpoint.calibration.klt import fit_klt
+from cutpoint.calibration.measure import check_finite
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.sensitivity import SAMPLES, Divergence
 from cutpoint.calibration.settings import Settings
@@ -145,7 +146,10 @@ class _Crossing:
     @cached_property
     def _tensors(self) -> list[tuple[Array, ...]]:
         head = self._span(0, self._boundary.index)
-        return [head.run(sample) for sample in self._samples]
+        tensors = [head.run(sample) for sample in self._samples]
+        for number, sample in enumerate(tensors):
+            check_finite(self._boundary.tensors, sample, f"calibration sample {number}")
+        return tensors
 
     @cached_property
     def _frames(self) -> list[tuple[tuple[Array, ...], tuple[Array, ...]]]:

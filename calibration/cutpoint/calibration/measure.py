@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -14,17 +14,23 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cutpoint.calibration.tasks import Judge
-from cutpoint.codecs import Array, Codec
+from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.tasks import Judge, Verdict, agreement
+from cutpoint.calibration.work import WorkFolder, digest
+from cutpoint.codecs import Array, Codec, TensorSpec
 from cutpoint.sdk.bundle import Measurement, Point
 from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.runtimes import Graph
 from cutpoint.sdk.tail import Tail
 
-__all__ = ["answers", "measure_points", "uncut_answers"]
+__all__ = ["WORKERS", "Answer", "Bench", "Probe", "answers", "check_finite", "uncut_answers"]
 
 #: Runs in each round of timing, after one round of warming up, and rounds.
 _RUNS = 8
 _ROUNDS = 3
+
+#: Samples that are judged side by side.
+WORKERS = min(4, os.cpu_count() or 1)
 
 Tensors = tuple[Array, ...]
 
@@ -34,22 +40,31 @@ def _parallel(work: Callable[[int], Any], count: int) -> Generator[Any, None, No
 
     Close it (`contextlib.closing`), so that after an interruption what has not begun is dropped rather than done.
     """
-    pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(max_workers=WORKERS)
     try:
         yield from pool.map(work, range(count))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def uncut_answers(graphs: BundleGraphs, samples: Sequence[Tensors], advance: Callable[[], None]) -> list[Tensors]:
-    """The fp32 model's outputs for every sample."""
-    span = graphs.span(0, graphs.bundle.manifest.last, "fp32")
+def uncut_answers(model: Graph, samples: Sequence[Tensors], advance: Callable[[], None]) -> list[Tensors]:
+    """The outputs of the uncut fp32 model for every sample."""
     outputs = []
-    with closing(_parallel(lambda number: span.run(samples[number]), len(samples))) as results:
+    with closing(_parallel(lambda number: model.run(samples[number]), len(samples))) as results:
         for output in results:
             outputs.append(output)
             advance()
     return outputs
+
+
+def check_finite(specs: Sequence[TensorSpec], tensors: Sequence[Array], where: str) -> None:
+    """Raises `CalibrationError` if a tensor holds NaN or infinity; `where` says for which sample."""
+    for spec, tensor in zip(specs, tensors, strict=True):
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise CalibrationError(
+                f"tensor {spec.name!r} of the model holds NaN or infinity for {where}: check the model's weights, and "
+                "--scale, --mean and --std"
+            )
 
 
 def answers(graphs: BundleGraphs, points: Sequence[Point], sample: Tensors) -> Iterator[tuple[Point, Tensors, int]]:
@@ -74,50 +89,149 @@ def answers(graphs: BundleGraphs, points: Sequence[Point], sample: Tensors) -> I
             yield point, tail.run(point, payload).outputs, len(payload)
 
 
-def measure_points(
-    graphs: BundleGraphs,
-    points: Sequence[Point],
-    samples: Sequence[Tensors],
-    judge: Judge,
-    advance: Callable[[], None] = lambda: None,
-) -> dict[str, Measurement]:
-    """Metric and bytes over all samples, and times of single runs one after the other.
+class Probe(msgspec.Struct, frozen=True):
+    """A first look at a point, on few samples.
+
+    Attributes:
+        bytes_mean: payload size.
+        distortion: squared error of the decoded boundary as a share of its energy, against the fp32 model's; None for a
+            local point.
+        times: in milliseconds, each the median over the samples.
+    """
+
+    bytes_mean: float
+    distortion: float | None
+    times: Measurement
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """What one answer was worth, and how many bytes it took."""
+
+    verdict: Verdict
+    size: int
+
+
+class Bench:
+    """Measures the points of a bundle, piece by piece. What was measured is kept in the work folder.
 
     Args:
         graphs: of the whole bundle, on runtimes with the number of threads that is to be measured.
-        points: with one head in common.
         samples: tensors of boundary 0.
-        judge: scores the answers.
-        advance: called for each sample.
-
-    Returns:
-        Point id → measurement.
+        judge: judges the answers.
+        work: for what was measured.
+        key: of the bundle and the samples.
     """
 
-    def run(number: int) -> list[tuple[str, float, int]]:
-        return [
-            (point.id, judge.score(number, answer), size)
-            for point, answer, size in answers(graphs, points, samples[number])
-        ]
+    def __init__(
+        self, graphs: BundleGraphs, samples: Sequence[Tensors], judge: Judge, work: WorkFolder, key: str
+    ) -> None:
+        self._graphs = graphs
+        self._samples = samples
+        self._judge = judge
+        self._work = work
+        self._key = key
 
-    scores: dict[str, list[float]] = {point.id: [] for point in points}
-    sizes: dict[str, list[int]] = {point.id: [] for point in points}
-    with closing(_parallel(run, len(samples))) as results:
-        for result in results:
-            for key, score, size in result:
-                scores[key].append(score)
-                sizes[key].append(size)
-            advance()
-    times = _times(graphs, points, samples)
-    return {
-        point.id: msgspec.structs.replace(
-            times[point.id],
-            metric=float(np.mean(scores[point.id])),
-            bytes_mean=float(np.mean(sizes[point.id])),
-            bytes_p95=float(np.percentile(sizes[point.id], 95)),
-        )
-        for point in points
-    }
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return len(self._samples)
+
+    def probe(self, points: Sequence[Point], samples: int) -> dict[str, Probe]:
+        """A first look at points with one head in common, on the first `samples`.
+
+        Returns:
+            Point id → what was seen.
+        """
+
+        def make() -> dict[str, Probe]:
+            return _probe(self._graphs, points, self._samples[:samples])
+
+        found: dict[str, Probe] = self._kept("probe", points, str(samples), make, dict[str, Probe])
+        return found
+
+    def judge(
+        self, points: Sequence[Point], start: int, stop: int, advance: Callable[[], None] = lambda: None
+    ) -> dict[str, list[Answer]]:
+        """Answers of points with one head in common to the samples from `start` to before `stop`.
+
+        Returns:
+            Point id → an entry for each sample.
+        """
+
+        def run(number: int) -> list[tuple[str, Answer]]:
+            sample = start + number
+            return [
+                (point.id, Answer(self._judge.judge(sample, answer), size))
+                for point, answer, size in answers(self._graphs, points, self._samples[sample])
+            ]
+
+        def make() -> dict[str, list[Answer]]:
+            found: dict[str, list[Answer]] = {point.id: [] for point in points}
+            with closing(_parallel(run, stop - start)) as results:
+                for result in results:
+                    for key, answer in result:
+                        found[key].append(answer)
+                    advance()
+            return found
+
+        made: dict[str, list[Answer]] = self._kept("answers", points, f"{start}-{stop}", make, dict[str, list[Answer]])
+        return made
+
+    def score(self, verdicts: Mapping[int, Verdict]) -> float:
+        """The task's metric, over sample number → verdict."""
+        return self._judge.score(verdicts)
+
+    def times(self, points: Sequence[Point]) -> dict[str, Measurement]:
+        """Times of points with one head in common: single runs one after the other."""
+
+        def make() -> dict[str, Measurement]:
+            return _times(self._graphs, points, self._samples)
+
+        found: dict[str, Measurement] = self._kept("times", points, "", make, dict[str, Measurement])
+        return found
+
+    def _kept(self, kind: str, points: Sequence[Point], what: str, make: Callable[[], Any], type_: Any) -> Any:
+        key = digest(self._key, what, ",".join(point.id for point in points))
+        return msgspec.msgpack.decode(self._work.get(kind, key, lambda: msgspec.msgpack.encode(make())), type=type_)
+
+
+def _probe(graphs: BundleGraphs, points: Sequence[Point], samples: Sequence[Tensors]) -> dict[str, Probe]:
+    first = points[0]
+    crossings: list[Tensors] = list(samples)
+    device_ms = 0.0
+    if first.start > 0:
+        assert first.precision is not None, "a point with a head has its precision"
+        device_ms, crossings = _once(graphs.span(0, first.start, first.precision).run, samples)
+    exact: dict[int, list[Tensors]] = {0: list(samples)}
+    tails: dict[tuple[int, str], float] = {}
+    found = {}
+    for point in points:
+        if point.codec is None or point.tail_precision is None:
+            found[point.id] = Probe(0.0, None, Measurement(0.0, 0.0, 0.0, device_ms))
+            continue
+        codec = graphs.codec(point.codec)
+        encode_ms, payloads = _once(partial(_encode, codec, point.level), crossings)
+        decode_ms, decoded = _once(partial(_decode, codec, point.level), payloads)
+        if point.end not in exact:
+            exact[point.end] = [graphs.span(0, point.end, "fp32").run(sample) for sample in samples]
+        tail = point.end, point.tail_precision
+        if tail not in tails:
+            span = graphs.span(point.end, graphs.bundle.manifest.last, point.tail_precision)
+            tails[tail], _ = _once(span.run, decoded)
+        lost = [1.0 - agreement(given, wanted) for given, wanted in zip(decoded, exact[point.end], strict=True)]
+        times = Measurement(0.0, 0.0, 0.0, device_ms, encode_ms, decode_ms, tails[tail])
+        found[point.id] = Probe(float(np.mean([len(p) for p in payloads])), float(np.mean(lost)), times)
+    return found
+
+
+def _once(run: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[float, list[Any]]:
+    """The median time of a call in milliseconds, and what the calls returned. The first one warms up."""
+    run(inputs[0])
+    times, results = [], []
+    for value in inputs:
+        started = perf_counter()
+        results.append(run(value))
+        times.append((perf_counter() - started) * 1e3)
+    return round(median(times), 4), results
 
 
 def _times(graphs: BundleGraphs, points: Sequence[Point], samples: Sequence[Tensors]) -> dict[str, Measurement]:

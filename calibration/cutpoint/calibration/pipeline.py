@@ -6,42 +6,40 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from time import monotonic
 
 import msgspec
 import onnx
 
+from cutpoint.calibration.annotations import annotate
+from cutpoint.calibration.codecs import FittedCodec
 from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
+from cutpoint.calibration.devices import with_devices
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exports import ExportedSpans, export_spans
 from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
 from cutpoint.calibration.fitted_codecs import convert_codecs, fit_codecs
 from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.importers import ImportedModel, import_model
-from cutpoint.calibration.measure import measure_points, uncut_answers
-from cutpoint.calibration.points import group_by_head, make_points
+from cutpoint.calibration.measure import WORKERS, Bench, check_finite, uncut_answers
+from cutpoint.calibration.memory import DeviceMemory
+from cutpoint.calibration.points import find_baselines, make_points, used_spans
 from cutpoint.calibration.precision import quantise
 from cutpoint.calibration.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.report import add_page
+from cutpoint.calibration.report_data import REPORT_NAME, ReportData, SearchReport, encode_report
+from cutpoint.calibration.scope import MODES, Scope
+from cutpoint.calibration.search import search
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.tasks import Judge
+from cutpoint.calibration.tasks import Judge, Situation, judge_all, make_judge
 from cutpoint.calibration.trained_codecs import fit_trained, training_sources
+from cutpoint.calibration.trials import Trial, report_trial
 from cutpoint.calibration.work import WorkFolder, digest
-from cutpoint.sdk.bundle import (
-    SCHEMA,
-    Boundary,
-    Bundle,
-    DeviceProfile,
-    Manifest,
-    Measurement,
-    Point,
-    Preprocessing,
-    Task,
-)
-from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs
-from cutpoint.sdk.profiles import attach_profiles, load_profile
+from cutpoint.sdk.profiles import load_profile
 from cutpoint.sdk.runtimes import create_runtime
 
 __all__ = ["Result", "run_calibration"]
@@ -56,12 +54,14 @@ class Result:
         skipped: files that could not be read, with the reason.
         calibrated_on: number of samples.
         reused: steps taken over from an interrupted run.
+        report: what was tried, and why it was kept or not.
     """
 
     bundle: Bundle
     skipped: tuple[tuple[str, str], ...]
     calibrated_on: int
     reused: int
+    report: ReportData
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,13 @@ class _Data:
         return tuple(sorted(both.items()))
 
 
-def run_calibration(settings: Settings, reporter: Reporter) -> Result:
+def run_calibration(settings: Settings, reporter: Reporter, clock: Callable[[], float] = monotonic) -> Result:
     """Calibrates and writes the bundle.
+
+    Args:
+        settings: what to do.
+        reporter: hears what is done.
+        clock: seconds, that the budget is counted by.
 
     Raises:
         CalibrationError: if model, data or settings cannot be worked with.
@@ -94,8 +99,23 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
     dataset = open_dataset(settings.data, settings.labels)
     evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
     devices = [load_profile(path) for path in settings.devices]
-    work = WorkFolder(settings.work_folder)
+    started = clock()
+    with WorkFolder(settings.work_folder) as work:
+        result = _calibrate(settings, dataset, evaluation, devices, work, reporter, clock, started)
+        work.remove()
+    return result
 
+
+def _calibrate(
+    settings: Settings,
+    dataset: Dataset,
+    evaluation: Dataset | None,
+    devices: Sequence[DeviceProfile],
+    work: WorkFolder,
+    reporter: Reporter,
+    clock: Callable[[], float],
+    started: float,
+) -> Result:
     with reporter.stage("importing the model", 1):
         imported = import_model(settings.model, settings.input_shape)
     data = _load(settings, imported, dataset, evaluation, reporter)
@@ -103,33 +123,26 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
         graph, names = prepare_graph(imported, data.preprocessing)
         check_faithful(imported, graph, names, data.calibration.tensors[:2])
         boundaries = _boundaries(settings, graph)
+    judge, uncut = _judge(settings, graph, data, reporter)
     model_key = digest(graph.model.SerializeToString(deterministic=True), data.calibration.fingerprint())
 
     variants = {"fp32": graph.model}
     if "int8" in settings.precisions:
         variants["int8"] = _quantised(graph, data.calibration, work, model_key, reporter)
-    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None
-    if settings.runtimes is None:
-        if imported.origin == "torch" and not missing(TFLITE_PACKAGES):
-            convert = _optional(_tflite_converter(imported, data, work), reporter)
-    elif "tflite" in settings.runtimes:
-        convert = _tflite_converter(imported, data, work)
-    exported = _spans(graph, variants, boundaries, convert, reporter)
+    exported = _spans(graph, variants, boundaries, None, None, reporter)
     samples, pictures = data.calibration.tensors, data.preprocessing is not None
     codecs = fit_codecs(settings, boundaries, exported, samples, pictures, work, model_key, reporter)
     if settings.trains:
         sources = training_sources(settings, data.training, data.evaluation.sources)
         given = samples, sources, data.preprocessing
         codecs += fit_trained(settings, graph, boundaries, *given, work, model_key, reporter)
-    if convert is not None:
-        codecs = convert_codecs(codecs, boundaries, graph, samples[0], work, reporter)
     if not codecs:
         raise CalibrationError(f"no codec of {', '.join(settings.codecs)} fits any boundary of this model; add raw")
     manifest = Manifest(
         schema=SCHEMA,
         name=settings.name or imported.name,
         created_by=f"cutpoint {_version('cutpoint')}",
-        task=Task("agreement", "agreement", 0.0, 0),
+        task=Task(judge.kind, judge.metric, uncut, len(data.evaluation.tensors), settings.labels or data.classes),
         boundaries=boundaries,
         spans=exported.spans,
         codecs=tuple(codec.entry for codec in codecs),
@@ -140,12 +153,104 @@ def run_calibration(settings: Settings, reporter: Reporter) -> Result:
     files = dict(exported.files)
     for codec in codecs:
         files |= codec.files
-    manifest = _measured(settings, Bundle.create(manifest, files), data, work, reporter)
-    manifest = _with_devices(Bundle.create(manifest, files), devices, reporter)
+    whole = Bundle.create(manifest, files)
+    trials = _search(settings, whole, data, judge, graph, work, reporter, clock, started)
+
+    points = tuple(msgspec.structs.replace(trial.point, measured=trial.measured) for trial in trials if trial.kept)
+    convert = _converter(settings, imported, data, work, reporter)
+    exported = _spans(graph, variants, boundaries, used_spans(points, len(boundaries) - 1), convert, reporter)
+    used = {point.codec for point in points}
+    codecs = [codec for codec in codecs if codec.entry.id in used]
+    if convert is not None:
+        codecs = convert_codecs(codecs, boundaries, graph, samples[0], work, reporter)
+    files = dict(exported.files)
+    for codec in codecs:
+        files |= codec.files
+    report = _report(settings, whole, trials, graph, codecs, clock() - started)
+    files[REPORT_NAME] = "report", encode_report(report)
+    manifest = msgspec.structs.replace(
+        manifest, spans=exported.spans, codecs=tuple(codec.entry for codec in codecs), points=points
+    )
+    manifest = with_devices(Bundle.create(manifest, files), devices, reporter)
     bundle = Bundle.create(manifest, add_page(manifest, files))
     bundle.save(settings.out, overwrite=settings.overwrite)
-    work.remove()
-    return Result(bundle, data.skipped, len(data.calibration.tensors), work.reused)
+    return Result(bundle, data.skipped, len(data.calibration.tensors), work.reused, report)
+
+
+def _judge(settings: Settings, graph: ModelGraph, data: _Data, reporter: Reporter) -> tuple[Judge, float]:
+    """What judges the task, and the uncut model's own metric."""
+    samples = data.evaluation.tensors
+    model = create_runtime("onnx", settings.threads).load(graph.model.SerializeToString(), {})
+    with reporter.stage("running the uncut model", len(samples)) as advance:
+        answers = uncut_answers(model, samples, advance)
+    sources = tuple(data.evaluation.sources)
+    for source, answer in zip(sources, answers, strict=True):
+        check_finite(graph.outputs, answer, source.name)
+    judge = make_judge(settings.task, Situation(graph.outputs, sources, answers, data.preprocessing))
+    labels = settings.labels or data.classes
+    if labels and judge.metric == "top1" and len(labels) != judge.classes:
+        raise CalibrationError(f"{len(labels)} class names for a model with {judge.classes} scores: see --labels")
+    return judge, judge_all(judge, answers)
+
+
+def _search(
+    settings: Settings,
+    bundle: Bundle,
+    data: _Data,
+    judge: Judge,
+    graph: ModelGraph,
+    work: WorkFolder,
+    reporter: Reporter,
+    clock: Callable[[], float],
+    started: float,
+) -> list[Trial]:
+    manifest = bundle.manifest
+    graphs = BundleGraphs(bundle, [create_runtime("onnx", settings.threads)])
+    key = digest(bundle.hash, data.evaluation.fingerprint())
+    memory = DeviceMemory(bundle, graph)
+    scope = Scope(
+        mode=MODES[settings.mode],
+        baselines=find_baselines(manifest.points, manifest.codecs),
+        uncut=f"cut{manifest.last}-fp32",
+        constraints=settings.constraints,
+        most=settings.points,
+        seed=settings.seed,
+        keep_all=settings.keep_all,
+        memory=memory,
+        workers=WORKERS,
+    )
+    bench = Bench(graphs, data.evaluation.tensors, judge, work, key)
+    budget = settings.budget
+    return search(manifest.points, bench, scope, reporter, clock, None if budget is None else started + budget)
+
+
+def _converter(
+    settings: Settings, imported: ImportedModel, data: _Data, work: WorkFolder, reporter: Reporter
+) -> Callable[[onnx.ModelProto, Boundary], bytes | None] | None:
+    """What makes `.tflite` heads, where they were asked for or can be had."""
+    if settings.runtimes is None:
+        if imported.origin == "torch" and not missing(TFLITE_PACKAGES):
+            return _optional(_tflite_converter(imported, data, work), reporter)
+    elif "tflite" in settings.runtimes:
+        return _tflite_converter(imported, data, work)
+    return None
+
+
+def _report(
+    settings: Settings,
+    whole: Bundle,
+    trials: Sequence[Trial],
+    graph: ModelGraph,
+    codecs: Sequence[FittedCodec],
+    spent: float,
+) -> ReportData:
+    return ReportData(
+        search=SearchReport(
+            settings.mode, settings.budget, round(spent, 1), settings.seed, settings.constraints.flat()
+        ),
+        trials=tuple(report_trial(trial, whole.manifest) for trial in trials),
+        losses={codec.entry.id: path for codec in codecs for path in codec.files if path.startswith("report/")},
+    )
 
 
 def _load(
@@ -161,6 +266,7 @@ def _load(
         if evaluation.tensors != dataset.tensors:
             raise CalibrationError(f"{evaluation.folder} and {dataset.folder}: one holds pictures, the other tensors")
         first, second = shuffled(dataset.sources), shuffled(evaluation.sources)
+    second = list(annotate((evaluation or dataset).folder, second))
     if any(source.label is not None for source in second):
         second = [source for source in second if source.label is not None]
     loaded = []
@@ -248,55 +354,17 @@ def _spans(
     graph: ModelGraph,
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
+    wanted: frozenset[tuple[int, int, str]] | None,
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None,
     reporter: Reporter,
 ) -> ExportedSpans:
     last = len(boundaries) - 1
-    total = len(variants) * last + last - 1 + (last if convert else 0)
+    total = len(wanted) if wanted is not None else len(variants) * last + last - 1
     with reporter.stage("writing spans", total) as advance:
-        exported = export_spans(graph, variants, boundaries, convert, advance)
+        exported = export_spans(graph, variants, boundaries, wanted, convert, advance)
     for (end, precision), reason in exported.lacking.items():
         reporter.note(f"no {precision} head for boundary {end}: {reason}")
     return exported
-
-
-def _measured(settings: Settings, bundle: Bundle, data: _Data, work: WorkFolder, reporter: Reporter) -> Manifest:
-    """The bundle's manifest with its task and every point's measurement filled in."""
-    manifest = bundle.manifest
-    samples = data.evaluation.tensors
-    graphs = BundleGraphs(bundle, [create_runtime("onnx", settings.threads)])
-    with reporter.stage("running the uncut model", len(samples)) as advance:
-        uncut = uncut_answers(graphs, samples, advance)
-    judge = Judge(manifest.boundaries[-1].tensors, [source.label for source in data.evaluation.sources], uncut)
-    groups = list(group_by_head(manifest.points))
-    fingerprint = data.evaluation.fingerprint()
-    found: dict[str, Measurement] = {}
-    with reporter.stage("measuring points", len(groups) * len(samples)) as advance:
-        for group in groups:
-            ids = ",".join(point.id for point in group)
-            key = digest(bundle.hash, fingerprint, ids)
-
-            def make(group: Sequence[Point] = group) -> bytes:
-                return msgspec.json.encode(measure_points(graphs, group, samples, judge, advance))
-
-            found |= msgspec.json.decode(work.get("points", key, make), type=dict[str, Measurement])
-    classes = manifest.boundaries[-1].tensors[0].shape[-1]
-    labels = settings.labels or data.classes
-    if labels and judge.kind == "classification" and len(labels) != classes:
-        raise CalibrationError(f"{len(labels)} class names for a model with {classes} scores: see --labels")
-    task = Task(judge.kind, judge.metric, judge.uncut_metric(), len(samples), labels)
-    points = tuple(msgspec.structs.replace(point, measured=found[point.id]) for point in manifest.points)
-    return msgspec.structs.replace(manifest, task=task, points=points, files=())
-
-
-def _with_devices(bundle: Bundle, devices: Sequence[DeviceProfile], reporter: Reporter) -> Manifest:
-    """The bundle's manifest with the profiles that go with it."""
-    for device in devices:
-        try:
-            bundle = attach_profiles(bundle, [device])
-        except InputError as error:
-            reporter.note(str(error))
-    return bundle.manifest
 
 
 def _version(package: str) -> str:

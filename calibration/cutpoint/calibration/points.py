@@ -7,7 +7,7 @@ from itertools import groupby
 
 from cutpoint.sdk.bundle import CodecEntry, Measurement, Point, Span
 
-__all__ = ["group_by_head", "make_points"]
+__all__ = ["find_baselines", "group_by_head", "make_points", "used_spans"]
 
 _UNMEASURED = Measurement(metric=0.0, bytes_mean=0.0, bytes_p95=0.0, device_ms=0.0)
 
@@ -54,3 +54,28 @@ def group_by_head(points: Sequence[Point]) -> Iterator[tuple[Point, ...]]:
     """Runs of points with one head in common."""
     for _, group in groupby(points, key=_head):
         yield tuple(group)
+
+
+def find_baselines(points: Sequence[Point], codecs: Sequence[CodecEntry]) -> frozenset[str]:
+    """Ids of what splitting is compared with: the whole model on the device, the raw input, the finest picture."""
+    families = {codec.id: codec for codec in codecs}
+    found = set()
+    for point in points:
+        codec = families[point.codec] if point.codec is not None else None
+        if codec is None or (
+            point.start == 0 and codec.codec in ("raw", "jpeg", "webp") and point.level == len(codec.levels) - 1
+        ):
+            found.add(point.id)
+    return frozenset(found)
+
+
+def used_spans(points: Sequence[Point], last: int) -> frozenset[tuple[int, int, str]]:
+    """The spans that points run: start, end and precision of each.
+
+    Args:
+        points: of a bundle.
+        last: index of the output boundary.
+    """
+    heads = {(0, point.start, point.precision) for point in points if point.precision is not None}
+    tails = {(point.end, last, point.tail_precision) for point in points if point.tail_precision is not None}
+    return frozenset(heads | tails)

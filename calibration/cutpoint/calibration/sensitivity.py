@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cutpoint.calibration.tasks import is_classification
+from cutpoint.calibration.tasks.classification import is_classification
 from cutpoint.codecs import Array, TensorSpec
 
 __all__ = ["SAMPLES", "Divergence", "TailRun"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from cutpoint.calibration.constraints import Constraints
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.scope import MODES
+from cutpoint.calibration.tasks import TASKS
 
 __all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "TRAINED", "Settings"]
 
@@ -38,6 +41,13 @@ class Settings:
             is installed and knows their layers.
         calibration_samples: pictures that ranges and entropy tables come from.
         samples: pictures that every point is measured on.
+        task: of `TASKS`; ``auto``: what outputs and labels look like.
+        mode: of `MODES`: how thoroughly points are looked for.
+        budget_s: seconds of the whole calibration; None: the mode's.
+        constraints: what points must keep to.
+        points: how many to keep, baselines not counted; None: the mode's number.
+        keep_all: measure and keep every combination that keeps to the constraints.
+        seed: of what the search draws.
         threads: of the runtime while measuring.
         overwrite: replace a bundle that is there.
         work: folder for finished steps; None: beside `out`.
@@ -65,6 +75,13 @@ class Settings:
     runtimes: tuple[str, ...] | None = None
     calibration_samples: int = 100
     samples: int = 200
+    task: str = "auto"
+    mode: Literal["quick", "default", "exhaustive"] = "default"
+    budget_s: float | None = None
+    constraints: Constraints = field(default_factory=Constraints)
+    points: int | None = None
+    keep_all: bool = False
+    seed: int = 0
     threads: int = 1
     overwrite: bool = False
     work: Path | None = None
@@ -81,6 +98,8 @@ class Settings:
             ("codec", self.codecs, CODECS),
             ("trained codec", self.early_encoders or TRAINED, TRAINED),
             ("precision", self.precisions, PRECISIONS),
+            ("mode", (self.mode,), tuple(MODES)),
+            ("task", (self.task,), ("auto", *TASKS)),
             ("runtime", RUNTIMES if self.runtimes is None else self.runtimes, RUNTIMES),
         ):
             if unknown := [name for name in given if name not in known]:
@@ -93,6 +112,10 @@ class Settings:
             raise CalibrationError("runtime 'onnx' cannot be left out: tails run on it")
         if min(self.calibration_samples, self.samples, self.threads) < 1:
             raise CalibrationError("samples and threads must be at least 1")
+        if self.points is not None and self.points < 1:
+            raise CalibrationError("at least 1 point is kept: see --points")
+        if self.budget_s is not None and self.budget_s <= 0:
+            raise CalibrationError("the budget must be more than 0 seconds: see --budget")
         if self.train_steps < 1 or (self.train_minutes is not None and self.train_minutes <= 0):
             raise CalibrationError("training takes at least 1 step, or more than 0 minutes")
 
@@ -100,6 +123,13 @@ class Settings:
     def trains(self) -> bool:
         """Whether codecs are trained."""
         return any(codec in TRAINED for codec in self.codecs)
+
+    @property
+    def budget(self) -> float | None:
+        """Seconds of the whole calibration; None: no limit. Training takes what it takes, on top of the mode's."""
+        if self.budget_s is not None or self.trains or self.keep_all:
+            return self.budget_s
+        return MODES[self.mode].budget_s
 
     @property
     def work_folder(self) -> Path:

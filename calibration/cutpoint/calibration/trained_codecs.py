@@ -21,7 +21,7 @@ from cutpoint.calibration.sensitivity import SAMPLES, Divergence
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.spans import extract_span
 from cutpoint.calibration.streams import for_streams, neighbour
-from cutpoint.calibration.tasks import is_classification
+from cutpoint.calibration.tasks.classification import is_classification
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Preprocessing

@@ -15,6 +15,8 @@ from cutpoint.sdk.bundle.manifest import (
     Preprocessing,
     Span,
     Task,
+    TaskKind,
+    TaskMetric,
     decode_manifest,
     encode_manifest,
 )
@@ -40,6 +42,8 @@ __all__ = [
     "Selection",
     "Span",
     "Task",
+    "TaskKind",
+    "TaskMetric",
     "decode_manifest",
     "encode_manifest",
 ]

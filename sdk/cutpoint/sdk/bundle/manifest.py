@@ -88,19 +88,25 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
             raise ValueError("preprocessing: 'pad' is a grey value from 0 to 255")
 
 
+TaskKind = Literal["classification", "segmentation", "detection", "embedding", "agreement"]
+TaskMetric = Literal["top1", "miou", "ap", "agreement", "miou_agreement", "cosine"]
+
+
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the outputs mean and how they are judged.
 
     Attributes:
-        kind: ``classification`` (first output is scores, last axis = classes) or ``agreement`` (any tensors).
-        metric: what `Measurement.metric` is, 0 … 1: ``top1`` against labels, or ``agreement`` with the uncut model.
+        kind: ``classification`` (first output is scores, last axis = classes), ``segmentation`` (scores of every
+            pixel), ``detection`` (boxes), ``embedding`` (one vector) or ``agreement`` (any tensors).
+        metric: what `Measurement.metric` is, 0 … 1. Against labels: ``top1``, ``miou`` (mean intersection over union),
+            ``ap`` (COCO's average precision). Against the uncut model: ``agreement``, ``miou_agreement``, ``cosine``.
         labels: class names in the order of the scores; may be empty.
         uncut: the metric of the uncut fp32 model on the same data.
         samples: how many inputs the metric was measured on.
     """
 
-    kind: Literal["classification", "agreement"]
-    metric: Literal["top1", "agreement"]
+    kind: TaskKind
+    metric: TaskMetric
     uncut: float
     samples: int
     labels: tuple[str, ...] = ()

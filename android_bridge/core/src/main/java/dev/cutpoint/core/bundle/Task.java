@@ -6,9 +6,15 @@ import java.util.List;
 
 /** What the outputs mean and how they are judged. */
 public final class Task {
-    /** {@code classification} (first output is scores, last axis = classes) or {@code agreement} (any tensors). */
+    /**
+     * {@code classification} (first output is scores, last axis = classes), {@code segmentation}, {@code detection},
+     * {@code embedding} or {@code agreement} (any tensors).
+     */
     public final String kind;
-    /** What {@link Measurement#metric} is: {@code top1} against labels, or {@code agreement} with the uncut model. */
+    /**
+     * What {@link Measurement#metric} is: {@code top1}, {@code miou} or {@code ap} against labels; {@code agreement},
+     * {@code miou_agreement} or {@code cosine} against the uncut model.
+     */
     public final String metric;
     /** The metric of the uncut fp32 model on the same data, 0 … 1. */
     public final double uncut;
@@ -18,8 +24,8 @@ public final class Task {
     public final List<String> labels;
 
     Task(JsonObject json) {
-        kind = json.choice("kind", "classification", "agreement");
-        metric = json.choice("metric", "top1", "agreement");
+        kind = json.choice("kind", "classification", "segmentation", "detection", "embedding", "agreement");
+        metric = json.choice("metric", "top1", "miou", "ap", "agreement", "miou_agreement", "cosine");
         uncut = json.number("uncut");
         samples = json.integer("samples");
         labels = Collections.unmodifiableList(json.strings("labels", true));
