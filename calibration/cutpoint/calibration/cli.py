@@ -106,6 +106,7 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 @click.option(
     "--input", "input_shape", metavar="SHAPE", help="The model's input where it does not say it: 1x3x224x224."
 )
+@click.option("--weights", type=click.Path(path_type=Path), help="State dict of a torch model: .pth, .safetensors.")
 @click.option("--name", help="Name of the model in the bundle.")
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="Class names, one per line, in the order of the scores."
@@ -175,8 +176,8 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 def calibrate(model: str, data: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Cuts MODEL, measures every operating point on real data, and writes a bundle.
 
-    MODEL is an .onnx file, or a function that returns a torch module: package.module:factory or
-    path/to/file.py:factory.
+    MODEL is an .onnx file, an exported program (.pt2), torchvision:NAME or timm:NAME, or a function that returns a
+    torch module: package.module:factory or path/to/file.py:factory.
 
     An interrupted calibration goes on where it stopped when it is started again.
     """
@@ -215,6 +216,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         out=out,
         evaluation=options["evaluation"],
         input_shape=_sides(options["input_shape"]) if options["input_shape"] else None,
+        weights=options["weights"],
         name=options["name"],
         labels=labels,
         preprocessing=_preprocessing(options["preprocess"], options),

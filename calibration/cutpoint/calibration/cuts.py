@@ -16,7 +16,7 @@ from math import log2
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graph import ModelGraph
 
-__all__ = ["DEFAULT_CUTS", "Cut", "choose_cuts", "find_cuts", "pick_cuts"]
+__all__ = ["DEFAULT_CUTS", "Cut", "choose_cuts", "find_cuts", "find_places", "pick_cuts"]
 
 #: How many cuts are kept unless asked otherwise.
 DEFAULT_CUTS = 8
@@ -69,6 +69,11 @@ def find_cuts(graph: ModelGraph) -> tuple[Cut, ...]:
         found += [cut for cut in candidates if any(a < cut.macs < b for a, b in gaps)]
         found.sort(key=lambda cut: cut.position)
     return tuple(found)
+
+
+def find_places(graph: ModelGraph) -> tuple[Cut, ...]:
+    """Every place that so few tensors cross that one may cut there, in the order of the graph."""
+    return tuple(_places(graph, range(1, _MOST_TENSORS + 1)))
 
 
 def _places(graph: ModelGraph, counts: range) -> list[Cut]:

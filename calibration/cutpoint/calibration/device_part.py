@@ -10,7 +10,9 @@ __all__ = ["MOST", "heads_that_fit"]
 MOST = 2.5
 
 
-def heads_that_fit(heads: Mapping[int, int], encoders: Mapping[int, int], last: int, most: float = MOST) -> frozenset[int]:
+def heads_that_fit(
+    heads: Mapping[int, int], encoders: Mapping[int, int], last: int, most: float = MOST
+) -> frozenset[int]:
     """The boundaries whose heads get a file for a runtime in which every file carries its own weights.
 
     Deep heads repeat nearly the whole model. The uncut model always gets one; of the others those that cost least come

@@ -13,6 +13,7 @@ import onnx
 
 from cutpoint.calibration.annotations import annotate
 from cutpoint.calibration.codecs import FittedCodec
+from cutpoint.calibration.cut_report import prediction_error, report_cuts
 from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
 from cutpoint.calibration.devices import with_devices
@@ -24,6 +25,7 @@ from cutpoint.calibration.graph import ModelGraph
 from cutpoint.calibration.importers import ImportedModel, import_model
 from cutpoint.calibration.measure import WORKERS, Bench, check_finite, uncut_answers
 from cutpoint.calibration.memory import DeviceMemory
+from cutpoint.calibration.node_profile import node_times, prefix_times
 from cutpoint.calibration.points import find_baselines, make_points, used_spans
 from cutpoint.calibration.precision import quantise
 from cutpoint.calibration.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
@@ -37,6 +39,7 @@ from cutpoint.calibration.tasks import Judge, Situation, judge_all, make_judge
 from cutpoint.calibration.trained_codecs import fit_trained, training_sources
 from cutpoint.calibration.trials import Trial, report_trial
 from cutpoint.calibration.work import WorkFolder, digest
+from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.profiles import load_profile
@@ -117,7 +120,7 @@ def _calibrate(
     started: float,
 ) -> Result:
     with reporter.stage("importing the model", 1):
-        imported = import_model(settings.model, settings.input_shape)
+        imported = import_model(settings.model, settings.input_shape, settings.weights)
     data = _load(settings, imported, dataset, evaluation, reporter)
     with reporter.stage("finding boundaries", 1):
         graph, names = prepare_graph(imported, data.preprocessing)
@@ -166,7 +169,7 @@ def _calibrate(
     files = dict(exported.files)
     for codec in codecs:
         files |= codec.files
-    report = _report(settings, whole, trials, graph, codecs, clock() - started)
+    report = _report(settings, whole, trials, graph, data.evaluation.tensors[0], codecs, clock() - started)
     files[REPORT_NAME] = "report", encode_report(report)
     manifest = msgspec.structs.replace(
         manifest, spans=exported.spans, codecs=tuple(codec.entry for codec in codecs), points=points
@@ -241,14 +244,20 @@ def _report(
     whole: Bundle,
     trials: Sequence[Trial],
     graph: ModelGraph,
+    sample: Sequence[Array],
     codecs: Sequence[FittedCodec],
     spent: float,
 ) -> ReportData:
+    heads = {t.point.start: t.measured.device_ms for t in trials if t.point.precision == "fp32" and not t.point.local}
+    prefixes = prefix_times(node_times(graph, sample, settings.threads))
+    cuts = report_cuts(graph, whole.manifest.boundaries, prefixes, heads)
     return ReportData(
         search=SearchReport(
             settings.mode, settings.budget, round(spent, 1), settings.seed, settings.constraints.flat()
         ),
         trials=tuple(report_trial(trial, whole.manifest) for trial in trials),
+        cuts=cuts,
+        prediction_error=prediction_error(cuts),
         losses={codec.entry.id: path for codec in codecs for path in codec.files if path.startswith("report/")},
     )
 

@@ -36,7 +36,9 @@ def make_preprocessing(imported: ImportedModel, fields: dict[str, Any]) -> Prepr
         )
     height, width = picture_size(imported.inputs[0].shape)
     try:
-        return msgspec.convert({"height": height, "width": width, **fields}, Preprocessing, strict=False)
+        return msgspec.convert(
+            {"height": height, "width": width, **imported.preprocessing, **fields}, Preprocessing, strict=False
+        )
     except msgspec.ValidationError as error:
         raise CalibrationError(f"preprocessing: {error}") from error
 

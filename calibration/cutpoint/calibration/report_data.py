@@ -115,6 +115,7 @@ class ReportData(msgspec.Struct, frozen=True, omit_defaults=True):
         schema: version of this schema.
         search: how points were looked for.
         trials: every combination that was looked at, in the order of the points.
+        prediction_error: the mean of how far `predicted_ms` of the cuts is from `measured_ms`, as a share of this.
         cuts: every place where the model can be cut, in the order of the graph.
         losses: id of a trained codec → file in the bundle with its curves.
         notes: what was noted on the way, for people.
@@ -124,6 +125,7 @@ class ReportData(msgspec.Struct, frozen=True, omit_defaults=True):
     search: SearchReport = SearchReport()
     trials: tuple[TrialReport, ...] = ()
     cuts: tuple[CutReport, ...] = ()
+    prediction_error: float | None = None
     losses: dict[str, str] = {}
     notes: tuple[str, ...] = ()
 

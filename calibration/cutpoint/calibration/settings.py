@@ -25,11 +25,12 @@ class Settings:
     """What to calibrate, on what, and what the bundle shall hold.
 
     Attributes:
-        model: path of an ``.onnx`` file, ``package.module:factory`` or ``path/to/file.py:factory``.
+        model: see `import_model`.
         data: folder of pictures or ``.npy`` tensors.
         out: bundle to write: a folder, or a file ending in ``.cutpoint``.
         evaluation: folder to measure on; None: a part of `data` that calibration did not see.
         input_shape: of the model, where it does not say it itself.
+        weights: file of a state dict for a torch module; None: its own, or from the hub.
         name: of the model, for people; None: from `model`.
         labels: class names in the order of the scores.
         preprocessing: fields of `Preprocessing` other than the defaults; height and width default to the model's.
@@ -65,6 +66,7 @@ class Settings:
     out: Path
     evaluation: Path | None = None
     input_shape: tuple[int, ...] | None = None
+    weights: Path | None = None
     name: str | None = None
     labels: tuple[str, ...] = ()
     preprocessing: dict[str, Any] = field(default_factory=dict)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
@@ -25,6 +25,7 @@ class ImportedModel:
         reference: the model as it was before anybody touched it: (tensors of batch 1) -> outputs. What calibration
             made of the graph is compared with it.
         program: the `torch.export.ExportedProgram` that the graph was made from; None if it was not torch.
+        preprocessing: fields of `Preprocessing` that the model was trained with, where its origin says so.
     """
 
     name: str
@@ -33,3 +34,4 @@ class ImportedModel:
     origin: str
     reference: Callable[[Sequence[Array]], list[Array]]
     program: Any = None
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)

@@ -22,25 +22,76 @@ import torch
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.importers.model import ImportedModel
 from cutpoint.calibration.importers.onnx import from_proto
+from cutpoint.calibration.importers.zoo import ZOOS, load_weights
 from cutpoint.codecs import Array
 
-__all__ = ["export_module", "load_factory"]
+__all__ = ["export_module", "load_factory", "load_program"]
 
 #: Operator set of the export: the newest that the .tflite conversion reads as well.
 _OPSET = 18
 
 
-def load_factory(model: str, input_shape: tuple[int, ...] | None = None) -> ImportedModel:
-    """The model that a factory returns.
+def load_factory(model: str, input_shape: tuple[int, ...] | None = None, weights: Path | None = None) -> ImportedModel:
+    """The model that a factory returns, or one of `ZOOS`.
 
     Args:
-        model: ``package.module:factory`` or ``path/to/file.py:factory``.
+        model: ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory`` or ``path/to/file.py:factory``.
         input_shape: with the batch in front; None: from the module's ``input_shape`` or timm's ``default_cfg``.
+        weights: file of a state dict; None: as the factory made it, or from the hub.
 
     Raises:
-        CalibrationError: if the factory cannot be found, raises, or its model cannot be exported.
+        CalibrationError: if the factory cannot be found, raises, its weights cannot be had, or its model cannot be
+            exported.
     """
     place, _, name = model.rpartition(":")
+    fields: dict[str, Any] = {}
+    if place in ZOOS:
+        module, fields = ZOOS[place](name, weights is None)
+        if "height" in fields and input_shape is None:
+            input_shape = (1, 3, fields["height"], fields["width"])
+    else:
+        module = _from_factory(place, name, model)
+    if weights is not None:
+        load_weights(module, weights, model)
+    shape = input_shape or _own_shape(module)
+    if shape is None:
+        raise CalibrationError(f"{model}: give the shape of its input, for instance --input 1x3x224x224")
+    if input_shape is not None and fields.get("height") not in (None, shape[-2]):
+        fields = {key: value for key, value in fields.items() if key not in ("height", "width", "resize")}
+    return dataclasses.replace(export_module(module, shape, name, model), preprocessing=fields)
+
+
+def load_program(path: Path) -> ImportedModel:
+    """The model in a ``.pt2`` file, as `torch.export.save` writes it.
+
+    Raises:
+        CalibrationError: if it cannot be read, or cannot be exported to ONNX.
+    """
+    if not path.is_file():
+        raise CalibrationError(f"{path}: no such file")
+    try:
+        with _quiet():
+            program = torch.export.load(path)
+        module = program.module()
+    except Exception as error:  # Archives, JSON and torch share no base below Exception.
+        raise CalibrationError(f"{path}: not a readable exported program: {_describe(error)}") from error
+    try:
+        with torch.no_grad(), _quiet():
+            exported = torch.onnx.export(program, (), dynamo=True, opset_version=_OPSET, verbose=False)
+        assert exported is not None, "the exporter returns a program"
+    except Exception as error:  # As in `export_module`.
+        raise CalibrationError(f"{path}: cannot be exported to ONNX: {_describe(_root(error))}") from error
+
+    def reference(tensors: Sequence[Array]) -> list[Array]:
+        with torch.no_grad():
+            outputs = module(*(torch.from_numpy(tensor) for tensor in tensors))
+        return [output.numpy() for output in torch.utils._pytree.tree_leaves(outputs)]
+
+    imported = from_proto(exported.model_proto, path.stem, str(path), "torch")
+    return dataclasses.replace(imported, reference=reference, program=exported.exported_program)
+
+
+def _from_factory(place: str, name: str, model: str) -> torch.nn.Module:
     factory = getattr(_import(place, model), name, None)
     if not callable(factory):
         raise CalibrationError(f"{model}: {place} has no function {name!r}")
@@ -50,10 +101,7 @@ def load_factory(model: str, input_shape: tuple[int, ...] | None = None) -> Impo
         raise CalibrationError(f"{model}: the factory raised {_describe(error)}") from error
     if not isinstance(module, torch.nn.Module):
         raise CalibrationError(f"{model}: the factory returned {type(module).__name__}, not a torch.nn.Module")
-    shape = input_shape or _own_shape(module)
-    if shape is None:
-        raise CalibrationError(f"{model}: give the shape of its input, for instance --input 1x3x224x224")
-    return export_module(module, shape, name, model)
+    return module
 
 
 def export_module(module: torch.nn.Module, shape: Sequence[int], name: str, where: str) -> ImportedModel:
