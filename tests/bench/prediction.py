@@ -3,7 +3,8 @@
 Points: 20 at random of a bundle over loopback, client and server process; the device at this machine's speed, where
 event loops and other programs weigh, and 20 times slower (by processor time), where splitting pays. Predicted is what a
 report shows for a link without limits: the policy's formula, with times measured just before and after by the code of
-calibration, because another hour's machine is another machine. The round trip is the client's own estimate.
+calibration, because another hour's machine is another machine. The round trip is the client's own estimate. Planned is
+what the client expects of the point while it runs, with the speeds of device and server that it has learned.
 
 Traces: the adaptive client, the device alone and a fixed cut over recorded links through the emulator, and the same
 requests in the simulator. `CUTPOINT_BENCH_SECONDS` sets how long each link is used (default 20).
@@ -83,9 +84,9 @@ def _timed(bundle: Bundle, points: list[Point], samples: list[tuple[np.ndarray[A
 
 async def _loopback(
     path: Path, points: list[Point], pictures: list[Any], speed: float
-) -> tuple[dict[str, float], float]:
-    """Milliseconds of each point, and the client's estimate of the round trip in seconds."""
-    taken: dict[str, list[float]] = {point.id: [] for point in points}
+) -> tuple[dict[str, tuple[float, float]], float]:
+    """Milliseconds of each point, measured and as the client planned, and its estimate of the round trip in seconds."""
+    taken: dict[str, list[tuple[float, float]]] = {point.id: [] for point in points}
     async with (
         ServerProcess(path, "--threads", "1", "--max-batch", "1") as server,
         Client(server.url, Bundle.open(path), objective=Objective(patience=1e9), slowdown=speed) as client,
@@ -93,7 +94,9 @@ async def _loopback(
         for _ in range(_ROUNDS):
             for point in points:
                 row = [await client.infer((picture,), point=point.id) for picture in pictures[:_ROW]]
-                taken[point.id].append(float(np.median([result.timing.total for result in row[_WARM_UP:]])))
+                times = [(result.timing.total, result.plan.predicted_ms) for result in row[_WARM_UP:]]
+                measured, planned = np.median(times, axis=0)
+                taken[point.id].append((float(measured), float(planned)))
         channel = client.conditions.channel
         assert channel is not None
         return {name: min(values) for name, values in taken.items()}, channel.rtt
@@ -119,10 +122,12 @@ def _point_rows(path: Path, speed: float) -> list[dict[str, Any]]:
         rows.append(
             {
                 "point": point.id,
-                "measured_ms": measured[point.id],
+                "measured_ms": measured[point.id][0],
+                "planned_ms": measured[point.id][1],
                 "predicted_ms": now,
                 "as_calibrated_ms": predicted[0],
-                "error": now / measured[point.id] - 1,
+                "error": now / measured[point.id][0] - 1,
+                "planned_error": measured[point.id][1] / measured[point.id][0] - 1,
             }
         )
     return rows
@@ -196,6 +201,7 @@ def run() -> dict[str, Any]:
             {
                 "speed": speed,
                 "median_error": float(np.median([abs(row["error"]) for row in rows])),
+                "median_planned_error": float(np.median([abs(row["planned_error"]) for row in rows])),
                 "rows": rows,
             }
             for speed, rows in points.items()
@@ -208,14 +214,16 @@ def run() -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> Group:
     """Both tables."""
-    columns = ("point", "measured ms", "predicted ms", "error", "as calibrated ms")
+    columns = ("point", "measured ms", "predicted ms", "error", "planned ms", "error", "as calibrated ms")
     shown = []
     for part in result["points"]:
-        title = f"Loopback, device ×{part['speed']:g}: median error {part['median_error']:.1%}"
+        title = f"Loopback, device ×{part['speed']:g}: median error {part['median_error']:.1%}, "
+        title += f"of the client's plan {part['median_planned_error']:.1%}"
         points = Table(*columns, title=title)
         for row in sorted(part["rows"], key=lambda row: str(row["point"])):
             cells = f"{row['measured_ms']:.2f}", f"{row['predicted_ms']:.2f}", f"{row['error']:+.0%}"
-            points.add_row(row["point"], *cells, f"{row['as_calibrated_ms']:.2f}")
+            cells += f"{row['planned_ms']:.2f}", f"{row['planned_error']:+.0%}", f"{row['as_calibrated_ms']:.2f}"
+            points.add_row(row["point"], *cells)
         shown.append(points)
     if result["traces"]:
         title = f"Traces: {result['within_a_tenth']} of {len(result['traces'])} within 10 % at p50"

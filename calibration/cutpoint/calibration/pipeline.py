@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import compress
 from time import monotonic
 
 import msgspec
@@ -16,6 +17,7 @@ from cutpoint.calibration.codecs import FittedCodec
 from cutpoint.calibration.cut_report import prediction_error, report_cuts
 from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
+from cutpoint.calibration.device_part import only_to, small_heads
 from cutpoint.calibration.devices import with_devices
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exports import ExportedSpans, export_spans
@@ -160,12 +162,17 @@ def _calibrate(
     trials = _search(settings, whole, data, judge, graph, work, reporter, clock, started)
 
     points = tuple(msgspec.structs.replace(trial.point, measured=trial.measured) for trial in trials if trial.kept)
-    convert = _converter(settings, imported, data, work, reporter)
-    exported = _spans(graph, variants, boundaries, used_spans(points, len(boundaries) - 1), convert, reporter)
+    wanted = used_spans(points, len(boundaries) - 1)
     used = {point.codec for point in points}
     codecs = [codec for codec in codecs if codec.entry.id in used]
+    convert = _converter(settings, imported, data, work, reporter)
     if convert is not None:
-        codecs = convert_codecs(codecs, boundaries, graph, samples[0], work, reporter)
+        ends = small_heads(graph, boundaries, wanted, codecs)
+        convert = only_to(ends, convert)
+        there = [codec.entry.start in ends | {0} for codec in codecs]
+        made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
+        codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
+    exported = _spans(graph, variants, boundaries, wanted, convert, reporter)
     files = dict(exported.files)
     for codec in codecs:
         files |= codec.files

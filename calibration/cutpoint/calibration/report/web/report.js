@@ -149,7 +149,7 @@ function energyPlot() {
 function cutsPlot() {
   const cuts = DATA.cuts;
   if (!cuts.length) return null;
-  const about = "Bytes that would cross each boundary, uncompressed (bars, left axis, logarithmic), and the time of the device up to it (line, right). Filled: kept. Green: natural bottlenecks, smaller than the input.";
+  const about = "Bytes that would cross each boundary, uncompressed (bars, left axis, logarithmic), and the time of the device up to it (line, right). Filled: kept. Green: natural bottlenecks, fewer numbers than the input has.";
   const plot = new Plot("bytes and time of every cut",
     { range: [-0.5, cuts.length - 0.5], title: "boundaries in the order of computation", at: [] },
     { range: stretched(span(cuts.map((c) => c.bytes || 1)), 1.6), log: true, title: "bytes", format: bytes }, { right: 58, height: 320 });
@@ -172,7 +172,7 @@ function cutsPlot() {
     for (const [i, value] of known("measured_ms")) plot.add(draw("circle", { class: "mark", cx: plot.x(i), cy: right(value), r: 3.4, fill: "var(--c3)" }), `${cuts[i].label}\n${round(value)} ms measured`);
   }
   return card("cuts", "Where one could cut", about, plot.svg, legend([
-    { name: "natural bottleneck", shape: "square", fill: "var(--c2)" }, { name: "larger than the input", shape: "square", fill: "var(--c8)" },
+    { name: "natural bottleneck", shape: "square", fill: "var(--c2)" }, { name: "no bottleneck", shape: "square", fill: "var(--c8)" },
     { name: "measured ms", fill: "var(--c3)" }, { name: "predicted ms", fill: "var(--c1)" }]));
 }
 
