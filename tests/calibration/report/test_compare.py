@@ -11,7 +11,7 @@ from cutpoint.calibration.report.view import ShownPoint, View, make_view
 
 
 def shown(nbytes: float, metric: float, name: str = "p") -> ShownPoint:
-    return ShownPoint(name, 1, "cut 1", "affine", "int8", metric, nbytes, nbytes, nbytes + 120, 1.0)
+    return ShownPoint(name, 1, "cut 1", "", "affine", "int8", metric, nbytes, nbytes, nbytes + 120, 1.0)
 
 
 def smaller(view: View, factor: float) -> View:

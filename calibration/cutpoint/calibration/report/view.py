@@ -9,6 +9,7 @@ import msgspec
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.report.switching import DOWNLINK, HIGHEST, LOWEST
 from cutpoint.calibration.report_data import REPORT_NAME, ReportData, TrialReport, decode_report
+from cutpoint.calibration.simulate.summary import place
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.energy import RADIOS, EnergyModel
 from cutpoint.sdk.predictor import OVERHEAD_BYTES
@@ -27,6 +28,7 @@ class ShownPoint(msgspec.Struct, frozen=True):
     id: str
     start: int
     place: str
+    label: str
     codec: str
     precision: str
     metric: float
@@ -146,14 +148,13 @@ def make_view(bundle: Bundle, hash: str | None = None) -> View:
 
 def _point(bundle: Bundle, point: Point) -> ShownPoint:
     m = point.measured
-    label = bundle.manifest.boundaries[point.start].label
-    place = "device" if point.local else "picture" if point.start == 0 else f"cut {point.start} · {label}"
     # An id is the boundary and the family; the registry's name would be "delta" for every codec for streams.
     codec = "none" if point.codec is None else point.codec.split("-", 1)[-1]
     return ShownPoint(
         id=point.id,
         start=point.start,
-        place=place,
+        place=place(point),
+        label="" if point.local or not point.start else bundle.manifest.boundaries[point.start].label,
         codec=codec,
         precision=point.precision or "–",
         metric=m.metric,

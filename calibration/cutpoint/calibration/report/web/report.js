@@ -65,7 +65,7 @@ function pareto(points, x, y) {
 }
 
 function describe(p) {
-  const lines = [p.id, `${DATA.metric} ${percent(p.metric)}`];
+  const lines = [p.label ? `${p.id} at ${p.label}` : p.id, `${DATA.metric} ${percent(p.metric)}`];
   if (!p.local) lines.push(`${bytes(p.bytes)} (95th percentile ${bytes(p.bytes_p95)})`);
   const memory = DATA.devices[state.device].memory[p.number];
   if (memory) lines.push(`${bytes(memory)} of memory on the device`);
@@ -115,7 +115,7 @@ function latencyPlot() {
   const clip = (value) => Math.min(Math.max(value, range[0]), range[1]);
   const curve = (p, low, high) => Array.from({ length: 41 }, (_, i) => { const up = high * (low / high) ** (i / 40); return [up, clip(latency(p, up))]; });
   for (const p of unique(parts.map((s) => s.point)))
-    plot.line(curve(p, DATA.lowest, DATA.highest), { stroke: placeColour(p), "stroke-width": 1, "stroke-opacity": 0.35 });
+    plot.line(curve(p, DATA.lowest, DATA.highest).filter(([, y]) => y < range[1]), { stroke: placeColour(p), "stroke-width": 1, "stroke-opacity": 0.35 });
   if (alone !== null) plot.line([[DATA.lowest, alone], [DATA.highest, alone]], { stroke: "var(--soft)", "stroke-dasharray": "4 4", "stroke-width": 1 });
   plot.line([[state.rate, range[0]], [state.rate, range[1]]], { stroke: "var(--accent)", "stroke-width": 1, "stroke-dasharray": "2 3" });
   for (const s of parts) {
