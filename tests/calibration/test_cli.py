@@ -1,14 +1,20 @@
 import json
+import resource
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from onnx import numpy_helper
 from tests.support.networks import SIDE, control_flow_net, picture_folder, residual_net
 
 from cutpoint.calibration.cli import calibrate
+from cutpoint.calibration.work import WorkFolder
 from cutpoint.sdk.bundle import Bundle
 
 
@@ -64,6 +70,18 @@ def _factory(folder: Path) -> str:
     return f"{folder}/models.py:factory"
 
 
+def _changed(folder: Path, change: Callable[[onnx.ModelProto], object]) -> str:
+    net = residual_net()
+    change(net)
+    onnx.save(net, str(folder / "changed.onnx"))
+    return str(folder / "changed.onnx")
+
+
+def _spoil(net: onnx.ModelProto) -> None:
+    tensor = net.graph.initializer[0]
+    tensor.CopyFrom(numpy_helper.from_array(np.full_like(numpy_helper.to_array(tensor), np.nan), tensor.name))
+
+
 @pytest.mark.parametrize(
     ("case", "message"),
     [
@@ -76,6 +94,13 @@ def _factory(folder: Path) -> str:
         ("bad toml", "not a readable TOML file"),
         ("no labels file", "cannot be read"),
         ("unknown field", "unknown field"),
+        ("wrong size", "takes pictures of (1, 3, 16, 16), but preprocessing gives 64×64: see --size"),
+        ("weights that are not finite", "holds NaN or infinity for a calibration sample"),
+        ("unknown operator", "(Nonsense) is a custom operator, which onnxruntime cannot run"),
+        ("no labels", "wants labels"),
+        ("no boxes", "knows the outputs of YOLOX"),
+        ("budget", "--budget soon: not a time: write 90s, 10m or 2h"),
+        ("constraints", "'acuracy' is not one of accuracy_drop"),
     ],
 )
 def test_errors_are_one_clear_line_and_leave_nothing(folder: Path, case: str, message: str) -> None:
@@ -102,6 +127,22 @@ def test_errors_are_one_clear_line_and_leave_nothing(folder: Path, case: str, me
             options = ["--preprocess", str(folder / "bad.toml")]
         case "no labels file":
             options = ["--labels", str(folder / "nowhere.txt")]
+        case "wrong size":
+            options = ["--size", "64"]
+        case "weights that are not finite":
+            model = _changed(folder, _spoil)
+        case "unknown operator":
+            model = _changed(folder, lambda net: setattr(net.graph.node[1], "op_type", "Nonsense"))
+        case "no labels":
+            picture_folder(folder / "plain", 20)
+            data, options = "plain", ["--task", "classification"]
+        case "no boxes":
+            options = ["--task", "detection"]
+        case "budget":
+            options = ["--budget", "soon"]
+        case "constraints":
+            (folder / "limits.toml").write_text("acuracy = 1")
+            options = ["--constraints", str(folder / "limits.toml")]
         case "unknown field":
             options = ["--preprocess", str(folder / "odd.toml")]
     before = set(folder.iterdir())
@@ -110,7 +151,8 @@ def test_errors_are_one_clear_line_and_leave_nothing(folder: Path, case: str, me
     assert message in result.output
     assert isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
-    assert {path for path in folder.iterdir() if path.name != "__pycache__"} <= before | {folder / "if.onnx"}
+    made = {folder / name for name in ("if.onnx", "changed.onnx", "plain", "limits.toml")}
+    assert {path for path in folder.iterdir() if path.name != "__pycache__"} <= before | made
 
 
 def test_an_interruption_says_how_to_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +163,53 @@ def test_an_interruption_says_how_to_go_on(folder: Path, monkeypatch: pytest.Mon
     result = _run(folder, str(folder / "net.onnx"))
     assert result.exit_code == 130
     assert "same command again" in result.output
+
+
+def _command(folder: Path) -> list[str]:
+    options = ["--data", str(folder / "data"), "--out", str(folder / "out.cutpoint"), "--samples", "10", "--keep-all"]
+    return [sys.executable, "-m", "cutpoint.sdk", "calibrate", str(folder / "net.onnx"), *options]
+
+
+def test_interrupted_at_three_places_it_goes_on(folder: Path) -> None:
+    for place in ("fitting codecs", "a first look at points", "measuring points, rung 2"):
+        with subprocess.Popen(_command(folder), stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith(place):
+                    process.send_signal(signal.SIGINT)
+                    break
+            told = process.stderr.read()
+            assert process.wait(timeout=60) == 130, told
+            assert "same command again" in told
+            assert "Traceback" not in told
+        assert not (folder / "out.cutpoint").exists()
+        assert (folder / ".out.cutpoint.work").is_dir()
+    steps = {path.name for path in (folder / ".out.cutpoint.work").iterdir()}
+    assert {name.rsplit("-", 1)[0] for name in steps} >= {"int8", "klt", "affine", "probe", "answers"}
+    finished = subprocess.run(_command(folder), capture_output=True, text=True, timeout=100)
+    assert finished.returncode == 0, finished.stderr
+    assert "quantising" not in finished.stderr
+    assert len(Bundle.open(folder / "out.cutpoint").points) > 40
+    assert not (folder / ".out.cutpoint.work").exists()
+
+
+def test_no_room_for_a_file_is_one_line_and_what_is_done_stays(folder: Path) -> None:
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    refused = subprocess.run(_command(folder), capture_output=True, text=True, timeout=100, preexec_fn=small_files)
+    assert refused.returncode == 1
+    assert "File too large; finished steps are kept" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (folder / "out.cutpoint").exists()
+    assert list((folder / ".out.cutpoint.work").glob("affine-*"))
+
+
+def test_two_calibrations_with_one_output(folder: Path) -> None:
+    with WorkFolder(folder / ".out.cutpoint.work"):
+        result = _run(folder, str(folder / "net.onnx"))
+    assert result.exit_code == 1
+    assert "another calibration with this output is running" in result.output
 
 
 _BASE_INSTALL = """

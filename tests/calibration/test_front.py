@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutpoint.calibration.front import Box, dominators, greedy_order, hypervolume
+from cutpoint.calibration.front import Box, dominators, hypervolume
 from cutpoint.codecs import Array
 
 METRICS = np.array([0.9, 0.8, 0.8, 0.5, 0.7])
@@ -38,13 +38,6 @@ def test_a_point_below_the_floor_is_worth_nothing() -> None:
     assert hypervolume(METRICS[3:4], COSTS[3:4], box) == 0.0
 
 
-def test_weights_turn_to_what_counts() -> None:
-    metrics, costs = np.array([0.9, 0.6]), np.array([[100.0], [10.0]])
-    box = Box.around(metrics, costs, 0.5)
-    assert greedy_order(metrics, costs, box, weights=(4, 0.25))[0][0] == 0
-    assert greedy_order(metrics, costs, box, weights=(0, 1))[0][0] == 1
-
-
 _SETS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1e6), st.floats(0, 50)), min_size=1, max_size=25)
 
 
@@ -57,15 +50,3 @@ def test_the_front_is_worth_what_all_are_worth(rows: list[tuple[float, float, fl
     assert front
     whole = hypervolume(metrics, costs, box)
     assert hypervolume(metrics[front], costs[front], box) == whole
-    order = greedy_order(metrics, costs, box)
-    assert sorted(number for number, _ in order) == list(range(len(rows)))
-    assert sum(gain for _, gain in order) == pytest.approx(whole)
-    assert order[0][1] == max(gain for _, gain in order)
-
-
-def test_what_adds_nothing_is_ordered_too() -> None:
-    # Each is beaten by the one before it.
-    metrics, costs = np.array([0.5, 0.9, 0.7]), np.array([[30.0], [10.0], [20.0]])
-    order = greedy_order(metrics, costs, Box.around(metrics, costs, 0.0))
-    assert [number for number, _ in order] == [1, 2, 0]
-    assert [gain > 0 for _, gain in order] == [True, False, False]

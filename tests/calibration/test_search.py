@@ -31,7 +31,7 @@ SAMPLES = 48
 
 
 class Counting(Bench):
-    """A bench whose times are multiply-accumulates and values, a million and a thousand for a millisecond.
+    """A bench whose times are multiply-accumulates and values, ten thousand and one thousand for a millisecond.
 
     Attributes:
         judged: (point, sample) pairs that were run.
@@ -40,7 +40,6 @@ class Counting(Bench):
 
     judged = 0
     seconds = 0.0
-    manifest = None
 
     def _counted(self, point: Point) -> Measurement:
         manifest = self._graphs.bundle.manifest
@@ -48,7 +47,7 @@ class Counting(Bench):
         values = manifest.boundaries[point.start].nbytes / 4
         coding = 0.0 if point.codec is None else values / 1e3 * (3 if point.codec.endswith("klt") else 1)
         tail = manifest.boundaries[-1].macs - manifest.boundaries[point.end].macs
-        return Measurement(0.0, 0.0, 0.0, head / 1e6, coding, coding, tail / 1e6)
+        return Measurement(0.0, 0.0, 0.0, head / 1e4, coding, coding, tail / 1e4)
 
     def probe(self, points: Sequence[Point], samples: int) -> dict[str, Probe]:
         found = super().probe(points, samples)

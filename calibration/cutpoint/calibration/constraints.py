@@ -6,8 +6,8 @@ device_ms = 20            # head and encoder
 tail_ms = 10              # decoder and tail
 device_memory = "64MB"    # head, activations and encoder, estimated
 
-[weights]                 # of the front's axes when it is thinned; 0 leaves one out, 1 is the default
-accuracy = 2
+[weights]                 # when the front is thinned; 0 leaves out what is not cared for, 1 is the default
+accuracy = 2              # half the loss is allowed
 tail = 0
 """
 
@@ -28,7 +28,7 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "M
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much the axes of the front count when it is thinned: 1 as it is, 0 not at all."""
+    """How much counts when the front is thinned: 1 as it is, 0 not at all. See `order_by_use`."""
 
     accuracy: float = 1.0
     bytes: float = 1.0
@@ -41,7 +41,7 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def axes(self) -> tuple[float, float, float, float]:
-        """In the order of the front: metric, bytes, device, tail."""
+        """Accuracy, bytes, device, tail."""
         return self.accuracy, self.bytes, self.device, self.tail
 
 
@@ -54,7 +54,7 @@ class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         device_ms: milliseconds of head and encoder on the calibrating machine.
         tail_ms: milliseconds of decoder and tail on the calibrating machine.
         device_memory: bytes of head, its largest activations and encoder, estimated.
-        weights: of the front's axes.
+        weights: when the front is thinned.
     """
 
     accuracy_drop: float | None = None

@@ -1,21 +1,20 @@
-"""The front: which operating points are worth having, and how much each adds.
+"""The front: points that no other beats, and how much of all that can be had a set of them gives.
 
-Points are rows of a metric (more is better) and of costs (less is better). How much a set of them is worth is its
-hypervolume: the share of a box between the best and the worst of all points that at least one of the set dominates. It
-is measured with a fixed set of places drawn in that box, the same for every set that is compared; `SAMPLES` of them
-tell shares apart to about half a per cent.
+Points are rows of a metric (more is better) and of costs (less is better). The measure of a set is its hypervolume: the
+share of a box between the best and the worst of all points that at least one of the set dominates. It is taken with a
+fixed set of places drawn in that box, the same for every set that is compared; `SAMPLES` of them tell shares apart to
+about half a per cent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cutpoint.codecs import Array
 
-__all__ = ["SAMPLES", "Box", "dominators", "greedy_order", "hypervolume"]
+__all__ = ["SAMPLES", "Box", "dominators", "hypervolume"]
 
 #: Places that the volume is measured with.
 SAMPLES = 8192
@@ -84,54 +83,13 @@ class Box:
         return placed
 
 
-def _covered(placed: Array, seed: int, weights: Sequence[float] | None) -> Array:
-    """Which places (points, samples) each point dominates.
-
-    A weight above 1 puts more places near the best end of its axis, one of 0 leaves the axis out (Zitzler et al., The
-    hypervolume indicator revisited, 2007).
-    """
-    places = np.random.default_rng(seed).random((SAMPLES, placed.shape[1]))
-    if weights is not None:
-        places = places ** np.asarray(weights)
-    covered = np.ones((len(placed), SAMPLES), dtype=bool)
-    for axis in range(placed.shape[1]):
-        covered &= placed[:, axis, None] <= places[None, :, axis]
-    return covered
-
-
 def hypervolume(metrics: Array, costs: Array, box: Box, seed: int = 0) -> float:
     """The share of `box` that at least one of the points dominates."""
     if not len(metrics):
         return 0.0
-    return float(_covered(box.place(metrics, costs), seed, None).any(axis=0).mean())
-
-
-def greedy_order(
-    metrics: Array, costs: Array, box: Box, seed: int = 0, weights: Sequence[float] | None = None
-) -> list[tuple[int, float]]:
-    """All points, the one that adds most first, each with the share of the box that it adds to those before it.
-
-    Those that add nothing follow in the order of what they would add without those before them, and so on.
-
-    Args:
-        metrics: float (points,).
-        costs: float (points, costs).
-        box: that shares refer to.
-        seed: of the places.
-        weights: of the metric and of each cost, 1 unless given.
-    """
-    covered = _covered(box.place(metrics, costs), seed, weights)
-    left = list(range(len(metrics)))
-    free = np.ones(SAMPLES, dtype=bool)
-    order = []
-    first = True
-    while left:
-        gains = covered[left] @ free.astype(np.float32)
-        best = int(np.argmax(gains))
-        if not gains[best] and not free.all():
-            first = False
-            free[:] = True
-            continue
-        order.append((left.pop(best), float(gains[best]) / SAMPLES if first else 0.0))
-        free &= ~covered[order[-1][0]]
-    return order
+    placed = box.place(metrics, costs)
+    places = np.random.default_rng(seed).random((SAMPLES, placed.shape[1]))
+    covered = np.zeros(SAMPLES, dtype=bool)
+    for point in placed:
+        covered |= (point <= places).all(axis=1)
+    return float(covered.mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -52,26 +53,44 @@ def node_times(graph: ModelGraph, sample: Sequence[Array], threads: int = 1) -> 
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise CalibrationError(f"the model does not run in onnxruntime: {error}") from error
         events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
-    runs: dict[str, list[float]] = defaultdict(list)
+    runs: dict[tuple[str, int], list[float]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_ENDING):
-            runs[event["name"].removesuffix(_ENDING)].append(event["dur"] / 1e3)
-    return _attribute([node.name for node in graph.model.graph.node], runs)
+            key = event["name"].removesuffix(_ENDING), int(event["args"]["node_index"])
+            runs[key].append(event["dur"] / 1e3)
+    medians = [(name, median(values[1:] or values)) for (name, _), values in runs.items()]
+    return _attribute([(node.name, *node.output) for node in graph.model.graph.node], medians)
 
 
-def _attribute(nodes: Sequence[str], runs: dict[str, list[float]]) -> list[float]:
-    """Times by position of a node, from times by the names of what ran, in the order in which it ran."""
-    places = {name: place for place, name in enumerate(nodes) if name}
+def _attribute(nodes: Sequence[Sequence[str]], ran: Sequence[tuple[str, float]]) -> list[float]:
+    """Milliseconds of each node.
+
+    Args:
+        nodes: names of each node: its own and its outputs', which the runtime calls what it makes of them after.
+        ran: name and milliseconds of what ran, in this order.
+    """
+    places = {name: place for place, names in enumerate(nodes) for name in names if name}
     by_length = sorted(places, key=len, reverse=True)
     times = [0.0] * len(nodes)
     last = 0
-    for name, values in runs.items():
-        origin = name if name in places else next((known for known in by_length if known in name), None)
+    for name, milliseconds in ran:
+        origin = next((known for known in by_length if _holds(name, known)), None)
         last = places[origin] if origin is not None else last
-        times[last] += median(values[1:] or values)
+        times[last] += milliseconds
     return times
 
 
-def prefix_times(times: Sequence[float]) -> list[float]:
-    """Entry p: what the first p nodes take together."""
-    return [0.0, *accumulate(times)]
+def _holds(name: str, known: str) -> bool:
+    """Whether `known` is `name` or a word in it."""
+    return known in name and re.search(rf"(?<![A-Za-z0-9]){re.escape(known)}(?![A-Za-z0-9])", name) is not None
+
+
+def prefix_times(times: Sequence[float], whole: float) -> list[float]:
+    """Entry p: what the first p nodes take together.
+
+    Args:
+        times: of each node; profiling makes all of them longer.
+        whole: milliseconds of all nodes together without profiling; times are scaled to it.
+    """
+    scale = whole / sum(times) if sum(times) else 0.0
+    return [0.0, *accumulate(scale * time for time in times)]

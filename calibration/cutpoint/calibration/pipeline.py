@@ -256,7 +256,8 @@ def _report(
     spent: float,
 ) -> ReportData:
     heads = {t.point.start: t.measured.device_ms for t in trials if t.point.precision == "fp32" and not t.point.local}
-    prefixes = prefix_times(node_times(graph, sample, settings.threads))
+    whole_ms = next(t.measured.device_ms for t in trials if t.point.local and t.point.precision == "fp32")
+    prefixes = prefix_times(node_times(graph, sample, settings.threads), whole_ms)
     cuts = report_cuts(graph, whole.manifest.boundaries, prefixes, heads)
     return ReportData(
         search=SearchReport(

@@ -12,6 +12,7 @@ import onnx
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graph import ModelGraph, run_model
 from cutpoint.calibration.importers import ImportedModel
+from cutpoint.calibration.measure import check_finite
 from cutpoint.calibration.normalise import PICTURE, picture_size, prepend_normalisation
 from cutpoint.calibration.simplify import fix_batch, simplify
 from cutpoint.codecs import Array, TensorSpec
@@ -109,7 +110,7 @@ def check_faithful(
     """Compares the graph with the model as it was before import, on samples of boundary 0.
 
     Raises:
-        CalibrationError: if an output differs by more than float arithmetic explains.
+        CalibrationError: if an output is not finite, or differs by more than float arithmetic explains.
     """
     outputs = [spec.name for spec in graph.outputs]
     for sample in samples:
@@ -117,6 +118,7 @@ def check_faithful(
         inner = [name for name in names if name not in feeds]
         values = dict(zip([*outputs, *inner], run_model(graph.model, feeds, [*outputs, *inner]), strict=True)) | feeds
         wanted = imported.reference([values[name] for name in names])
+        check_finite(graph.outputs, wanted, "a calibration sample")
         for name, value in zip(outputs, wanted, strict=True):
             if not _close(values[name], value):
                 raise CalibrationError(

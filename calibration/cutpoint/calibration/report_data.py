@@ -90,7 +90,7 @@ class CutReport(msgspec.Struct, frozen=True, omit_defaults=True):
         tensors: what crosses it.
         macs: multiply-accumulates before it.
         bytes: size of the tensors, uncompressed.
-        predicted_ms: of the fp32 head: the sum of its nodes in a profile of the whole model, milliseconds.
+        predicted_ms: of the fp32 head: its nodes' share in a profile of the whole model, of the whole model's time.
         measured_ms: of the fp32 head run by itself; None where it was not tried.
         natural_bottleneck: whether fewer elements cross it than the input has.
         kept: whether points were tried here.

@@ -5,9 +5,9 @@ Everything that spans and codecs make together is tried, and most of it is not t
 1. *proxy*: each trial once on few samples, without judging its outputs: bytes, times, distortion of the boundary. Out
    goes what breaks a constraint, and what is larger and twice as distorted as another trial with the same tail.
 2. *rungs*: the task's metric on a part of the samples, then on twice as many, and so on (successive halving: Jamieson
-   and Talwalkar, arXiv 1502.07943). After each, out goes what another trial beats by more than chance, then what adds
-   least to the front, until half is left.
-3. *front*: exact times of those that are left; the points on the front are kept, thinned to those that add most.
+   and Talwalkar, arXiv 1502.07943). After each, out goes what another trial beats by more than chance, then what
+   is of least use to a policy, until half is left.
+3. *front*: exact times of those that are left; the points on the front are kept, thinned to the most useful.
 
 Where a time budget would not last, fewer trials go on. Baselines always do.
 """
@@ -21,13 +21,14 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from cutpoint.calibration.front import Box, dominators, greedy_order
+from cutpoint.calibration.front import dominators
 from cutpoint.calibration.measure import Answer, Probe
 from cutpoint.calibration.points import group_by_head
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.scope import Scope
 from cutpoint.calibration.tasks import Verdict
 from cutpoint.calibration.trials import Trial, front_costs
+from cutpoint.calibration.usefulness import order_by_use
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Measurement, Point
 
@@ -39,8 +40,8 @@ _PROBES = 8
 _CLEARER = 0.5
 #: Points that lose more than this share of the uncut model's metric are worth nothing.
 _FLOOR = 0.5
-#: Kept are points that add up to this share of what all of the front is worth.
-_ENOUGH = 0.998
+#: A point of the front is kept if it saves at least this share of the latency.
+_WORTH = 0.0005
 #: At least so many cuts stay, where the front has them.
 _CUTS = 4
 #: Runs that exact times take for each point.
@@ -191,7 +192,7 @@ class _Search:
     # -- rungs ---------------------------------------------------------------------------------------------------
 
     def _fit_budget(self, rung: int, samples: Sequence[int]) -> None:
-        """Sends home what adds least where the trials that are open would take longer than there is time.
+        """Sends home what is of least use where the trials that are open would take longer than there is time.
 
         Args:
             rung: the next one.
@@ -216,19 +217,26 @@ class _Search:
                 trial.reason = f"budget: no time for it in rung {rung}" + (f", after {seen} samples" if seen else "")
 
     def _ranked(self) -> list[Trial]:
-        """The open trials that are no baselines, those first that add most to the front, as far as one knows."""
+        """The open trials that are no baselines, the most useful first, as far as one knows."""
         trials = [trial for trial in self._open if not self._baseline(trial)]
         if not trials:
             return []
-        # Before anything was judged, little distortion stands for a good metric.
-        metrics = np.array([1 - (t.distortion or 0.0) if t.metric is None else t.metric for t in trials])
-        judged = any(trial.metric is not None for trial in trials)
-        return [trials[number] for number, _ in self._order(trials, metrics, self._floor() if judged else 0.0)]
+        return [trials[number] for number, _ in self._order(trials)]
 
-    def _order(self, trials: Sequence[Trial], metrics: Array, floor: float) -> list[tuple[int, float]]:
-        costs = front_costs([trial.measured for trial in trials])
-        weights = (*self._scope.constraints.weights.axes, 1.0)[: 1 + costs.shape[1]]
-        return greedy_order(metrics, costs, Box.around(metrics, costs, floor), self._scope.seed, weights)
+    def _order(self, trials: Sequence[Trial]) -> list[tuple[int, float]]:
+        """Numbers of `trials`, the most useful first, and what each saves beside the baselines and those before it."""
+        baselines = [trial for trial in self._open if self._baseline(trial)]
+        judged = all(trial.metric is not None for trial in baselines)
+
+        def table(trials: Sequence[Trial]) -> tuple[Array, Array]:
+            # Before anything was judged, little distortion stands for a good metric.
+            metrics = [1 - (t.distortion or 0.0) if t.metric is None else t.metric for t in trials]
+            return np.array(metrics), front_costs([trial.measured for trial in trials])
+
+        top = self._uncut() if judged else 1.0
+        return order_by_use(
+            *table(trials), table(baselines), top, self._scope.seed, self._scope.constraints.weights.axes
+        )
 
     def _judge(self, rung: int, start: int, stop: int) -> None:
         groups = sorted(
@@ -268,7 +276,7 @@ class _Search:
 
     def _margin(self, samples: int) -> float:
         """By how much metrics over `samples` differ by chance; 0 over all of them, which are what is asked about."""
-        return (self._uncut() - self._floor()) / sqrt(samples) if samples < len(self._bench) else 0.0
+        return 2 * (self._uncut() - self._floor()) / sqrt(samples) if samples < len(self._bench) else 0.0
 
     def _check_accuracy(self, samples: int, last: bool) -> None:
         drop, uncut, margin = self._scope.constraints.accuracy_drop, self._uncut(), self._margin(samples)
@@ -299,7 +307,7 @@ class _Search:
         ranked = self._ranked()
         enough = max(ceil(len(ranked) * self._scope.mode.keep), ceil(1.5 * self._most))
         for place, trial in enumerate(ranked[enough:], start=enough + 1):
-            trial.reason = f"rung {rung}: adds little to the front on {samples} samples (place {place}, {enough} go on)"
+            trial.reason = f"rung {rung}: of little use after {samples} samples (place {place}, {enough} go on)"
 
     @property
     def _most(self) -> int:
@@ -337,16 +345,13 @@ class _Search:
                 front.append(trial)
         if not front:
             return
-        order = self._order(front, np.array([trial.metric for trial in front]), self._floor())
-        enough = _ENOUGH * sum(gain for _, gain in order)
-        worth, cuts, kept = 0.0, set[int](), 0
-        for number, gain in order:
+        cuts, kept = set[int](), 0
+        for number, saved in self._order(front):
             trial = front[number]
             another = trial.point.start not in cuts and len(cuts) < _CUTS
-            if kept < self._most and (worth < enough or another):
-                trial.kept, trial.reason = True, f"on the front: adds {gain:.1%} to its volume"
+            if kept < self._most and (saved >= _WORTH or another):
+                trial.kept, trial.reason = True, f"on the front: saves {saved:.2%} of the latency over all conditions"
                 cuts.add(trial.point.start)
                 kept += 1
             else:
-                trial.reason = f"on the front, thinned: adds {gain:.2%} to the volume of those that are kept"
-            worth += gain
+                trial.reason = f"on the front, thinned: saves {saved:.3%} of the latency beside those that are kept"
