@@ -166,10 +166,12 @@ def test_an_interruption_says_how_to_go_on(folder: Path, monkeypatch: pytest.Mon
 
 
 def _command(folder: Path) -> list[str]:
-    options = ["--data", str(folder / "data"), "--out", str(folder / "out.cutpoint"), "--samples", "10", "--keep-all"]
+    options = ["--data", str(folder / "data"), "--out", str(folder / "out.cutpoint")]
+    options += ["--samples", "10", "--cuts", "2", "--keep-all"]
     return [sys.executable, "-m", "cutpoint.sdk", "calibrate", str(folder / "net.onnx"), *options]
 
 
+@pytest.mark.timeout(300)
 def test_interrupted_at_three_places_it_goes_on(folder: Path) -> None:
     for place in ("fitting codecs", "a first look at points", "measuring points, rung 2"):
         with subprocess.Popen(_command(folder), stderr=subprocess.PIPE, text=True) as process:
@@ -179,17 +181,17 @@ def test_interrupted_at_three_places_it_goes_on(folder: Path) -> None:
                     process.send_signal(signal.SIGINT)
                     break
             told = process.stderr.read()
-            assert process.wait(timeout=60) == 130, told
+            assert process.wait() == 130, told
             assert "same command again" in told
             assert "Traceback" not in told
         assert not (folder / "out.cutpoint").exists()
         assert (folder / ".out.cutpoint.work").is_dir()
     steps = {path.name for path in (folder / ".out.cutpoint.work").iterdir()}
     assert {name.rsplit("-", 1)[0] for name in steps} >= {"int8", "klt", "affine", "probe", "answers"}
-    finished = subprocess.run(_command(folder), capture_output=True, text=True, timeout=100)
+    finished = subprocess.run(_command(folder), capture_output=True, text=True, timeout=250)
     assert finished.returncode == 0, finished.stderr
     assert "quantising" not in finished.stderr
-    assert len(Bundle.open(folder / "out.cutpoint").points) > 40
+    assert len(Bundle.open(folder / "out.cutpoint").points) > 20
     assert not (folder / ".out.cutpoint.work").exists()
 
 
@@ -197,7 +199,7 @@ def test_no_room_for_a_file_is_one_line_and_what_is_done_stays(folder: Path) -> 
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    refused = subprocess.run(_command(folder), capture_output=True, text=True, timeout=100, preexec_fn=small_files)
+    refused = subprocess.run(_command(folder), capture_output=True, text=True, timeout=250, preexec_fn=small_files)
     assert refused.returncode == 1
     assert "File too large; finished steps are kept" in refused.stderr
     assert "Traceback" not in refused.stderr
