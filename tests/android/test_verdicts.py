@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.support.toy import toy_bundle
+from tests.support.profiles import profiled_bundle
 from tests.vectors import conversations
 
 from cutpoint.sdk.bundle import decode_manifest, encode_manifest
@@ -114,8 +114,9 @@ def taken(data: bytes) -> str:
 
 def test_spoiled_manifests(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
-    manifest = json.loads(encode_manifest(toy_bundle().manifest))
-    data = [encode_manifest(toy_bundle().manifest), *(spoil(manifest, rng) for _ in range(MANIFESTS))]
+    text = encode_manifest(profiled_bundle().manifest)
+    manifest = json.loads(text)
+    data = [text, *(spoil(manifest, rng) for _ in range(MANIFESTS))]
     ours = [taken(text) for text in data]
     theirs = [word.decode() for word in jvm.transform("bundle.ManifestVerdicts", data, tmp_path)]
     assert ours[0] == "taken"

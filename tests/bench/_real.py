@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -13,7 +14,7 @@ from tests.bench._traces import Recorded
 
 from cutpoint.codecs import Array
 from cutpoint.sdk import Bundle, Client, EnergyModel, LinkTimes, Objective, Point, StaticPolicy
-from cutpoint.sdk.testing import LinkEmulator, ServerProcess
+from cutpoint.sdk.testing import LinkEmulator, ServerProcess, Trace
 
 __all__ = ["Run", "run_for_real"]
 
@@ -34,8 +35,9 @@ class Run:
         latency_ms: of every request.
         shares: share of answers by point.
         hedged: share of requests for which the device worked beside the server.
-        device_scale: how much slower than in calibration the device was.
+        device_scale: how much slower than in calibration the device was, in the middle.
         server_scale: the same for the server.
+        overhead: seconds that event loops, threads and relays add to an answer of the server.
     """
 
     link: Recorded
@@ -46,6 +48,7 @@ class Run:
     hedged: float = 0.0
     device_scale: float = 1.0
     server_scale: float = 1.0
+    overhead: float = 0.0
 
 
 async def run_for_real(
@@ -58,6 +61,8 @@ async def run_for_real(
     period = max(0.5, 1.4 * alone_s)
     runs: list[Run] = []
     async with ServerProcess(bundle.origin, "--threads", "1") as server:
+        remote = next((point for point in fixed.values() if not point.local), None)
+        overhead = 0.0 if remote is None else await _overhead(bundle, remote, server.url, pictures)
         for first in range(0, len(links), _AT_A_TIME):
             some = [
                 Run(link, point, period)
@@ -65,8 +70,21 @@ async def run_for_real(
                 for point in (None, *fixed.values())
             ]
             await asyncio.gather(*(_drive(run, bundle, local, server.url, pictures, slowdown, seconds) for run in some))
+            for run in some:
+                run.overhead = overhead
             runs += some
     return runs
+
+
+async def _overhead(bundle: Bundle, point: Point, url: str, pictures: list[Array]) -> float:
+    """Seconds that an answer takes through an emulator whose link takes none, beside the work itself."""
+    taken = []
+    async with LinkEmulator(url, Trace.constant(1e9)) as link, Client(link.url, bundle, mode="edge") as client:
+        for picture in pictures:
+            timing = (await client.infer((picture,), point=point.id)).timing
+            work = timing.prepare + timing.head + timing.encode + timing.queue + timing.decode + timing.tail
+            taken.append((timing.total - work) / 1e3)
+    return statistics.median(taken)
 
 
 async def _drive(
@@ -77,6 +95,8 @@ async def _drive(
     # A fixed point has no fallback: it sits an outage out.
     patient = Objective(patience=1e9)
     sources: Counter[str] = Counter()
+    devices: list[float] = []
+    servers: list[float] = []
     hedged = 0
     async with AsyncExitStack() as stack:
         link = await stack.enter_async_context(LinkEmulator(url, run.link.trace, delay=run.link.rtt / 2))
@@ -98,6 +118,10 @@ async def _drive(
             nonlocal hedged
             result = await client.infer((pictures[number % len(pictures)],))
             sources[result.point.id] += 1
+            timing, m = result.timing, result.point.measured
+            devices.append((timing.head + timing.encode) / (m.device_ms + m.encode_ms))
+            if result.source == "edge":
+                servers.append((timing.decode + timing.tail) / (m.decode_ms + m.tail_ms))
             hedged += result.hedged
             run.latency_ms.append((loop.time() - due) * 1e3)
 
@@ -108,8 +132,8 @@ async def _drive(
             tasks.append(asyncio.create_task(ask(len(tasks), due)))
             due += run.period
         await asyncio.gather(*tasks)
-        conditions = client.conditions
-        run.device_scale, run.server_scale = conditions.device_scale, conditions.server_scale
+        run.device_scale = statistics.median(devices)
+        run.server_scale = statistics.median(servers) if servers else client.conditions.server_scale
     answered = sum(sources.values())
     run.shares = {name: count / answered for name, count in sources.items()}
     run.hedged = hedged / answered

@@ -11,6 +11,7 @@ from tests.support.networks import SIDE, picture_folder, residual_net, two_scale
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.pipeline import Result, run_calibration
 from cutpoint.calibration.progress import SilentReporter
+from cutpoint.calibration.report import PAGE
 from cutpoint.calibration.settings import Settings
 from cutpoint.sdk.bundle import Bundle, FileEntry
 from cutpoint.sdk.graphs import BundleGraphs
@@ -80,6 +81,12 @@ def test_the_same_input_gives_the_same_files(settings: Settings) -> None:
         return [entry for entry in _run(_with(settings, out=out)).bundle.manifest.files if entry.part != "report"]
 
     assert files(settings.out) == files(settings.out.with_name("other"))
+
+
+def test_the_report_lies_in_the_bundle(settings: Settings) -> None:
+    bundle = _run(settings).bundle
+    assert next(f for f in bundle.manifest.files if f.path == PAGE).part == "report"
+    assert bundle.points[0].id.encode() in bundle.read(PAGE)
 
 
 class _Interrupting(SilentReporter):

@@ -4,15 +4,18 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.support.toy import picture, toy_bundle
+from tests.support.toy import picture, toy_bundle, two_format_bundle
 
 from cutpoint.sdk import AuthenticationFailed, Bundle, Client, InputError
+from cutpoint.sdk.bundle import Selection
 from cutpoint.sdk.download import download_bundle
 from cutpoint.sdk.errors import BundleError, LinkError
 from cutpoint.sdk.testing import ServerProcess
 from cutpoint.server import EdgeServer, Settings
 
 from .conftest import QUICK
+
+_ENDS = (".cutpoint", ".tflite.cutpoint")
 
 
 async def get(url: str, path: str, **headers: str) -> tuple[int, bytes, str]:
@@ -61,15 +64,43 @@ async def test_download_is_by_hash_and_verified(server: EdgeServer, bundle: Bund
 
 async def test_download_that_is_not_what_was_announced(server: EdgeServer, tmp_path: Path) -> None:
     (model,) = server.models
-    model.device_part = toy_bundle("other").part("device").to_bytes()
+    other = toy_bundle("other").part("device").to_bytes()
+    model._device_parts[Selection()] = other
     with pytest.raises(BundleError, match="announced"):
         await download_bundle(server.url, cache=tmp_path)
-    model.device_part = model.device_part[:100]
+    model._device_parts[Selection()] = other[:100]
     with pytest.raises(BundleError):
         await download_bundle(server.url, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(LinkError):
         await download_bundle("ws://127.0.0.1:9", cache=tmp_path)
+
+
+async def test_a_device_asks_for_what_it_reads(tmp_path: Path) -> None:
+    bundle = two_format_bundle()
+    server = EdgeServer(bundle, Settings(port=0))
+    await server.start()
+    try:
+        whole = await download_bundle(server.url, cache=tmp_path)
+        tflite = await download_bundle(server.url, runtime="tflite", cache=tmp_path)
+        assert tflite.hash == whole.hash == bundle.hash
+        assert "spans/0-1.fp32.tflite" in tflite
+        assert "spans/0-1.fp32.onnx" not in tflite
+        assert "spans/0-1.fp32.onnx" in whole
+        # Each is kept under a name of its own.
+        assert {path.name for path in tmp_path.iterdir()} == {f"{bundle.hash}{end}" for end in _ENDS}
+        again = await download_bundle(server.url, runtime="tflite", cache=tmp_path)
+        assert "spans/0-1.fp32.onnx" not in again
+        for query in ("runtime=coreml", "precision=fp16", "precision=../x"):
+            status, text, _ = await get(server.url, f"/v1/bundle?{query}")
+            assert status == 400
+            assert text
+        # A client on onnxruntime asks for those files itself.
+        async with Client(server.url, mode="edge", times=QUICK) as client:
+            assert "spans/0-1.fp32.tflite" not in client.bundle
+            assert (await client.infer(picture(1))).source == "edge"
+    finally:
+        await server.stop()
 
 
 async def test_tokens_guard_the_download_too(bundle: Bundle, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.support.toy import moody_head, picture, toy_bundle
 from tests.support.waiting import until
 
 from cutpoint.sdk import Bundle, BundleError, Client, GraphError, InputError, LinkError, StaticPolicy
+from cutpoint.sdk.bundle import Selection
 from cutpoint.sdk.download import BundleOffer, Downloads
 from cutpoint.server import EdgeServer, Settings
 
@@ -108,7 +109,7 @@ async def test_what_is_not_the_announced_bundle_is_rejected(server: EdgeServer, 
         await replace(server, folder, NEW)
         model = server.models.get(NEW.hash)
         assert model is not None
-        model.device_part = toy_bundle("other").part("device").to_bytes()
+        model._device_parts[Selection(("onnx",))] = toy_bundle("other").part("device").to_bytes()
         while not client.rejected:
             await ask(client)
         assert isinstance(client.rejected[NEW.hash], BundleError)

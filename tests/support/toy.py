@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
@@ -26,7 +27,7 @@ from cutpoint.sdk.bundle import (
     Task,
 )
 
-__all__ = ["LABELS", "SIDE", "moody_head", "noise", "picture", "toy_bundle"]
+__all__ = ["LABELS", "SIDE", "moody_head", "noise", "picture", "toy_bundle", "two_format_bundle"]
 
 SIDE = 16
 LABELS = ("red", "green", "blue")
@@ -243,6 +244,29 @@ def toy_bundle(
         preprocessing=Preprocessing(height=SIDE, width=SIDE, scale=1.0),
     )
     return Bundle.create(manifest, files)
+
+
+def two_format_bundle() -> Bundle:
+    """The toy with files beside its heads that stand for those of another runtime, and a head at a second precision."""
+    bundle = toy_bundle()
+    files: dict[str, tuple[Part, bytes]] = {
+        entry.path: (entry.part, bundle.read(entry.path)) for entry in bundle.manifest.files
+    }
+    spans = []
+    for span in bundle.manifest.spans:
+        if span.start == 0:
+            path = f"spans/0-{span.end}.fp32.tflite"
+            files[path] = "device", f"what LiteRT reads of span {span.end}".encode()
+            spans.append(msgspec.structs.replace(span, graphs=(*span.graphs, GraphFile("tflite", path))))
+        else:
+            spans.append(span)
+    for end in (1, 2):
+        path = f"spans/0-{end}.int8.onnx"
+        files[path] = "device", bundle.read(f"spans/0-{end}.fp32.onnx")
+        weights = "spans/weights.int8.bin"
+        files[weights] = "device", b"weights"
+        spans.append(Span(0, end, "int8", (GraphFile("onnx", path, (weights,)),)))
+    return Bundle.create(msgspec.structs.replace(bundle.manifest, spans=tuple(spans), files=()), files)
 
 
 def _slow(tail: list[Any], repeats: int) -> tuple[list[Any], dict[str, Any]]:

@@ -167,6 +167,9 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 @click.option("--scale", help="Pixels are multiplied by this (default 1/255), …")
 @click.option("--mean", help="… then this is subtracted (one number, or three) …")
 @click.option("--std", help="… then divided by this.")
+@click.option(
+    "--device", "devices", multiple=True, type=click.Path(path_type=Path), help="Profile that `cutpoint profile` wrote."
+)
 @click.option("--work", type=click.Path(path_type=Path), help="Folder for finished steps. Default: beside --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
@@ -240,6 +243,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         train_data=options["train_data"],
         train_steps=options["train_steps"],
         train_minutes=options["train_minutes"],
+        devices=options["devices"],
     )
 
 

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import compress
 from time import monotonic
 
 import msgspec
@@ -16,6 +17,8 @@ from cutpoint.calibration.codecs import FittedCodec
 from cutpoint.calibration.cut_report import prediction_error, report_cuts
 from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
+from cutpoint.calibration.device_part import only_to, small_heads
+from cutpoint.calibration.devices import with_devices
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exports import ExportedSpans, export_spans
 from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
@@ -29,6 +32,7 @@ from cutpoint.calibration.points import find_baselines, make_points, used_spans
 from cutpoint.calibration.precision import quantise
 from cutpoint.calibration.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.progress import Reporter
+from cutpoint.calibration.report import add_page
 from cutpoint.calibration.report_data import REPORT_NAME, ReportData, SearchReport, encode_report
 from cutpoint.calibration.scope import MODES, Scope
 from cutpoint.calibration.search import search
@@ -38,8 +42,9 @@ from cutpoint.calibration.trained_codecs import fit_trained, training_sources
 from cutpoint.calibration.trials import Trial, report_trial
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.codecs import Array
-from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, Manifest, Preprocessing, Task
+from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.profiles import load_profile
 from cutpoint.sdk.runtimes import create_runtime
 
 __all__ = ["Result", "run_calibration"]
@@ -98,9 +103,10 @@ def run_calibration(settings: Settings, reporter: Reporter, clock: Callable[[], 
         require(TRAINING_PACKAGES, "training codecs")
     dataset = open_dataset(settings.data, settings.labels)
     evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
+    devices = [load_profile(path) for path in settings.devices]
     started = clock()
     with WorkFolder(settings.work_folder) as work:
-        result = _calibrate(settings, dataset, evaluation, work, reporter, clock, started)
+        result = _calibrate(settings, dataset, evaluation, devices, work, reporter, clock, started)
         work.remove()
     return result
 
@@ -109,6 +115,7 @@ def _calibrate(
     settings: Settings,
     dataset: Dataset,
     evaluation: Dataset | None,
+    devices: Sequence[DeviceProfile],
     work: WorkFolder,
     reporter: Reporter,
     clock: Callable[[], float],
@@ -155,12 +162,17 @@ def _calibrate(
     trials = _search(settings, whole, data, judge, graph, work, reporter, clock, started)
 
     points = tuple(msgspec.structs.replace(trial.point, measured=trial.measured) for trial in trials if trial.kept)
-    convert = _converter(settings, imported, data, work, reporter)
-    exported = _spans(graph, variants, boundaries, used_spans(points, len(boundaries) - 1), convert, reporter)
+    wanted = used_spans(points, len(boundaries) - 1)
     used = {point.codec for point in points}
     codecs = [codec for codec in codecs if codec.entry.id in used]
+    convert = _converter(settings, imported, data, work, reporter)
     if convert is not None:
-        codecs = convert_codecs(codecs, boundaries, graph, samples[0], work, reporter)
+        ends = small_heads(graph, boundaries, wanted, codecs)
+        convert = only_to(ends, convert)
+        there = [codec.entry.start in ends | {0} for codec in codecs]
+        made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
+        codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
+    exported = _spans(graph, variants, boundaries, wanted, convert, reporter)
     files = dict(exported.files)
     for codec in codecs:
         files |= codec.files
@@ -169,7 +181,8 @@ def _calibrate(
     manifest = msgspec.structs.replace(
         manifest, spans=exported.spans, codecs=tuple(codec.entry for codec in codecs), points=points
     )
-    bundle = Bundle.create(manifest, files)
+    manifest = with_devices(Bundle.create(manifest, files), devices, reporter)
+    bundle = Bundle.create(manifest, add_page(manifest, files))
     bundle.save(settings.out, overwrite=settings.overwrite)
     return Result(bundle, data.skipped, len(data.calibration.tensors), work.reused, report)
 

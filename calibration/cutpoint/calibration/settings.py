@@ -58,6 +58,7 @@ class Settings:
         train_data: folder to train codecs on; None: what calibration may see of `data`. Labels are not used.
         train_steps: of training, for each trained codec.
         train_minutes: of training instead; the result then depends on how fast the machine is.
+        devices: files that `cutpoint profile` wrote, for the bundle to carry.
     """
 
     model: str
@@ -92,6 +93,7 @@ class Settings:
     train_data: Path | None = None
     train_steps: int = 1500
     train_minutes: float | None = None
+    devices: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for what, given, known in (

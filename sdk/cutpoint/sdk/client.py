@@ -13,7 +13,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Self
 
-from cutpoint.sdk.bundle import Bundle, check_keys, check_signature
+from cutpoint.sdk.bundle import Bundle, DeviceProfile, check_keys, check_signature
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.counters import Counters
 from cutpoint.sdk.device import Input
@@ -57,6 +57,8 @@ class Client:
         ssl: context for ``wss``; None for the system's certificates.
         runtime: name for `create_runtime`, or runtimes, best first. onnxruntime stands behind any named one.
         threads: of the runtime, within one call.
+        profile: of this device, for the first plans and for points that are not used often: a `DeviceProfile`, the name
+            of one in the bundle or built in, or the path of a `device.json`; None for what calibration measured.
         slowdown: emulates a device this many times slower by waiting; 1 for no emulation.
         times: of the link.
         clock: monotonic seconds.
@@ -85,6 +87,7 @@ class Client:
         ssl: SSLContext | None = None,
         runtime: str | Sequence[Runtime] = "onnx",
         threads: int = 1,
+        profile: str | os.PathLike[str] | DeviceProfile | None = None,
         slowdown: float = 1.0,
         times: LinkTimes | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -118,6 +121,7 @@ class Client:
             ssl=ssl,
             runtime=runtime,
             threads=threads,
+            profile=profile,
             slowdown=slowdown,
             times=times or LinkTimes(),
             clock=clock,
@@ -129,7 +133,10 @@ class Client:
         self._trusted_keys = check_keys(trusted_keys or ())
         self._downloads = None
         if url is not None:
-            self._downloads = Downloads(url, token=token, ssl=ssl, cache=cache, trusted_keys=self._trusted_keys)
+            formats = ",".join(self._options.formats)
+            self._downloads = Downloads(
+                url, token=token, ssl=ssl, runtime=formats, cache=cache, trusted_keys=self._trusted_keys
+            )
         self._opened: Updates | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._radio: Radio | None = None

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from cutpoint.sdk.bundle import Bundle, check_signature
+from cutpoint.sdk.bundle import Bundle, Selection, check_signature
 from cutpoint.sdk.errors import AuthenticationFailed, BundleError, LinkError
 from cutpoint.sdk.files import write_file
 
@@ -55,6 +55,8 @@ class Downloads:
         url: the server, ``ws://…`` or ``wss://…``.
         token: bearer token.
         ssl: for ``wss``.
+        runtime: formats of the graph files, best first, as in `Bundle.part`; empty for all.
+        precision: of the heads; empty for all.
         cache: folder for downloads; None for `cache_folder()`.
         timeout: seconds for each request.
         trusted_keys: a bundle must be signed with one of them; none: it need not be signed.
@@ -66,11 +68,15 @@ class Downloads:
         *,
         token: str | None = None,
         ssl: SSLContext | None = None,
+        runtime: str = "",
+        precision: str = "",
         cache: Path | None = None,
         timeout: float = 60.0,
         trusted_keys: Sequence[str] = (),
     ) -> None:
         self._url = url
+        self._selection = Selection.parse(runtime, precision)
+        self._query = {name: value for name, value in (("runtime", runtime), ("precision", precision)) if value}
         self._trusted_keys = trusted_keys
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._ssl = ssl
@@ -94,7 +100,7 @@ class Downloads:
 
     async def offer(self, model: str | None = None, known: str = "") -> BundleOffer | None:
         """What the server offers; None if that is the bundle with the hash `known`. Raises as `latest`."""
-        url = self._base().with_query({"model": model} if model is not None else {})
+        url = self._base().update_query({"model": model} if model is not None else {})
         headers = {"If-None-Match": f'"{known}"'} if known else {}
         try:
             async with self._session() as session, self._get(session, url, headers) as response:
@@ -112,7 +118,8 @@ class Downloads:
 
     async def fetch(self, offer: BundleOffer) -> Bundle:
         """The device part that is offered. What an earlier attempt left is not fetched again. Raises as `latest`."""
-        path = (self._cache or cache_folder()) / f"{offer.hash}.cutpoint"
+        name = ".".join(filter(None, (offer.hash, str(self._selection))))
+        path = (self._cache or cache_folder()) / f"{name}.cutpoint"
         try:
             async with asyncio.timeout(self._timeout.total):
                 # What is waited for may be another process.
@@ -139,7 +146,7 @@ class Downloads:
         if have >= limit:  # nothing can follow: whether it is the right thing, its hash says
             return
         headers = {"Range": f"bytes={have}-", "If-Range": f'"{offer.hash}"'} if have else {}
-        async with self._session() as session, self._get(session, self._base() / offer.hash, headers) as response:
+        async with self._session() as session, self._get(session, self._base(offer.hash), headers) as response:
             await _expect(response, 206 if have and response.status == 206 else 200)
             if response.status == 200:
                 await asyncio.to_thread(part.truncate, 0)
@@ -172,8 +179,9 @@ class Downloads:
             return False
         return True
 
-    def _base(self) -> URL:
-        return URL(self._url).with_scheme("https" if self._url.startswith("wss") else "http").with_path("/v1/bundle")
+    def _base(self, *path: str) -> URL:
+        base = URL(self._url).with_scheme("https" if self._url.startswith("wss") else "http").with_path("/v1/bundle")
+        return base.joinpath(*path).with_query(self._query)
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
@@ -193,12 +201,23 @@ async def download_bundle(
     model: str | None = None,
     token: str | None = None,
     ssl: SSLContext | None = None,
+    runtime: str = "",
+    precision: str = "",
     cache: Path | None = None,
     timeout: float = 60.0,
     trusted_keys: Sequence[str] = (),
 ) -> Bundle:
     """The device part of the bundle that a server serves; arguments and exceptions as of `Downloads`."""
-    downloads = Downloads(url, token=token, ssl=ssl, cache=cache, timeout=timeout, trusted_keys=trusted_keys)
+    downloads = Downloads(
+        url,
+        token=token,
+        ssl=ssl,
+        runtime=runtime,
+        precision=precision,
+        cache=cache,
+        timeout=timeout,
+        trusted_keys=trusted_keys,
+    )
     return await downloads.latest(model)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Literal
 
-from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.bundle import Bundle, DeviceProfile, Point
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.device import Device, Input
 from cutpoint.sdk.edge import Asked, Edge, References
@@ -23,6 +24,7 @@ from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Plan, Policy, StaticPolicy, admissible
 from cutpoint.sdk.predictor import Conditions
+from cutpoint.sdk.profiles import apply_profile, find_profile
 from cutpoint.sdk.protocol import IDLE
 from cutpoint.sdk.result import InferenceResult, Timing
 from cutpoint.sdk.runtimes import Runtime
@@ -54,11 +56,19 @@ class Options:
     ssl: SSLContext | None
     runtime: str | Sequence[Runtime]
     threads: int
+    profile: str | os.PathLike[str] | DeviceProfile | None
     slowdown: float
     times: LinkTimes
     clock: Callable[[], float]
     rng: random.Random
     estimator: ChannelEstimator
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Of the graph files that are run, the best first."""
+        if isinstance(self.runtime, str):
+            return ("onnx",) if self.runtime == "onnx" else ("tflite", "onnx")
+        return tuple(dict.fromkeys(each.format for each in self.runtime))
 
 
 class Installation:
@@ -111,6 +121,9 @@ class Installation:
 
     async def _open(self) -> None:
         options = self._options
+        if options.profile is not None:
+            profile = await asyncio.to_thread(find_profile, self.bundle, options.profile)
+            self.bundle = apply_profile(self.bundle, profile, options.formats[0])
         points = await self.device.open(self.bundle)
         if not any(point.local for point in points):
             raise InputError(f"{self.bundle.origin}: no runtime here can run the whole model")

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
+from cutpoint.sdk.bundle import Selection
 from cutpoint.sdk.download import BundleOffer
+from cutpoint.sdk.errors import BundleError
 from cutpoint.server.models import Model, Models
 
 __all__ = ["Downloads"]
@@ -36,12 +38,11 @@ class Downloads:
     async def _offer(self, request: web.Request) -> web.Response:
         self._authorise(request)
         model = self._asked_for(request.query.get("model"))
-        if model.device_part is None:
-            raise web.HTTPNotFound(text="this server holds only the server part of its bundle\n")
+        part = await _device_part(model, request)
         headers = {"ETag": f'"{model.hash}"', "Cache-Control": "no-cache"}
         if _unchanged(request, model.hash):
             return web.Response(status=304, headers=headers)
-        offer = BundleOffer(model.hash, model.name, len(model.device_part))
+        offer = BundleOffer(model.hash, model.name, len(part))
         return web.Response(body=msgspec.json.encode(offer), content_type="application/json", headers=headers)
 
     def _asked_for(self, name: str | None) -> Model:
@@ -57,8 +58,9 @@ class Downloads:
     async def _download(self, request: web.Request) -> web.StreamResponse:
         self._authorise(request)
         model = self._models.get(request.match_info["hash"])
-        if model is None or model.device_part is None:
+        if model is None:
             raise web.HTTPNotFound(text="this server does not hold that bundle\n")
+        part = await _device_part(model, request)
         headers = {
             "ETag": f'"{model.hash}"',
             "Cache-Control": "public, max-age=31536000, immutable",
@@ -66,7 +68,7 @@ class Downloads:
         }
         if _unchanged(request, model.hash):
             return web.Response(status=304, headers=headers)
-        size = len(model.device_part)
+        size = len(part)
         start, stop, partial = _range(request, size)
         if partial:
             if start >= stop:
@@ -76,11 +78,23 @@ class Downloads:
         response.content_type = "application/octet-stream"
         response.content_length = stop - start
         await response.prepare(request)
-        view = memoryview(model.device_part)
+        view = memoryview(part)
         for begin in range(start, stop, _PIECE):
             await response.write(view[begin : min(begin + _PIECE, stop)])
         await response.write_eof()
         return response
+
+
+async def _device_part(model: Model, request: web.Request) -> bytes:
+    """For the runtime and the precision that the query names."""
+    try:
+        selection = Selection.parse(request.query.get("runtime", ""), request.query.get("precision", ""))
+        part = await model.device_part(selection)
+    except BundleError as error:
+        raise web.HTTPBadRequest(text=f"{error}\n") from error
+    if part is None:
+        raise web.HTTPNotFound(text="this server holds only the server part of its bundle\n")
+    return part
 
 
 def _unchanged(request: web.Request, bundle_hash: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from cutpoint.sdk.bundle import Bundle, check_signature
+from cutpoint.sdk.bundle import Bundle, Selection, check_signature
 from cutpoint.server.batching import Share
 from cutpoint.server.engines import Engine
 from cutpoint.server.scheduler import Outcome, Scheduler
@@ -68,7 +68,6 @@ class Model:
         tails: as given.
         name: the bundle's.
         hash: the bundle's.
-        device_part: a `.cutpoint` file for devices; None where the bundle has no device part.
         limits: what it may take.
         connections: those that are for this version.
         retired: whether it is about to be forgotten.
@@ -79,7 +78,10 @@ class Model:
         self.tails = tails
         self.name = bundle.manifest.name
         self.hash = bundle.hash
-        self.device_part = bundle.part("device").to_bytes() if "device" in bundle.parts else None
+        self._device_parts: dict[Selection, bytes] = {}
+        self._packing = asyncio.Lock()
+        if "device" in bundle.parts:
+            self._device_parts[Selection()] = bundle.part("device").to_bytes()
         self.limits = _NO_LIMITS
         self.connections: set[Holder] = set()
         self.retired = False
@@ -92,6 +94,20 @@ class Model:
         """Most payload bytes of a point by its number; None if there is none, or the device computes it alone."""
         payloads = self.tails.max_payloads
         return payloads[number] if number < len(payloads) else None
+
+    async def device_part(self, selection: Selection) -> bytes | None:
+        """What a device needs, as a `.cutpoint` file; made when first asked for. None without a device part.
+
+        Raises:
+            BundleError: if a device could not answer alone with what it asks for.
+        """
+        if not self._device_parts:
+            return None
+        async with self._packing:
+            if selection not in self._device_parts:
+                part = await asyncio.to_thread(self.bundle.device_part, selection)
+                self._device_parts[selection] = await asyncio.to_thread(part.to_bytes)
+        return self._device_parts[selection]
 
     async def submit(self, sample: Sample, budget: float, user: Hashable, weight: float = 1.0) -> Outcome:
         """Computes a sample; as `Scheduler.submit`. Somebody who uses two models is two users."""

@@ -2,7 +2,7 @@
 
 from cutpoint.calibration.simulate.policies import ArgminPolicy, BottleneckPolicy, DeadlinePolicy, oracle
 from cutpoint.calibration.simulate.summary import Summary, place, summarise
-from cutpoint.calibration.simulate.world import Outcome, Scenario, simulate
+from cutpoint.calibration.simulate.world import Outcome, Scenario, simulate, simulate_users
 
 __all__ = [
     "ArgminPolicy",
@@ -14,5 +14,6 @@ __all__ = [
     "oracle",
     "place",
     "simulate",
+    "simulate_users",
     "summarise",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.console import Console
@@ -11,29 +12,42 @@ from rich.table import Table
 
 from cutpoint.calibration.simulate.policies import ArgminPolicy, BottleneckPolicy, DeadlinePolicy, oracle
 from cutpoint.calibration.simulate.summary import Summary, summarise
-from cutpoint.calibration.simulate.world import Scenario, simulate
+from cutpoint.calibration.simulate.world import Scenario, simulate_users
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.energy import RADIOS, EnergyModel
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.objective import PRESETS, Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Policy, StaticPolicy, admissible
+from cutpoint.sdk.profiles import apply_profile, find_profile
 from cutpoint.sdk.testing import load_trace
 
-__all__ = ["POLICIES", "run_policy", "simulate_command"]
+__all__ = ["POLICIES", "Crowd", "run_policy", "simulate_command"]
 
 #: Names that `--policy` knows, beside ids of points.
 POLICIES = ("adaptive", "device", "argmin", "bottleneck", "slimmable", "oracle")
+
+
+class Crowd(NamedTuple):
+    """Who uses the server: users, its workers, and whether all are on one link."""
+
+    users: int = 1
+    workers: int = 1
+    shared_link: bool = False
 
 
 @click.command("simulate")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--trace", "traces", multiple=True, required=True, type=click.Path(path_type=Path), help="Recorded link.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="Default: adaptive, device, argmin, oracle.")
-@click.option("--device-scale", default=20.0, show_default=True, help="How much slower than in calibration.")
+@click.option("--profile", metavar="NAME", help="Device: in the bundle, built in, or a device.json.")
+@click.option("--device-scale", type=float, help="How much slower than that. Default: 20, or 1 with --profile.")
 @click.option("--server-scale", default=1.0, show_default=True, help="The same for the server.")
 @click.option("--rtt", default=0.05, show_default=True, help="Seconds there and back.")
 @click.option("--period", type=float, help="Seconds between requests. Default: 0.5, or 1.4 times a local answer.")
-@click.option("--requests", default=400, show_default=True, help="For each trace.")
+@click.option("--requests", default=400, show_default=True, help="For each trace and user.")
+@click.option("--users", default=1, show_default=True, help="Of one server, each with a policy of his own.")
+@click.option("--workers", default=1, show_default=True, help="Of the server.")
+@click.option("--shared-link", is_flag=True, help="All users in one cell, on one link. Default: each has his own.")
 @click.option("--objective", type=click.Choice(list(PRESETS)), default="latency", show_default=True)
 @click.option("--deadline", type=float, help="Seconds for an answer.")
 @click.option("--accuracy-drop", default=0.01, show_default=True, help="Against the uncut model, 0 to 1.")
@@ -44,11 +58,15 @@ def simulate_command(
     bundle: Path,
     traces: tuple[Path, ...],
     policies: tuple[str, ...],
-    device_scale: float,
+    profile: str | None,
+    device_scale: float | None,
     server_scale: float,
     rtt: float,
     period: float | None,
     requests: int,
+    users: int,
+    workers: int,
+    shared_link: bool,
     objective: str,
     deadline: float | None,
     accuracy_drop: float,
@@ -61,9 +79,17 @@ def simulate_command(
     A policy is adaptive (what clients do), device, argmin (Neurosurgeon), bottleneck (dynamic split over natural
     bottlenecks), slimmable (the deadline rule), oracle (knows the trace), or the id of a point: always that.
     """
-    if min(device_scale, server_scale, requests) <= 0 or rtt < 0 or (period is not None and period <= 0):
-        raise InputError("scales, requests and period are above 0, and --rtt is at least 0")
+    if device_scale is None:
+        device_scale = 20.0 if profile is None else 1.0
+    if (
+        min(device_scale, server_scale, requests, users, workers) <= 0
+        or rtt < 0
+        or (period is not None and period <= 0)
+    ):
+        raise InputError("scales, requests, users, workers and period are above 0, and --rtt is at least 0")
     opened = Bundle.open(bundle)
+    if profile is not None:
+        opened = apply_profile(opened, find_profile(opened, profile))
     wanted = Objective.preset(objective, deadline=deadline, accuracy_drop=accuracy_drop)
     points = admissible(opened.points, wanted.floor(opened.manifest.task.uncut))
     alone_s = min(p.measured.device_ms for p in points if p.local) * device_scale / 1e3
@@ -83,7 +109,8 @@ def simulate_command(
             seed=seed,
         )
         names = policies or ("adaptive", "device", "argmin", "oracle")
-        report[path.name] = {name: run_policy(name, scenario, opened, points, wanted) for name in names}
+        crowd = Crowd(users, workers, shared_link)
+        report[path.name] = {name: run_policy(name, scenario, opened, points, wanted, crowd) for name in names}
     if as_json:
         click.echo(json.dumps({t: {n: s.as_json() for n, s in rows.items()} for t, rows in report.items()}))
     else:
@@ -92,7 +119,12 @@ def simulate_command(
 
 
 def run_policy(
-    name: str, scenario: Scenario, bundle: Bundle, points: tuple[Point, ...], objective: Objective
+    name: str,
+    scenario: Scenario,
+    bundle: Bundle,
+    points: tuple[Point, ...],
+    objective: Objective,
+    crowd: Crowd | None = None,
 ) -> Summary:
     """Simulates a policy by its name.
 
@@ -102,6 +134,7 @@ def run_policy(
         bundle: that the points are of.
         points: above the accuracy floor.
         objective: what is wanted.
+        crowd: of users; None for one. The oracle does not know of others: it is what one alone could have.
 
     Raises:
         BundleError: if there is no policy and no point of that name.
@@ -110,29 +143,33 @@ def run_policy(
     local = min((point for point in points if point.local), key=lambda point: point.measured.device_ms)
     if name == "oracle":
         return summarise(oracle(scenario, points, objective), scenario.energy)
-    fallback = None
-    policy: Policy
+    crowd = crowd or Crowd()
+    policies = [_policy(name, scenario, bundle, points, objective, local) for _ in range(crowd.users)]
+    fallback = local if name == "adaptive" else None
+    runs = simulate_users(scenario, policies, fallback, workers=crowd.workers, shared_link=crowd.shared_link)
+    return summarise([outcome for outcomes in runs for outcome in outcomes], scenario.energy)
+
+
+def _policy(
+    name: str, scenario: Scenario, bundle: Bundle, points: tuple[Point, ...], objective: Objective, local: Point
+) -> Policy:
     match name:
         case "adaptive":
             uncut = bundle.manifest.task.uncut
-            policy = AdaptivePolicy(
-                points, objective, uncut=uncut, energy=scenario.energy, answer_bytes=scenario.answer_bytes
-            )
-            fallback = local
+            answer = scenario.answer_bytes
+            return AdaptivePolicy(points, objective, uncut=uncut, energy=scenario.energy, answer_bytes=answer)
         case "device":
-            policy = StaticPolicy(local, local)
+            return StaticPolicy(local, local)
         case "argmin":
-            policy = ArgminPolicy(points)
+            return ArgminPolicy(points)
         case "bottleneck":
-            policy = BottleneckPolicy(bundle, points)
+            return BottleneckPolicy(bundle, points)
         case "slimmable":
             if objective.deadline is None:
                 raise InputError("the slimmable rule needs a --deadline")
-            policy = DeadlinePolicy(_levels(bundle), objective.deadline)
+            return DeadlinePolicy(_levels(bundle), objective.deadline)
         case _:
-            point = bundle.points[bundle.point_number(name)]
-            policy = StaticPolicy(point, local)
-    return summarise(simulate(scenario, policy, fallback), scenario.energy)
+            return StaticPolicy(bundle.points[bundle.point_number(name)], local)
 
 
 def _levels(bundle: Bundle) -> list[Point]:

@@ -1,12 +1,13 @@
-"""One client, one link, one server on a virtual clock."""
+"""Clients, links and one server on a virtual clock."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,11 +17,11 @@ from cutpoint.sdk.energy import EnergyModel
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.policy import Plan, Policy
 from cutpoint.sdk.predictor import OVERHEAD_BYTES, Conditions
-from cutpoint.sdk.protocol import IDLE
+from cutpoint.sdk.protocol import IDLE, ServerState
 from cutpoint.sdk.protocol.connection import MAX_FRAMES, MIN_CHUNK
 from cutpoint.sdk.testing import Shaper, Trace
 
-__all__ = ["Outcome", "Request", "Scenario", "simulate"]
+__all__ = ["Outcome", "Request", "Scenario", "simulate", "simulate_users"]
 
 #: Bytes of a small message on the wire: a ping, a pong, a cancellation, a refusal.
 _SMALL = 60
@@ -146,37 +147,83 @@ class _Job:
     dropped: bool = False
 
 
-class _World:
-    def __init__(self, scenario: Scenario, policy: Policy, fallback: Point | None) -> None:
-        self.scenario = scenario
-        self.policy = policy
-        self.fallback = fallback
-        self.now = scenario.begin
-        self.outcomes: list[Outcome] = []
-        self.probe_mj = 0.0
-        self.monitor = LinkMonitor(ChannelEstimator(), scenario.probe)
+class _Timeline:
+    """What happens, in its order."""
+
+    def __init__(self, begin: float) -> None:
+        self.now = begin
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._up = Shaper(scenario.uplink, scenario.rtt / 2)
-        self._down = Shaper(scenario.down, scenario.rtt / 2)
-        self._jobs: list[_Job] = []
-        self._server_free = 0.0
-        self._left = scenario.requests
-
-    # -- time ----------------------------------------------------------------------------------------------------
 
     def at(self, time: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (time, next(self._order), action))
 
-    def run(self) -> None:
-        sizes = self.scenario.sizes()
-        for i in range(self.scenario.requests):
-            due = self.scenario.begin + 2.0 + i * self.scenario.period
+    def step(self) -> None:
+        self.now, _, action = heapq.heappop(self._events)
+        action()
+
+
+class _Server:
+    """Workers that take requests in the order in which they come."""
+
+    def __init__(self, workers: int) -> None:
+        self._free = [0.0] * workers
+
+    def serve(self, now: float, seconds: float) -> float:
+        """When a request is done that comes now."""
+        done = max(now, heapq.heappop(self._free)) + seconds
+        heapq.heappush(self._free, done)
+        return done
+
+    def state(self, now: float) -> ServerState:
+        """What answers tell about it: how long a request would wait."""
+        return ServerState(queue_ms=max(0.0, self._free[0] - now) * 1e3)
+
+
+class _Link(NamedTuple):
+    """Both ways of a link."""
+
+    up: Shaper
+    down: Shaper
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> _Link:
+        return cls(Shaper(scenario.uplink, scenario.rtt / 2), Shaper(scenario.down, scenario.rtt / 2))
+
+
+class _Client:
+    def __init__(
+        self,
+        scenario: Scenario,
+        policy: Policy,
+        fallback: Point | None,
+        timeline: _Timeline,
+        server: _Server,
+        link: _Link,
+        late: float,
+    ) -> None:
+        self.scenario = scenario
+        self.policy = policy
+        self.fallback = fallback
+        self.outcomes: list[Outcome] = []
+        self.probe_mj = 0.0
+        self.monitor = LinkMonitor(ChannelEstimator(), scenario.probe)
+        self.left = scenario.requests
+        self.at = timeline.at
+        self._timeline = timeline
+        self._server = server
+        self._told = IDLE
+        self._up, self._down = link
+        self._jobs: list[_Job] = []
+        sizes = scenario.sizes()
+        for i in range(scenario.requests):
+            due = scenario.begin + 2.0 + late + i * scenario.period
             self.at(due, lambda i=i, due=due: self._begin(i, due, float(sizes[i])))  # type: ignore[misc]
-        self.at(self.scenario.begin, self._probe)
-        while self._left:
-            self.now, _, action = heapq.heappop(self._events)
-            action()
+        self.at(scenario.begin + late, self._probe)
+
+    @property
+    def now(self) -> float:
+        return self._timeline.now
 
     # -- the link ------------------------------------------------------------------------------------------------
 
@@ -206,7 +253,9 @@ class _World:
         def back() -> None:
             self.monitor.heard(self.now)
             self.monitor.pong(sent, received, self.now)
+            self._told = told
 
+        told = self._server.state(self.now)
         self.at(self._send(self._down, _SMALL), back)
 
     # -- the device ----------------------------------------------------------------------------------------------
@@ -251,7 +300,7 @@ class _World:
         self.monitor.asked(self.now)
         conditions = Conditions(
             self.monitor.channel(self.now),
-            IDLE,
+            self._told,
             self.scenario.device_scale,
             self.scenario.server_scale,
             self._queue_ms(),
@@ -281,20 +330,21 @@ class _World:
         if request.cancelled:
             self._reply(_SMALL, lambda: self._refused(request))
             return
-        self._server_free = max(self.now, self._server_free) + server_s
-        self.at(self._server_free, lambda: self._served(request, server_s))
+        self.at(self._server.serve(self.now, server_s), lambda: self._served(request, server_s))
 
     def _served(self, request: Request, server_s: float) -> None:
         if request.cancelled:
             self._reply(_SMALL, lambda: self._refused(request))
         else:
-            self._reply(self.scenario.answer_bytes, lambda: self._answered(request, server_s))
+            told = self._server.state(self.now)
+            self._reply(self.scenario.answer_bytes, lambda: self._answered(request, server_s, told))
 
     def _reply(self, nbytes: int, arrived: Callable[[], None]) -> None:
         self.at(self._send(self._down, nbytes), arrived)
 
-    def _answered(self, request: Request, server_s: float) -> None:
+    def _answered(self, request: Request, server_s: float, told: ServerState) -> None:
         self.monitor.heard(self.now)
+        self._told = told
         answer = self.scenario.answer_bytes
         self.monitor.answered(request.number, request.arrivals, server_s, answer, self.now)
         if not request.done:
@@ -323,7 +373,7 @@ class _World:
 
     def _finish(self, request: Request, point: Point) -> None:
         request.done = True
-        self._left -= 1
+        self.left -= 1
         self.outcomes.append(
             Outcome(
                 request.due,
@@ -349,9 +399,42 @@ def simulate(scenario: Scenario, policy: Policy, fallback: Point | None = None) 
     Returns:
         What came of each, in the order in which they were due. The energy of probes is shared out among them.
     """
-    world = _World(scenario, policy, fallback)
-    world.run()
-    outcomes = sorted(world.outcomes, key=lambda outcome: outcome.at)
-    for outcome in outcomes:
-        outcome.radio_mj += world.probe_mj / len(outcomes)
-    return outcomes
+    return simulate_users(scenario, [policy], fallback)[0]
+
+
+def simulate_users(
+    scenario: Scenario,
+    policies: Sequence[Policy],
+    fallback: Point | None = None,
+    *,
+    workers: int = 1,
+    shared_link: bool = False,
+) -> list[list[Outcome]]:
+    """As `simulate`, for several users of one server.
+
+    Each sends the scenario's requests, a share of the period after the one before. They learn from answers and pongs
+    how long the server's queue is; its price and its batches are left out.
+
+    Args:
+        scenario: what each of them meets.
+        policies: one for each user, as a policy remembers what it chose.
+        fallback: as for `simulate`.
+        workers: of the server; requests take the first that is free, in the order in which they come.
+        shared_link: all of them are in one cell, and wait for each other on one link; otherwise each has his own.
+    """
+    timeline, server, cell = _Timeline(scenario.begin), _Server(workers), _Link.of(scenario)
+    clients = []
+    for number, policy in enumerate(policies):
+        link = cell if shared_link else _Link.of(scenario)
+        late = number * scenario.period / len(policies)
+        own = replace(scenario, seed=scenario.seed + number)
+        clients.append(_Client(own, policy, fallback, timeline, server, link, late))
+    while any(client.left for client in clients):
+        timeline.step()
+    found = []
+    for client in clients:
+        outcomes = sorted(client.outcomes, key=lambda outcome: outcome.at)
+        for outcome in outcomes:
+            outcome.radio_mj += client.probe_mj / len(outcomes)
+        found.append(outcomes)
+    return found

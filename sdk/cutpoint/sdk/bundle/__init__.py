@@ -20,6 +20,8 @@ from cutpoint.sdk.bundle.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from cutpoint.sdk.bundle.profile import DeviceProfile, EncoderCost, HeadCost
+from cutpoint.sdk.bundle.selection import Selection
 from cutpoint.sdk.bundle.signing import check_keys, check_signature, new_key, public_key, sign
 
 __all__ = [
@@ -28,13 +30,17 @@ __all__ = [
     "Boundary",
     "Bundle",
     "CodecEntry",
+    "DeviceProfile",
+    "EncoderCost",
     "FileEntry",
     "GraphFile",
+    "HeadCost",
     "Manifest",
     "Measurement",
     "Part",
     "Point",
     "Preprocessing",
+    "Selection",
     "Span",
     "Task",
     "TaskKind",

@@ -8,7 +8,8 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,8 @@ from cutpoint.sdk.bundle.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from cutpoint.sdk.bundle.profile import DeviceProfile
+from cutpoint.sdk.bundle.selection import Selection, needed_files, selections
 from cutpoint.sdk.errors import BundleError
 from cutpoint.sdk.files import write_file
 
@@ -127,7 +130,9 @@ class Bundle:
         self._manifest_bytes = source.read(MANIFEST_NAME)
         self.hash = hashlib.sha256(self._manifest_bytes).hexdigest()
         self.manifest: Manifest = decode_manifest(self._manifest_bytes)
+        self._measured = self.manifest.points
         self._files: dict[str, FileEntry] = {entry.path: entry for entry in self.manifest.files}
+        self._there = names & self._files.keys()
         self.parts = self._find_parts(names)
         #: Public key and signature; None if the bundle is not signed. Whether it is good, `check_signature` says.
         self.signature: bytes | None = None
@@ -184,7 +189,12 @@ class Bundle:
         return cls(_Memory(contents), "memory")
 
     def _find_parts(self, names: set[str]) -> frozenset[str]:
-        """Which parts are complete. A part may be absent as a whole; one missing file of a part is damage."""
+        """Which parts are complete. A part may be absent as a whole; one missing file of a part is damage.
+
+        Of the device part there may also be just what one device reads.
+        """
+        if self._is_selected():
+            return frozenset({"device"})
         parts = set()
         for part in ("device", "server", "report"):
             paths = {path for path, entry in self._files.items() if entry.part == part}
@@ -200,11 +210,25 @@ class Bundle:
             raise BundleError(f"{self.origin}: neither the device part nor the server part is there")
         return frozenset(parts)
 
+    def _is_selected(self) -> bool:
+        """Whether this is what `part` gave to a device of certain runtimes: its files and no others."""
+        own = {path for path in self._there if self._files[path].part != "report"}
+        everything = {path for path, entry in self._files.items() if entry.part in ("device", "both")}
+        if not own < everything:
+            return False
+        for selection in selections(self.manifest):
+            try:
+                if needed_files(self.manifest, selection) == own:
+                    return True
+            except BundleError:
+                continue
+        return False
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def __contains__(self, path: str) -> bool:
         entry = self._files.get(path)
-        return entry is not None and (entry.part == "both" or entry.part in self.parts)
+        return entry is not None and path in self._there and (entry.part == "both" or entry.part in self.parts)
 
     def read(self, path: str) -> bytes:
         """The content of one file, verified.
@@ -216,7 +240,8 @@ class Bundle:
         if entry is None:
             raise BundleError(f"{self.origin}: {path} is not part of the bundle")
         if path not in self:
-            raise BundleError(f"{self.origin}: {path} belongs to the {entry.part} part, which is not in this bundle")
+            where = "device" if entry.part == "both" else entry.part
+            raise BundleError(f"{self.origin}: {path} belongs to the {where} part, which is not in this bundle")
         try:
             size = self._source.size(path)
             if size != entry.size:
@@ -238,8 +263,8 @@ class Bundle:
 
     @property
     def points(self) -> tuple[Point, ...]:
-        """The operating points, in the order of their numbers on the wire."""
-        return self.manifest.points
+        """The operating points, in the order of their numbers on the wire, with the costs of `on_device`."""
+        return self._measured
 
     @cached_property
     def _spans(self) -> dict[tuple[int, int, str], Span]:
@@ -275,17 +300,56 @@ class Bundle:
             known = ", ".join(self._points)
             raise BundleError(f"{self.origin}: no point {point_id!r}; there are {known}") from None
 
-    # -- writing -------------------------------------------------------------------------------------------------
+    # -- devices -------------------------------------------------------------------------------------------------
 
-    def part(self, part: Part) -> Bundle:
-        """The bundle with nothing but what one machine needs. Its hash is the same.
+    def on_device(self, points: Sequence[Point]) -> Bundle:
+        """The same bundle, of the same hash, whose points cost what they do on a device: `cutpoint.sdk.profiles`."""
+        bundle = copy(self)
+        bundle._measured = tuple(points)
+        return bundle
+
+    def with_devices(self, devices: Sequence[DeviceProfile]) -> Bundle:
+        """A new bundle, of another hash, that carries these profiles instead of its own.
 
         Raises:
-            BundleError: if that part is not in this bundle.
+            BundleError: if a part is not in this bundle, or two profiles have one name.
         """
+        missing = {"device", "server", "report"} - self.parts
+        if missing:
+            raise BundleError(f"{self.origin}: the {min(missing)} part is not in this bundle; take the whole one")
+        files = {path: (entry.part, self.read(path)) for path, entry in self._files.items()}
+        return Bundle.create(msgspec.structs.replace(self.manifest, devices=tuple(devices), files=()), files)
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def part(self, part: Part, *, runtime: str = "", precision: str = "") -> Bundle:
+        """The bundle with nothing but what one machine needs. Its hash is the same.
+
+        Args:
+            part: the machine.
+            runtime: of a device: formats that it reads, best first: ``onnx``, ``tflite``, ``tflite,onnx``. Of every
+                graph the first that is there is kept. Empty for all.
+            precision: of a device's heads; empty for all.
+
+        Raises:
+            BundleError: if that part is not in this bundle, or the device could not answer alone with what is left.
+        """
+        return self._part(part, Selection.parse(runtime, precision))
+
+    def device_part(self, selection: Selection) -> Bundle:
+        """The device part with what `selection` reads; as `part`."""
+        return self._part("device", selection)
+
+    def _part(self, part: Part, selection: Selection) -> Bundle:
         if part not in self.parts:
             raise BundleError(f"{self.origin}: the {part} part is not in this bundle")
-        files = {path: self.read(path) for path, entry in self._files.items() if entry.part in (part, "both")}
+        paths = {path for path, entry in self._files.items() if entry.part in (part, "both") and path in self}
+        if part == "device" and selection != Selection():
+            needed = needed_files(self.manifest, selection)
+            if lacking := sorted(needed - paths):
+                raise BundleError(f"{self.origin}: {lacking[0]} is not in this bundle")
+            paths &= needed
+        files = {path: self.read(path) for path in sorted(paths)}
         return Bundle(_Memory(self._head() | files), f"{self.origin} ({part} part)")
 
     def signed(self, signature: bytes) -> Bundle:

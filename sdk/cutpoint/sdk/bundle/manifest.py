@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from cutpoint.codecs import TensorSpec
+from cutpoint.sdk.bundle.profile import DeviceProfile
 from cutpoint.sdk.errors import BundleError
 
 __all__ = [
@@ -286,6 +287,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         files: every other file, sorted by path.
         preprocessing: None where boundary 0 is not a picture.
         measured_on: the machine behind the figures, for people.
+        devices: what the device's share of the points costs on other machines.
     """
 
     schema: int
@@ -299,6 +301,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     files: tuple[FileEntry, ...] = ()
     preprocessing: Preprocessing | None = None
     measured_on: str = ""
+    devices: tuple[DeviceProfile, ...] = ()
 
     @property
     def last(self) -> int:
@@ -389,6 +392,11 @@ def _check_references(manifest: Manifest) -> None:
         need(
             codec.tables is None or codec.tables in files, f"codec {codec.id!r}: tables {codec.tables!r} are not there"
         )
+
+    unique("device profiles", [profile.name for profile in manifest.devices])
+    for profile in manifest.devices:
+        for problem in profile.problems():
+            need(False, problem)
 
     spans = {span.key for span in manifest.spans}
     codecs = {codec.id: codec for codec in manifest.codecs}

@@ -34,6 +34,7 @@ __all__ = ["infer", "top_classes"]
 @click.option("--trusted-key", "trusted_keys", multiple=True, help="BUNDLE must be signed with it, or another one.")
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="onnx", show_default=True)
 @click.option("--threads", default=1, show_default=True)
+@click.option("--profile", metavar="NAME", help="Of this device: in the bundle, built in, or a device.json.")
 @click.option("--top", default=5, show_default=True, help="Classes to print.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line an image.")
 def infer(
@@ -48,6 +49,7 @@ def infer(
     trusted_keys: tuple[str, ...],
     runtime: str,
     threads: int,
+    profile: str | None,
     top: int,
     as_json: bool,
 ) -> None:
@@ -66,6 +68,7 @@ def infer(
         trusted_keys=trusted_keys or None,
         runtime=runtime,
         threads=threads,
+        profile=profile,
     )
     asyncio.run(_run(client, images, point, top, as_json))
 

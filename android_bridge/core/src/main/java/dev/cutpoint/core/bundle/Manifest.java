@@ -33,6 +33,8 @@ public final class Manifest {
     public final List<Point> points;
     /** Null where boundary 0 is not a picture. */
     public final Preprocessing preprocessing;
+    /** What the device's share of the points costs on machines other than calibration's. */
+    public final List<DeviceProfile> devices;
     final List<FileEntry> files;
 
     private Manifest(JsonObject json) {
@@ -47,6 +49,7 @@ public final class Manifest {
         files = list(json.objects("files", true), FileEntry::new);
         preprocessing = json.has("preprocessing") ? Preprocessing.of(json.object("preprocessing")) : null;
         json.string("measured_on", "");
+        devices = list(json.objects("devices", true), DeviceProfile::new);
         json.end();
     }
 

@@ -34,6 +34,7 @@ final class ManifestCheck {
         checkFiles();
         checkSpans();
         checkCodecs();
+        checkDevices();
         checkPoints();
     }
 
@@ -81,6 +82,15 @@ final class ManifestCheck {
             checkGraphs(codec.decoder, what);
             boolean tabled = codec.tables == null || files.contains(codec.tables);
             need(tabled, what + ": tables '" + codec.tables + "' are not there");
+        }
+    }
+
+    private void checkDevices() {
+        Set<String> names = new HashSet<>();
+        for (DeviceProfile profile : manifest.devices) {
+            need(names.add(profile.name), "two device profiles have the same name");
+            String problem = profile.problem();
+            need(problem == null, problem);
         }
     }
 
