@@ -88,9 +88,7 @@ def _mean(rows: list[dict[str, Any]], name: str) -> float:
 
 def table(result: dict[str, Any]) -> Table:
     """A section for each number of users."""
-    simulated = Table(
-        "users", "rule", "to central", "p95 ms", "edge", "server", "price", "updates", "gap", "req/s"
-    )
+    simulated = Table("users", "rule", "to central", "p95 ms", "edge", "server", "price", "updates", "gap", "req/s")
     for case in result["simulated"]:
         simulated.add_section()
         for rule, rows in case["rules"].items():
