@@ -22,14 +22,14 @@ TITLE = "Allocation: many users, one server"
 
 _FEW = Population(device_scale=(60.0, 300.0), uplink=(2e7, 1e8), rtt=(0.005, 0.05), period=(0.3, 1.0))
 _MANY = Population(device_scale=(50.0, 400.0), period=(1.0, 4.0))
-#: Users → who they are, how much slower the server is than in calibration, its workers, seeds.
+#: Users, who they are, how much slower the server is than in calibration, its workers, seeds, runs of the step.
 _CASES = (
-    (2, _FEW, 30.0, 1, 4),
-    (8, _FEW, 50.0, 1, 4),
-    (50, _MANY, 20.0, 1, 2),
-    (200, _MANY, 20.0, 1, 1),
-    (500, _MANY, 6.4, 1, 1),
-    (500, _MANY, 25.6, 4, 1),
+    (2, _FEW, 30.0, 1, 4, 24),
+    (8, _FEW, 50.0, 1, 4, 24),
+    (50, _MANY, 20.0, 1, 2, 6),
+    (200, _MANY, 20.0, 1, 1, 6),
+    (500, _MANY, 6.4, 1, 1, 3),
+    (500, _MANY, 25.6, 4, 1, 3),
 )
 _SECONDS, _STEP = 40.0, 20.0
 _WANTED = (Objective(), Objective.preset("balanced"))
@@ -45,7 +45,9 @@ def _crowd(bundle: Bundle, users: int, people: Population, scale: float, workers
     return Crowd(bundle, scenarios, objectives, ServerScenario(workers, scale))
 
 
-def _case(bundle: Bundle, users: int, people: Population, scale: float, workers: int, seeds: int) -> dict[str, Any]:
+def _case(
+    bundle: Bundle, users: int, people: Population, scale: float, workers: int, seeds: int, runs: int
+) -> dict[str, Any]:
     rows: dict[str, list[dict[str, Any]]] = {rule: [] for rule in RULES}
     gaps, model, seconds, requests = [], [], 0.0, 0
     for seed in range(seeds):
@@ -63,7 +65,7 @@ def _case(bundle: Bundle, users: int, people: Population, scale: float, workers:
             rows[rule].append(summary.as_json() | {"to_central": summary.cost / central})
         model.append(central / crowd.allocation.bound)
     stepped = _crowd(bundle, users, people, scale, workers, 0, _STEP)
-    worlds = [stepped.run("price", repeat) for repeat in range(seeds)]
+    worlds = [stepped.run("price", repeat) for repeat in range(runs)]
     return {
         "users": users,
         "workers": workers,
