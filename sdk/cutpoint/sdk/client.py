@@ -22,6 +22,7 @@ from cutpoint.sdk.energy import NETWORK_RADIOS, EnergyModel, Radio
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError, Refused
 from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.hedge import first_answer
+from cutpoint.sdk.learned import LearnedPolicy
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
@@ -60,7 +61,8 @@ class Client:
         objective: what is wanted of an answer.
         mode: ``auto`` decides for each request and falls back on the device; ``device`` never uses the server; ``edge``
             always does, and raises where `auto` would fall back.
-        policy: decides; None for `AdaptivePolicy`. See `cutpoint.sdk.policy.Policy`.
+        policy: decides, see `cutpoint.sdk.policy.Policy`; or the path of a trained policy's file, see `LearnedPolicy`;
+            None for `AdaptivePolicy`.
         energy: of the device, for objectives in which energy has a price; None for a phone on LTE.
         token: bearer token for the server.
         ssl: context for ``wss``; None for the system's certificates.
@@ -82,7 +84,7 @@ class Client:
         *,
         objective: Objective | None = None,
         mode: Mode = "auto",
-        policy: Policy | None = None,
+        policy: Policy | str | os.PathLike[str] | None = None,
         energy: EnergyModel | None = None,
         token: str | None = None,
         ssl: SSLContext | None = None,
@@ -156,9 +158,13 @@ class Client:
         elif self.mode == "device":
             chosen = tuple(local)
         last = self.bundle.manifest.boundaries[-1]
-        self.policy: Policy = self._given_policy or AdaptivePolicy(
-            chosen, self.objective, uncut=uncut, energy=self._energy, answer_bytes=last.nbytes
-        )
+        given_policy = self._given_policy
+        analytic = AdaptivePolicy(chosen, self.objective, uncut=uncut, energy=self._energy, answer_bytes=last.nbytes)
+        self.policy: Policy
+        if isinstance(given_policy, str | os.PathLike):
+            self.policy = await asyncio.to_thread(LearnedPolicy.open, given_policy, analytic, self.bundle)
+        else:
+            self.policy = given_policy or analytic
         # A policy that says what it chooses from spares the device loading the rest.
         await self._device.warm_up(getattr(self.policy, "points", chosen), self._fallback)
         self._looking = asyncio.create_task(self._look(), name="cutpoint-device")
