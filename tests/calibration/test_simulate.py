@@ -19,7 +19,7 @@ from cutpoint.calibration.simulate import (
     summarise,
 )
 from cutpoint.calibration.simulate.cli import simulate_command
-from cutpoint.calibration.simulate.world import payload_bytes
+from cutpoint.calibration.simulate.scenario import payload_bytes
 from cutpoint.sdk import AdaptivePolicy, Channel, Conditions, EnergyModel, InputError, Objective, StaticPolicy
 from cutpoint.sdk.bundle import Measurement, Point
 from cutpoint.sdk.testing import Trace
@@ -28,7 +28,7 @@ from cutpoint.sdk.testing import Trace
 def point(name: str, nbytes: float, device: float, tail: float = 5.0, start: int = 1, metric: float = 0.9) -> Point:
     local = nbytes == 0
     measured = Measurement(metric, nbytes, nbytes, device_ms=device, tail_ms=0 if local else tail)
-    return Point(name, start, start, measured, codec=None if local else "c")
+    return Point(name, start, start, measured, codec=None if local else "c", tail_precision=None if local else "fp32")
 
 
 LOCAL = point("local", 0, 10)

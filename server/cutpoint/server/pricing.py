@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, sqrt
 
 __all__ = ["CongestionPrice"]
 
 #: Utilisation above which the price follows the queue alone: the queue of a busy server would seem to last forever.
 _MOST_BUSY = 0.9
+#: Utilisation below which hardly anything waits: a quotient of two small means would say little.
+_LEAST_BUSY = 0.05
 
 
 class CongestionPrice:
     """Milliseconds of other users' waiting that one more millisecond of tail time causes.
 
-        price = waiting / (workers · (1 − busy))
+        price = waiting / workers · (1 / (1 - busy) + (√(2 · (workers + 1)) - 1) / busy)
 
-    A millisecond on one of the workers postpones each sample that waits by 1/workers of it, and so does it to each that
-    arrives before the queue is empty: with the share `busy` of the workers' time in use, those are busy + busy² + … =
-    busy / (1 − busy) for each that waits now. `waiting` and `busy` are means over the past with exponentially falling
-    weight; `busy` counts as at most 0.9.
+    In a queue before W workers of which the share b is busy, b^√(2(W+1)) / (1 - b) requests wait, times a factor for
+    how much their work varies (Sakasegawa, Annals of the Institute of Statistical Mathematics 1977; exact for W = 1).
+    The price is the derivative of that by the work, less what who brings the work waits for himself, which he is told
+    as `queue_ms`; what is observed to wait stands for the factor. `waiting` and `busy` are means over the past with
+    exponentially falling weight; `busy` counts as 0.05 to 0.9.
 
     Args:
         workers: batches that are computed at a time.
-        memory: seconds after which the past has lost all but 1/e of its weight.
+        memory: seconds after which the past has lost all but 1/e of its weight. Clients hear of the price once a second
+            or more rarely. A price that moves faster than they answer to it makes them come and go as a herd.
     """
 
-    def __init__(self, workers: int, memory: float = 1.0) -> None:
+    def __init__(self, workers: int, memory: float = 5.0) -> None:
         self._workers = workers
+        self._steepness = sqrt(2.0 * (workers + 1)) - 1.0
         self._memory = memory
         self._then = 0.0
         self._now = (0.0, 0.0)
@@ -41,7 +46,8 @@ class CongestionPrice:
     def price(self, now: float) -> float:
         """The price at clock time `now`."""
         waiting, busy = self._at(now)
-        return waiting / (self._workers * (1 - min(busy, _MOST_BUSY)))
+        busy = min(max(busy, _LEAST_BUSY), _MOST_BUSY)
+        return waiting / self._workers * (1 / (1 - busy) + self._steepness / busy)
 
     def _at(self, now: float) -> tuple[float, float]:
         old = exp(-max(0.0, now - self._then) / self._memory)

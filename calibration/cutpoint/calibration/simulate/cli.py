@@ -9,9 +9,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cutpoint.calibration.allocation.crowd import Crowd
+from cutpoint.calibration.allocation.report import crowd_report, crowd_table
 from cutpoint.calibration.simulate.policies import ArgminPolicy, BottleneckPolicy, DeadlinePolicy, oracle
+from cutpoint.calibration.simulate.population import Population
+from cutpoint.calibration.simulate.scenario import Scenario
+from cutpoint.calibration.simulate.server import ServerScenario
 from cutpoint.calibration.simulate.summary import Summary, summarise
-from cutpoint.calibration.simulate.world import Scenario, simulate
+from cutpoint.calibration.simulate.world import simulate
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.energy import RADIOS, EnergyModel
 from cutpoint.sdk.errors import InputError
@@ -27,7 +32,7 @@ POLICIES = ("adaptive", "device", "argmin", "bottleneck", "slimmable", "oracle")
 
 @click.command("simulate")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--trace", "traces", multiple=True, required=True, type=click.Path(path_type=Path), help="Recorded link.")
+@click.option("--trace", "traces", multiple=True, type=click.Path(path_type=Path), help="Recorded link.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="Default: adaptive, device, argmin, oracle.")
 @click.option("--device-scale", default=20.0, show_default=True, help="How much slower than in calibration.")
 @click.option("--server-scale", default=1.0, show_default=True, help="The same for the server.")
@@ -38,7 +43,10 @@ POLICIES = ("adaptive", "device", "argmin", "bottleneck", "slimmable", "oracle")
 @click.option("--deadline", type=float, help="Seconds for an answer.")
 @click.option("--accuracy-drop", default=0.01, show_default=True, help="Against the uncut model, 0 to 1.")
 @click.option("--radio", type=click.Choice(list(RADIOS)), default="lte", show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Of the sizes of payloads.")
+@click.option("--seed", default=0, show_default=True, help="Of the sizes of payloads, and of the users.")
+@click.option("--users", type=int, help="So many users of one server, each with his own device, link and times.")
+@click.option("--seconds", default=60.0, show_default=True, help="With --users: for which they ask.")
+@click.option("--workers", default=1, show_default=True, help="With --users: of the server.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def simulate_command(
     bundle: Path,
@@ -54,21 +62,50 @@ def simulate_command(
     accuracy_drop: float,
     radio: str,
     seed: int,
+    users: int | None,
+    seconds: float,
+    workers: int,
     as_json: bool,
 ) -> None:
     """Compare policies over recorded traces, on a virtual clock, with the points that BUNDLE measured.
 
     A policy is adaptive (what clients do), device, argmin (Neurosurgeon), bottleneck (dynamic split over natural
     bottlenecks), slimmable (the deadline rule), oracle (knows the trace), or the id of a point: always that.
+
+    With --users all of them share one server, and what is compared is price (what clients do), price-blind, central (a
+    solver that knows everybody), static, edge and device. Devices are a third to three times as fast as --device-scale
+    says, links are those of --trace, or of 2 to 40 Mbit/s, and a user asks once in 0.7 to 1.4 --period.
     """
     if min(device_scale, server_scale, requests) <= 0 or rtt < 0 or (period is not None and period <= 0):
         raise InputError("scales, requests and period are above 0, and --rtt is at least 0")
+    if users is None and not traces:
+        raise InputError("there is no --trace; only --users can do without")
     opened = Bundle.open(bundle)
+    if users is not None:
+        if min(users, workers) < 1:
+            raise InputError("--users and --workers are at least 1")
+        if deadline is not None:
+            raise InputError("the rules of --users have no --deadline in common")
+        population = Population(
+            device_scale=(device_scale / 3, 3 * device_scale),
+            period=(0.7 * (period or 2.0), 1.4 * (period or 2.0)),
+            traces=[load_trace(path) for path in traces],
+        )
+        answer = opened.manifest.boundaries[-1].nbytes
+        scenarios = population.draw(users, seconds, server_scale, answer, seed)
+        one = Objective.preset(objective, accuracy_drop=accuracy_drop)
+        crowd = Crowd(opened, scenarios, [one] * users, ServerScenario(workers, server_scale))
+        report = crowd_report(crowd, policies or ("price", "price-blind", "central", "device"))
+        if as_json:
+            click.echo(json.dumps(report))
+        else:
+            Console().print(crowd_table(report))
+        return
     wanted = Objective.preset(objective, deadline=deadline, accuracy_drop=accuracy_drop)
     points = admissible(opened.points, wanted.floor(opened.manifest.task.uncut))
     alone_s = min(p.measured.device_ms for p in points if p.local) * device_scale / 1e3
     energy = EnergyModel(RADIOS[radio])
-    report: dict[str, dict[str, Summary]] = {}
+    summaries: dict[str, dict[str, Summary]] = {}
     for path in traces:
         scenario = Scenario(
             load_trace(path),
@@ -83,11 +120,11 @@ def simulate_command(
             seed=seed,
         )
         names = policies or ("adaptive", "device", "argmin", "oracle")
-        report[path.name] = {name: run_policy(name, scenario, opened, points, wanted) for name in names}
+        summaries[path.name] = {name: run_policy(name, scenario, opened, points, wanted) for name in names}
     if as_json:
-        click.echo(json.dumps({t: {n: s.as_json() for n, s in rows.items()} for t, rows in report.items()}))
+        click.echo(json.dumps({t: {n: s.as_json() for n, s in rows.items()} for t, rows in summaries.items()}))
     else:
-        for trace, rows in report.items():
+        for trace, rows in summaries.items():
             Console().print(_table(trace, rows))
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from cutpoint.calibration.simulate.world import Outcome, Scenario, frame_sizes, payload_bytes
+from cutpoint.calibration.simulate.scenario import Outcome, Scenario, frame_sizes, payload_bytes
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.energy import EnergyModel
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.policy import Plan
+from cutpoint.sdk.policy import AdaptivePolicy, Plan
 from cutpoint.sdk.predictor import Conditions, Predictor
+from cutpoint.sdk.protocol import ServerState
 
-__all__ = ["ArgminPolicy", "BottleneckPolicy", "DeadlinePolicy", "oracle"]
+__all__ = ["ArgminPolicy", "BottleneckPolicy", "DeadlinePolicy", "PriceBlindPolicy", "oracle"]
 
 #: The case that takes the belief for certain: its median.
 _MEDIAN = 3
@@ -89,12 +91,27 @@ class DeadlinePolicy:
         return Plan(self.points[best], float(latency[best]), float(prediction.device_ms[best]))
 
 
+class PriceBlindPolicy:
+    """Does what the adaptive policy would if the server's time had no price: everybody looks to himself.
+
+    Args:
+        policy: that is told so.
+    """
+
+    def __init__(self, policy: AdaptivePolicy) -> None:
+        self._policy = policy
+        self.points = policy.points
+
+    def choose(self, conditions: Conditions) -> Plan:
+        server = ServerState(conditions.server.queue_ms, 0.0, conditions.server.draining)
+        return self._policy.choose(replace(conditions, server=server))
+
+
 def oracle(scenario: Scenario, points: Sequence[Point], objective: Objective) -> list[Outcome]:
     """What somebody would do who knows the traces: the least cost for each request, as if it were alone on the link."""
     outcomes = []
     trace, down, energy = scenario.uplink, scenario.down, scenario.energy
-    for i, z in enumerate(scenario.sizes()):
-        due = scenario.begin + 2.0 + i * scenario.period
+    for due, z in zip(scenario.due().tolist(), scenario.sizes().tolist(), strict=True):
         best: tuple[float, Outcome] | None = None
         for point in points:
             m = point.measured
@@ -102,7 +119,7 @@ def oracle(scenario: Scenario, points: Sequence[Point], objective: Objective) ->
             outcome = Outcome(due, device_ms, point, point, device_ms=device_ms)
             if not point.local:
                 sent = due + device_ms / 1e3
-                nbytes = sum(frame_sizes(payload_bytes(point, float(z))))
+                nbytes = sum(frame_sizes(payload_bytes(point, z)))
                 there = trace.finish(sent, nbytes)
                 done = there + scenario.rtt / 2 + (m.decode_ms + m.tail_ms) * scenario.server_scale / 1e3
                 back = down.finish(done, scenario.answer_bytes) + scenario.rtt / 2

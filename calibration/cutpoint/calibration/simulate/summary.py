@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from cutpoint.calibration.simulate.world import Outcome
+from cutpoint.calibration.simulate.scenario import Outcome
 from cutpoint.sdk.bundle import Point
 from cutpoint.sdk.energy import EnergyModel
 

@@ -1,345 +1,105 @@
-"""One client, one link, one server on a virtual clock."""
+"""Clients and their server on one virtual clock."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
-
+from cutpoint.calibration.simulate.client import SimulatedClient
+from cutpoint.calibration.simulate.clock import VirtualClock
+from cutpoint.calibration.simulate.scenario import Outcome, Scenario
+from cutpoint.calibration.simulate.server import ServerScenario, SimulatedServer
 from cutpoint.sdk.bundle import Point
-from cutpoint.sdk.channel import ChannelEstimator
-from cutpoint.sdk.energy import EnergyModel
-from cutpoint.sdk.monitor import LinkMonitor
-from cutpoint.sdk.policy import Plan, Policy
-from cutpoint.sdk.predictor import OVERHEAD_BYTES, Conditions
-from cutpoint.sdk.protocol import IDLE
-from cutpoint.sdk.protocol.connection import MAX_FRAMES, MIN_CHUNK
-from cutpoint.sdk.testing import Shaper, Trace
+from cutpoint.sdk.policy import Policy
 
-__all__ = ["Outcome", "Request", "Scenario", "simulate"]
+__all__ = ["Look", "User", "World", "simulate", "simulate_users"]
 
-#: Bytes of a small message on the wire: a ping, a pong, a cancellation, a refusal.
-_SMALL = 60
-#: Weight of a new sample in the learned scale of the device, as in the client.
-_Z95 = 1.6449
+#: Seconds between looks at the server.
+_LOOK = 0.25
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """What requests meet.
+class User:
+    """A client and what it meets.
 
     Attributes:
-        uplink: rate from the client to the server.
-        rtt: seconds.
-        downlink: rate back; None for five times the uplink's.
-        device_scale: how many times slower than in calibration the device computes.
-        server_scale: the same for the server.
-        period: seconds between requests.
-        requests: how many.
-        begin: seconds into the traces at which the first one is due.
-        probe: seconds between the client's probes of an idle link.
-        answer_bytes: size of a result.
-        energy: of the device.
-        seed: of the sizes of payloads.
+        scenario: of his own; only its `server_scale` is everybody's.
+        policy: of his own.
+        fallback: local point with which the device steps in when a plan says so, or when the server refuses.
     """
 
-    uplink: Trace
-    rtt: float
-    downlink: Trace | None = None
-    device_scale: float = 1.0
-    server_scale: float = 1.0
-    period: float = 0.5
-    requests: int = 400
-    begin: float = 0.0
-    probe: float = 1.0
-    answer_bytes: int = 4096
-    energy: EnergyModel = field(default_factory=EnergyModel)
-    seed: int = 0
-
-    @property
-    def down(self) -> Trace:
-        """The downlink."""
-        return self.downlink or Trace(tuple(5 * rate for rate in self.uplink.rates), self.uplink.step)
-
-    def sizes(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """How large the payloads of each request are, in standard deviations of the logarithm. Shape (requests,)."""
-        return np.random.default_rng(self.seed).normal(size=self.requests)
+    scenario: Scenario
+    policy: Policy
+    fallback: Point
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What came of a request.
+class Look(NamedTuple):
+    """The server at a time.
 
     Attributes:
-        at: seconds at which it was due.
-        latency_ms: until its answer.
-        point: that gave it.
-        planned: that was to give it.
-        hedged: whether the device worked on an answer beside the server.
-        device_ms: for which the device worked for it, in vain or not.
-        radio_mj: energy of sending and receiving.
-        bytes_sent: on the wire.
+        at: seconds.
+        price: that is published.
+        waiting: requests that wait.
+        busy_s: seconds for which the workers have computed so far.
     """
 
     at: float
-    latency_ms: float
-    point: Point
-    planned: Point
-    hedged: bool = False
-    device_ms: float = 0.0
-    radio_mj: float = 0.0
-    bytes_sent: int = 0
-
-    def energy_mj(self, energy: EnergyModel) -> float:
-        """Energy of the device for it."""
-        return energy.compute_mj(self.device_ms) + self.radio_mj
+    price: float
+    waiting: int
+    busy_s: float
 
 
-def payload_bytes(point: Point, z: float) -> int:
-    """Size of a payload `z` standard deviations from the middle, from mean and 95th percentile of a log-normal."""
-    m = point.measured
-    if m.bytes_p95 <= m.bytes_mean * 1.001:
-        return round(m.bytes_mean)
-    # p95 / mean = exp(z95 · s - s² / 2)
-    ratio = math.log(m.bytes_p95 / m.bytes_mean)
-    spread = _Z95 - math.sqrt(max(0.0, _Z95**2 - 2 * ratio))
-    return max(1, round(m.bytes_mean * math.exp(spread * z - spread**2 / 2)))
+@dataclass(frozen=True, slots=True)
+class World:
+    """What came of it all.
+
+    Attributes:
+        outcomes: of each user, in the order in which they were due.
+        looks: at the server, four a second.
+        workers: of the server.
+    """
+
+    outcomes: list[list[Outcome]]
+    looks: list[Look]
+    workers: int
+
+    def utilisation(self, begin: float, end: float) -> float:
+        """Share of the workers' time that was used between two times, at least half a second apart."""
+        seen = [look for look in self.looks if begin <= look.at <= end]
+        return (seen[-1].busy_s - seen[0].busy_s) / (self.workers * (seen[-1].at - seen[0].at))
 
 
-def frame_sizes(nbytes: int) -> list[int]:
-    """How the protocol splits a payload, with the bytes around it."""
-    piece = max(MIN_CHUNK, -(-nbytes // MAX_FRAMES))
-    sizes = [min(piece, nbytes - offset) for offset in range(0, nbytes, piece)]
-    return [size + OVERHEAD_BYTES // MAX_FRAMES for size in sizes]
+def simulate_users(users: Sequence[User], server: ServerScenario) -> World:
+    """Sends the requests of all users to one server.
 
+    Args:
+        users: at least one, each with at least one request.
+        server: that they share.
+    """
+    clock = VirtualClock(min(user.scenario.begin for user in users))
+    shared = SimulatedServer(server, clock)
+    clients = [SimulatedClient(user.scenario, user.policy, user.fallback, shared, clock) for user in users]
+    looks: list[Look] = []
 
-@dataclass(slots=True)
-class Request:
-    """A request on its way through the world."""
+    def look() -> None:
+        looks.append(Look(clock.now, shared.price, shared.waiting, shared.busy_s))
+        clock.at(clock.now + _LOOK, look)
 
-    number: int
-    due: float
-    z: float
-    plan: Plan
-    done: bool = False
-    cancelled: bool = False
-    sent_at: float = 0.0
-    arrivals: list[float] = field(default_factory=list)
-    hedged: bool = False
-    device_ms: float = 0.0
-    radio_mj: float = 0.0
-    bytes_sent: int = 0
+    clock.at(clock.now, look)
+    going = list(clients)
 
+    def anybody() -> bool:
+        while going and not going[-1].left:
+            going.pop()
+        return bool(going)
 
-@dataclass(slots=True)
-class _Job:
-    """Work for the device's one worker."""
-
-    request: Request
-    seconds: float
-    finished: Callable[[], None]
-    started: float | None = None
-    dropped: bool = False
-
-
-class _World:
-    def __init__(self, scenario: Scenario, policy: Policy, fallback: Point | None) -> None:
-        self.scenario = scenario
-        self.policy = policy
-        self.fallback = fallback
-        self.now = scenario.begin
-        self.outcomes: list[Outcome] = []
-        self.probe_mj = 0.0
-        self.monitor = LinkMonitor(ChannelEstimator(), scenario.probe)
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._up = Shaper(scenario.uplink, scenario.rtt / 2)
-        self._down = Shaper(scenario.down, scenario.rtt / 2)
-        self._jobs: list[_Job] = []
-        self._server_free = 0.0
-        self._left = scenario.requests
-
-    # -- time ----------------------------------------------------------------------------------------------------
-
-    def at(self, time: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (time, next(self._order), action))
-
-    def run(self) -> None:
-        sizes = self.scenario.sizes()
-        for i in range(self.scenario.requests):
-            due = self.scenario.begin + 2.0 + i * self.scenario.period
-            self.at(due, lambda i=i, due=due: self._begin(i, due, float(sizes[i])))  # type: ignore[misc]
-        self.at(self.scenario.begin, self._probe)
-        while self._left:
-            self.now, _, action = heapq.heappop(self._events)
-            action()
-
-    # -- the link ------------------------------------------------------------------------------------------------
-
-    def _send(self, shaper: Shaper, nbytes: int) -> float:
-        """When the last of `nbytes` arrives."""
-        return shaper.send(self.now, nbytes)
-
-    def _send_mj(self, nbytes: int, arrival: float) -> float:
-        """Energy of sending something that leaves now; the radio pauses in an outage."""
-        seconds = max(1e-6, arrival - self.now - self.scenario.rtt / 2)
-        rate = max(nbytes * 8 / seconds, self.scenario.uplink.mean / 20)
-        return self.scenario.energy.radio.send_mj(nbytes, rate)
-
-    def _probe(self) -> None:
-        self.at(self.now + self.monitor.rest(self.now), self._probe)
-        if not self.monitor.wants_probe(self.now):
-            return
-        sent = self.now
-        self.monitor.probed(sent)
-        first = self._send(self._up, _SMALL)
-        second = self._send(self._up, _SMALL + LinkMonitor.PROBE_BYTES)
-        self.probe_mj += self._send_mj(2 * _SMALL + LinkMonitor.PROBE_BYTES, second)
-        for arrival in (first, second):
-            self.at(arrival, lambda arrival=arrival: self._pong(sent, arrival))  # type: ignore[misc]
-
-    def _pong(self, sent: float, received: float) -> None:
-        def back() -> None:
-            self.monitor.heard(self.now)
-            self.monitor.pong(sent, received, self.now)
-
-        self.at(self._send(self._down, _SMALL), back)
-
-    # -- the device ----------------------------------------------------------------------------------------------
-
-    def _queue_ms(self) -> float:
-        left = 0.0
-        for job in self._jobs:
-            left += job.seconds - (self.now - job.started if job.started is not None else 0.0)
-        return max(0.0, left) * 1e3
-
-    def _work(self, request: Request, point: Point, finished: Callable[[], None]) -> _Job:
-        m = point.measured
-        job = _Job(request, (m.device_ms + m.encode_ms) * self.scenario.device_scale / 1e3, finished)
-        self._jobs.append(job)
-        self._next_job()
-        return job
-
-    def _next_job(self) -> None:
-        if self._jobs and self._jobs[0].started is None:
-            job = self._jobs[0]
-            job.started = self.now
-            self.at(self.now + job.seconds, lambda: self._job_done(job))
-
-    def _job_done(self, job: _Job) -> None:
-        if not job.dropped:
-            self._jobs.remove(job)
-            job.request.device_ms += job.seconds * 1e3
-            job.finished()
-            self._next_job()
-
-    def _drop(self, job: _Job) -> None:
-        if job in self._jobs:
-            job.dropped = True
-            self._jobs.remove(job)
-            if job.started is not None:
-                job.request.device_ms += (self.now - job.started) * 1e3
-            self._next_job()
-
-    # -- a request -----------------------------------------------------------------------------------------------
-
-    def _begin(self, number: int, due: float, z: float) -> None:
-        self.monitor.asked(self.now)
-        conditions = Conditions(
-            self.monitor.channel(self.now),
-            IDLE,
-            self.scenario.device_scale,
-            self.scenario.server_scale,
-            self._queue_ms(),
-            self.monitor.unanswered,
-        )
-        request = Request(number + 1, due, z, self.policy.choose(conditions))
-        point = request.plan.point
-        if point.local:
-            self._work(request, point, lambda: self._finish(request, point))
-        else:
-            self._work(request, point, lambda: self._ask(request))
-
-    def _ask(self, request: Request) -> None:
-        plan, point = request.plan, request.plan.point
-        sizes = frame_sizes(payload_bytes(point, request.z))
-        request.sent_at, request.bytes_sent = self.now, sum(sizes)
-        server_s = (point.measured.decode_ms + point.measured.tail_ms) * self.scenario.server_scale / 1e3
-        self.monitor.sent(request.number, sizes, server_s, self.now)
-        arrivals = [self._send(self._up, size) for size in sizes]
-        request.radio_mj += self._send_mj(sum(sizes), arrivals[-1])
-        request.arrivals = [arrival - arrivals[0] for arrival in arrivals]
-        self.at(arrivals[-1], lambda: self._serve(request, server_s))
-        if self.fallback is not None and plan.hedge_ms is not None:
-            self.at(max(self.now, request.due + plan.hedge_ms / 1e3), lambda: self._hedge(request))
-
-    def _serve(self, request: Request, server_s: float) -> None:
-        if request.cancelled:
-            self._reply(_SMALL, lambda: self._refused(request))
-            return
-        self._server_free = max(self.now, self._server_free) + server_s
-        self.at(self._server_free, lambda: self._served(request, server_s))
-
-    def _served(self, request: Request, server_s: float) -> None:
-        if request.cancelled:
-            self._reply(_SMALL, lambda: self._refused(request))
-        else:
-            self._reply(self.scenario.answer_bytes, lambda: self._answered(request, server_s))
-
-    def _reply(self, nbytes: int, arrived: Callable[[], None]) -> None:
-        self.at(self._send(self._down, nbytes), arrived)
-
-    def _answered(self, request: Request, server_s: float) -> None:
-        self.monitor.heard(self.now)
-        answer = self.scenario.answer_bytes
-        self.monitor.answered(request.number, request.arrivals, server_s, answer, self.now)
-        if not request.done:
-            request.radio_mj += self.scenario.energy.radio.receive_mj(answer, self.scenario.down.mean)
-            for job in [job for job in self._jobs if job.request is request]:
-                self._drop(job)
-            self._finish(request, request.plan.point)
-
-    def _refused(self, request: Request) -> None:
-        self.monitor.heard(self.now)
-        self.monitor.refused(request.number, self.now)
-
-    def _hedge(self, request: Request) -> None:
-        if not request.done and self.fallback is not None:
-            request.hedged = True
-            fallback = self.fallback
-            self._work(request, fallback, lambda: self._device_first(request, fallback))
-
-    def _device_first(self, request: Request, fallback: Point) -> None:
-        if request.done:
-            return
-        self._finish(request, fallback)
-        self.monitor.cancelled(request.number)
-        # The server learns of it when the link lets the news through.
-        self.at(self._send(self._up, _SMALL), lambda: setattr(request, "cancelled", True))
-
-    def _finish(self, request: Request, point: Point) -> None:
-        request.done = True
-        self._left -= 1
-        self.outcomes.append(
-            Outcome(
-                request.due,
-                (self.now - request.due) * 1e3,
-                point,
-                request.plan.point,
-                request.hedged,
-                request.device_ms,
-                request.radio_mj,
-                request.bytes_sent,
-            )
-        )
+    clock.run(anybody)
+    return World([client.finished() for client in clients], looks, server.workers)
 
 
 def simulate(scenario: Scenario, policy: Policy, fallback: Point | None = None) -> list[Outcome]:
-    """Sends the scenario's requests.
+    """Sends the requests of one user to a server of his own, which takes all and computes one after the other.
 
     Args:
         scenario: what they meet.
@@ -349,9 +109,8 @@ def simulate(scenario: Scenario, policy: Policy, fallback: Point | None = None) 
     Returns:
         What came of each, in the order in which they were due. The energy of probes is shared out among them.
     """
-    world = _World(scenario, policy, fallback)
-    world.run()
-    outcomes = sorted(world.outcomes, key=lambda outcome: outcome.at)
-    for outcome in outcomes:
-        outcome.radio_mj += world.probe_mj / len(outcomes)
-    return outcomes
+    clock = VirtualClock(scenario.begin)
+    server = ServerScenario(scale=scenario.server_scale, max_queue=scenario.requests)
+    client = SimulatedClient(scenario, policy, fallback, SimulatedServer(server, clock), clock)
+    clock.run(lambda: client.left > 0)
+    return client.finished()
