@@ -7,8 +7,10 @@ from tests.support.toy import toy_bundle
 
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.learning.cli import train_policy
+from cutpoint.calibration.learning.policy_file import with_policy
 from cutpoint.calibration.simulate.cli import simulate_command
-from cutpoint.sdk import AdaptivePolicy, CutpointError, LearnedPolicy, Objective
+from cutpoint.sdk import AdaptivePolicy, Bundle, CutpointError, LearnedPolicy, Objective
+from cutpoint.sdk.learned import POLICY_FILE
 
 QUICK = ["--decisions", "60", "--budget", "20", "--users", "1-2", "--device-scale", "100-500", "--server-scale", "50"]
 
@@ -43,6 +45,22 @@ def test_writes_a_file_that_clients_accept(folder: Path, more: list[str]) -> Non
     analytic = AdaptivePolicy.for_bundle(bundle, Objective.preset("balanced"))
     assert LearnedPolicy.open(folder / "policy.onnx", analytic, bundle).refusal is None
     assert sorted(path.name for path in folder.iterdir()) == ["links", "policy.onnx", "toy.cutpoint"]
+
+
+def test_bundle_with_a_policy(folder: Path) -> None:
+    shipped = folder / "shipped.cutpoint"
+    assert run(folder, "--save-bundle", str(shipped)).exit_code == 0
+    bundle = Bundle.open(shipped)
+    assert bundle.hash != toy_bundle().hash
+    assert bundle.points == toy_bundle().points
+    device = bundle.part("device")
+    assert device.read(POLICY_FILE) == (folder / "policy.onnx").read_bytes()
+    assert POLICY_FILE not in bundle.part("server")
+    analytic = AdaptivePolicy.for_bundle(bundle, Objective.preset("balanced"))
+    assert LearnedPolicy(device.read(POLICY_FILE), analytic, device).refusal is None
+    again = run(folder, "--save-bundle", str(shipped))
+    assert isinstance(again.exception, CutpointError)
+    assert with_policy(bundle, b"other").read(POLICY_FILE) == b"other"
 
 
 def test_simulator_runs_it(folder: Path) -> None:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from tests.support.policies import small_policy
-from tests.support.toy import picture
+from tests.support.toy import picture, toy_bundle
 
+from cutpoint.calibration.learning.policy_file import with_policy
 from cutpoint.sdk import Bundle, Client, InputError, LearnedPolicy
 from cutpoint.sdk.learned import Seen
 from cutpoint.sdk.observation import FEATURES
-from cutpoint.server import EdgeServer
+from cutpoint.server import EdgeServer, Settings
 
 from .conftest import QUICK
 
@@ -26,6 +27,19 @@ async def test_client_follows_the_graph(favourite: str, server: EdgeServer, bund
         assert isinstance(client.policy, LearnedPolicy)
         results = [await client.infer(picture(1, seed)) for seed in range(3)]
     assert {result.plan.point.id for result in results} == {favourite}
+
+
+async def test_client_follows_the_policy_of_its_bundle() -> None:
+    shipped = with_policy(toy_bundle(), small_policy(toy_bundle(), favourite="cut0-jpeg-q90", seen=ANYTHING))
+    server = EdgeServer(shipped, Settings(port=0))
+    await server.start()
+    try:
+        async with Client(server.url, times=QUICK) as client:
+            assert (await client.infer(picture(1, 0))).plan.point.id == "cut0-jpeg-q90"
+    finally:
+        await server.stop()
+    async with Client(bundle=shipped, mode="device") as client:
+        assert not isinstance(client.policy, LearnedPolicy)
 
 
 async def test_file_of_no_use_costs_one_line_in_the_log(

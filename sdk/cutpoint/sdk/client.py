@@ -22,7 +22,7 @@ from cutpoint.sdk.energy import NETWORK_RADIOS, EnergyModel, Radio
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError, Refused
 from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.hedge import first_answer
-from cutpoint.sdk.learned import LearnedPolicy
+from cutpoint.sdk.learned import POLICY_FILE, LearnedPolicy
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
@@ -62,7 +62,7 @@ class Client:
         mode: ``auto`` decides for each request and falls back on the device; ``device`` never uses the server; ``edge``
             always does, and raises where `auto` would fall back.
         policy: decides, see `cutpoint.sdk.policy.Policy`; or the path of a trained policy's file, see `LearnedPolicy`;
-            None for `AdaptivePolicy`.
+            None for the bundle's own, where it has one, and otherwise `AdaptivePolicy`.
         energy: of the device, for objectives in which energy has a price; None for a phone on LTE.
         token: bearer token for the server.
         ssl: context for ``wss``; None for the system's certificates.
@@ -163,6 +163,9 @@ class Client:
         self.policy: Policy
         if isinstance(given_policy, str | os.PathLike):
             self.policy = await asyncio.to_thread(LearnedPolicy.open, given_policy, analytic, self.bundle)
+        elif given_policy is None and self.mode == "auto" and POLICY_FILE in self.bundle:
+            data = await asyncio.to_thread(self.bundle.read, POLICY_FILE)
+            self.policy = await asyncio.to_thread(LearnedPolicy, data, analytic, self.bundle)
         else:
             self.policy = given_policy or analytic
         # A policy that says what it chooses from spares the device loading the rest.

@@ -19,13 +19,15 @@ from cutpoint.sdk.observation import FEATURES, observe
 from cutpoint.sdk.policy import AdaptivePolicy, Plan
 from cutpoint.sdk.predictor import Conditions
 
-__all__ = ["CARD", "LearnedPolicy", "PolicyCard", "Seen", "Weights", "points_digest"]
+__all__ = ["CARD", "POLICY_FILE", "LearnedPolicy", "PolicyCard", "Seen", "Weights", "points_digest"]
 
 log = logging.getLogger("cutpoint.policy")
 
 #: Key of the card in the graph's metadata, and the version of what stands there.
 CARD: Final = "cutpoint.policy"
 SCHEMA: Final = 1
+#: Path of a policy in a bundle.
+POLICY_FILE: Final = "policy.onnx"
 #: No policy file comes near this; a longer one is refused before it is parsed.
 _LIMIT = 16 * 2**20
 #: How far the graph's scores may be from those that it had where it was trained.

@@ -53,6 +53,7 @@ def _minutes(text: str) -> tuple[int, float | None]:
     help="Recorded link, or folder.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Policy file to write: .onnx.")
+@click.option("--save-bundle", type=click.Path(path_type=Path), help="Also write BUNDLE with the policy in it.")
 @click.option("--algorithm", type=click.Choice(["memtl", "ppo"]), default="memtl", show_default=True)
 @click.option("--objective", type=click.Choice(list(PRESETS)), default="balanced", show_default=True)
 @click.option("--budget", default="1500", show_default=True, help="20m, 90s, or steps (memtl), decisions (ppo).")
@@ -69,6 +70,7 @@ def train_policy(
     bundle: Path,
     traces: tuple[Path, ...],
     out: Path,
+    save_bundle: Path | None,
     algorithm: str,
     objective: str,
     budget: str,
@@ -92,6 +94,7 @@ def train_policy(
     require(POLICY_PACKAGES, "training a policy", "rl")
     from cutpoint.calibration.learning.demonstrations import demonstrations
     from cutpoint.calibration.learning.memtl import train_memtl
+    from cutpoint.calibration.learning.policy_file import with_policy
     from cutpoint.calibration.learning.ppo import train_ppo
     from cutpoint.calibration.learning.task import TrainingTask, finish
     from cutpoint.calibration.learning.worlds import Worlds
@@ -129,6 +132,8 @@ def train_policy(
         sys.exit(130)
     data = finish(task, trained)
     write_file(out, data)
+    if save_bundle is not None:
+        with_policy(task.bundle, data).save(save_bundle)
     if as_json:
         click.echo(json.dumps({"out": str(out), "bytes": len(data), **task.describe(), **trained.config}))
     else:

@@ -11,10 +11,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from cutpoint.codecs import Array
-from cutpoint.sdk.learned import CARD, PolicyCard, Seen
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.learned import CARD, POLICY_FILE, PolicyCard, Seen
 from cutpoint.sdk.observation import FEATURES
 
-__all__ = ["Layer", "policy_file", "seen"]
+__all__ = ["Layer", "policy_file", "seen", "with_policy"]
 
 _OPSET, _IR_VERSION = 17, 9
 #: Added to the variance of every feature: one that never changed has none.
@@ -99,3 +100,14 @@ def policy_file(
     onnx.checker.check_model(model)
     helper.set_model_props(model, {CARD: msgspec.json.encode(card).decode()})
     return bytes(model.SerializeToString())
+
+
+def with_policy(bundle: Bundle, data: bytes) -> Bundle:
+    """`bundle` with a policy in its device part, instead of the one that it has. It gets another hash.
+
+    Raises:
+        BundleError: if a part is not in the bundle.
+    """
+    listed = [entry for entry in bundle.manifest.files if entry.path != POLICY_FILE]
+    files = {entry.path: (entry.part, bundle.read(entry.path)) for entry in listed}
+    return Bundle.create(bundle.manifest, {**files, POLICY_FILE: ("device", data)})
