@@ -166,6 +166,31 @@ def _row(name: str, costs: Sequence[_Costs], reference: Sequence[_Costs]) -> dic
     return row
 
 
+class _Unhedged:
+    """The same points, without the device's second answer."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def choose(self, conditions: Conditions) -> Plan:
+        return replace(self._policy.choose(conditions), hedge_ms=None)
+
+
+def _unhedged(case: _Case, makes: dict[str, Make]) -> dict[str, list[_Costs]]:
+    """20 users whose estimates are off, and whose devices never step in."""
+
+    def costs(make: Make) -> list[_Costs]:
+        return [_run(case, lambda user: _Unhedged(make(user)), 20, seed, _ERROR) for seed in range(_SEEDS)]
+
+    return {name: costs(make) for name, make in makes.items()}
+
+
+def _gains(found: dict[str, list[_Costs]]) -> list[dict[str, Any]]:
+    """Policies that reckon with errors against those that take the estimate for certain."""
+    pairs = (("memtl, robust", "memtl"), ("ppo, robust", "ppo"), ("analytic + price", "argmin"))
+    return [_row(robust, found[robust], found[point]) | {"against": point} for robust, point in pairs]
+
+
 # -- time of a decision ------------------------------------------------------------------------------------------
 
 
@@ -234,11 +259,13 @@ def run() -> dict[str, Any]:
         print(f"{users} users compared", flush=True)
     makes["argmin"] = lambda user: ArgminPolicy(user.policy.points)  # type: ignore[attr-defined]
     wrong = {name: [_run(case, make, 20, seed, _ERROR) for seed in range(_SEEDS)] for name, make in makes.items()}
-    mistaken = [_row(name, costs, wrong["analytic + price"]) for name, costs in wrong.items()]
-    gains = {}
-    for robust, point in (("memtl, robust", "memtl"), ("ppo, robust", "ppo"), ("analytic + price", "argmin")):
-        gains[robust] = _row(robust, wrong[robust], wrong[point]) | {"against": point}
-    return {"crowds": crowds, "mistaken": mistaken, "robust": list(gains.values()), "times": _times(case, makes)}
+    return {
+        "crowds": crowds,
+        "mistaken": [_row(name, costs, wrong["analytic + price"]) for name, costs in wrong.items()],
+        "robust": _gains(wrong),
+        "unhedged": _gains(_unhedged(case, makes)),
+        "times": _times(case, makes),
+    }
 
 
 def table(result: dict[str, Any]) -> Group:
@@ -248,6 +275,7 @@ def table(result: dict[str, Any]) -> Group:
     parts += [
         ("20 users, estimates off by 30 %", result["mistaken"]),
         ("robust against point estimates", result["robust"]),
+        ("robust against point estimates, devices never step in", result["unhedged"]),
     ]
     for title, rows in parts:
         shown = Table("policy", "cost", "against analytic", "p95", "against analytic", "mean ms", "edge", title=title)
