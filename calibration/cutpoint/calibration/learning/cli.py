@@ -20,6 +20,8 @@ from cutpoint.sdk.testing import load_trace
 
 __all__ = ["train_policy"]
 
+#: Budgets, where none is given.
+_USUAL = {"memtl": "1500", "ppo": "20000"}
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?)([sm]?)")
 
 
@@ -56,7 +58,7 @@ def _minutes(text: str) -> tuple[int, float | None]:
 @click.option("--save-bundle", type=click.Path(path_type=Path), help="Also write BUNDLE with the policy in it.")
 @click.option("--algorithm", type=click.Choice(["memtl", "ppo"]), default="memtl", show_default=True)
 @click.option("--objective", type=click.Choice(list(PRESETS)), default="balanced", show_default=True)
-@click.option("--budget", default="1500", show_default=True, help="20m, 90s, or steps (memtl), decisions (ppo).")
+@click.option("--budget", help="20m, 90s, or a number: steps (memtl; default 1500), decisions (ppo; 20000).")
 @click.option("--decisions", default=8000, show_default=True, help="memtl: that the oracle demonstrates.")
 @click.option("--error", default=0.0, show_default=True, help="By which estimates may be off: 0.3 for 30 %.")
 @click.option("--quantile", type=float, help="Of the cost that counts, 0 to 1. Default: the mean.")
@@ -73,7 +75,7 @@ def train_policy(
     save_bundle: Path | None,
     algorithm: str,
     objective: str,
-    budget: str,
+    budget: str | None,
     decisions: int,
     error: float,
     quantile: float | None,
@@ -114,7 +116,7 @@ def train_policy(
     )
     task = TrainingTask(Bundle.open(bundle), Objective.preset(objective), worlds, error, quantile, seed)
     reporter = ConsoleReporter(Console(stderr=True))
-    length = Budget(*_minutes(budget))
+    length = Budget(*_minutes(budget or _USUAL[algorithm]))
     settings = f"{objective} {algorithm} {length} {decisions} {error} {quantile} {seed}"
     key = digest(repr(worlds), task.bundle.hash, settings)
     checkpoint = out.with_name(f".{out.name}.{key}.checkpoint")
