@@ -40,7 +40,7 @@ format: .venv/.dev
 	touch $@
 
 .venv/.dev: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[calibrate,tflite,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[calibrate,rl,tflite,dev]'
 	touch $@ .venv/.base
 
 clean:

@@ -7,7 +7,15 @@ from collections.abc import Iterable
 
 from cutpoint.calibration.errors import CalibrationError
 
-__all__ = ["ONNX_PACKAGES", "TFLITE_PACKAGES", "TORCH_PACKAGES", "TRAINING_PACKAGES", "missing", "require"]
+__all__ = [
+    "ONNX_PACKAGES",
+    "POLICY_PACKAGES",
+    "TFLITE_PACKAGES",
+    "TORCH_PACKAGES",
+    "TRAINING_PACKAGES",
+    "missing",
+    "require",
+]
 
 #: What calibrating an ONNX file needs.
 ONNX_PACKAGES = ("onnx",)
@@ -19,15 +27,18 @@ TFLITE_PACKAGES = ("torch", "onnx2torch", "litert_torch")
 #: What training codecs needs on top.
 TRAINING_PACKAGES = ("torch", "onnx2torch", "compressai")
 
+#: What training policies needs.
+POLICY_PACKAGES = ("gymnasium", "onnx", "stable_baselines3", "torch")
+
 
 def missing(packages: Iterable[str]) -> tuple[str, ...]:
     """Those of `packages` that are not installed. Nothing is imported."""
     return tuple(name for name in packages if importlib.util.find_spec(name) is None)
 
 
-def require(packages: Iterable[str], what: str) -> None:
-    """Raises `CalibrationError` unless all `packages` are installed; `what` says what they are needed for."""
+def require(packages: Iterable[str], what: str, extra: str = "calibrate") -> None:
+    """Raises `CalibrationError` unless all `packages`, of an extra, are installed; `what` says what needs them."""
     if absent := missing(packages):
         raise CalibrationError(
-            f"{what} needs {', '.join(absent)}, which is not installed: pip install 'cutpoint[calibrate]'"
+            f"{what} needs {', '.join(absent)}, which is not installed: pip install 'cutpoint[{extra}]'"
         )

@@ -31,6 +31,7 @@ from cutpoint.sdk.errors import (
     UnknownPoint,
     VersionMismatch,
 )
+from cutpoint.sdk.learned import LearnedPolicy
 from cutpoint.sdk.objective import Forecast, Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Alternative, Plan, Policy, StaticPolicy
 from cutpoint.sdk.predictor import Conditions
@@ -65,6 +66,7 @@ __all__ = [
     "InferenceResult",
     "InputError",
     "InternalError",
+    "LearnedPolicy",
     "LinkError",
     "LinkTimes",
     "LocalProtocolError",

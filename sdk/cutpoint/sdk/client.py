@@ -51,7 +51,8 @@ class Client:
         objective: what is wanted of an answer.
         mode: ``auto`` decides for each request and falls back on the device; ``device`` never uses the server; ``edge``
             always does, and raises where `auto` would fall back.
-        policy: decides; None for `AdaptivePolicy`. See `cutpoint.sdk.policy.Policy`.
+        policy: decides, see `cutpoint.sdk.policy.Policy`; or the path of a trained policy's file, see `LearnedPolicy`;
+            None for the bundle's own, where it has one, and otherwise `AdaptivePolicy`.
         energy: of the device, for objectives in which energy has a price; None for a phone on LTE.
         token: bearer token for the server.
         ssl: context for ``wss``; None for the system's certificates.
@@ -81,7 +82,7 @@ class Client:
         *,
         objective: Objective | None = None,
         mode: Mode = "auto",
-        policy: Policy | None = None,
+        policy: Policy | str | os.PathLike[str] | None = None,
         energy: EnergyModel | None = None,
         token: str | None = None,
         ssl: SSLContext | None = None,

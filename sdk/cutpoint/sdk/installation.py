@@ -19,6 +19,7 @@ from cutpoint.sdk.energy import EnergyModel, Radio
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError
 from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.hedge import first_answer
+from cutpoint.sdk.learned import POLICY_FILE, LearnedPolicy
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
@@ -50,7 +51,7 @@ class Options:
     url: str | None
     objective: Objective
     mode: Mode
-    policy: Policy | None
+    policy: Policy | str | os.PathLike[str] | None
     energy: EnergyModel | None
     token: str | None
     ssl: SSLContext | None
@@ -138,9 +139,8 @@ class Installation:
         elif self._mode == "device":
             chosen = tuple(local)
         last = self.bundle.manifest.boundaries[-1]
-        self.policy = options.policy or AdaptivePolicy(
-            chosen, self._objective, uncut=uncut, energy=options.energy, answer_bytes=last.nbytes
-        )
+        analytic = AdaptivePolicy(chosen, self._objective, uncut=uncut, energy=options.energy, answer_bytes=last.nbytes)
+        self.policy = await asyncio.to_thread(self._choose_policy, analytic)
         # A policy that says what it chooses from spares the device loading the rest.
         await self.device.warm_up(getattr(self.policy, "points", chosen), self._fallback)
         if options.url is not None and self._mode != "device":
@@ -160,6 +160,15 @@ class Installation:
             await self.link.start()
             if self._mode == "edge":
                 await self._wait_for_link(options.times.connect)
+
+    def _choose_policy(self, analytic: AdaptivePolicy) -> Policy:
+        """The one that was given, or the bundle's own, or `analytic`. Blocking."""
+        given = self._options.policy
+        if isinstance(given, str | os.PathLike):
+            return LearnedPolicy.open(given, analytic, self.bundle)
+        if given is None and self._mode == "auto" and POLICY_FILE in self.bundle:
+            return LearnedPolicy(self.bundle.read(POLICY_FILE), analytic, self.bundle)
+        return given or analytic
 
     async def finish(self) -> None:
         """Closes once every request that is under way is answered."""

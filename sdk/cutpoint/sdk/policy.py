@@ -176,11 +176,12 @@ class AdaptivePolicy:
             answer_bytes,
         )
         self.points = self._predictor.points
+        self.energy = self._predictor.energy
         self._loss = np.array([uncut - point.measured.metric for point in self.points])
         # Of a millisecond that the device works in vain.
         self._wasted_price = (
             self.objective.hedge_price * self.objective.latency_weight
-            + self.objective.energy_weight * self._predictor.energy.compute_mj(1.0)
+            + self.objective.energy_weight * self.energy.compute_mj(1.0)
         )
         self._deadline_ms = math.inf if self.objective.deadline is None else self.objective.deadline * 1e3
         self._races = _MOST_RACES
@@ -195,6 +196,13 @@ class AdaptivePolicy:
         return cls(points, objective, uncut=uncut, energy=energy, answer_bytes=answer)
 
     def choose(self, conditions: Conditions) -> Plan:
+        return self._choose(conditions, None)
+
+    def follow(self, wanted: int, conditions: Conditions) -> Plan:
+        """The plan with point `wanted` of `points`, hedged as its costs say; the usual one if it cannot be had now."""
+        return self._choose(conditions, wanted)
+
+    def _choose(self, conditions: Conditions, wanted: int | None) -> Plan:
         prediction = self._predictor.predict(conditions)
         if not prediction.device_ms.size:
             # Nothing can be had: whoever insists on the server hears from it why.
@@ -202,9 +210,9 @@ class AdaptivePolicy:
         self._races = min(_MOST_RACES, self._races + self.objective.hedge_share)
         ways = self._ways(prediction, conditions)
         cost = np.minimum.reduce(ways.cost) if self.objective.cost is None else self._own_cost(prediction, ways)
-        best = int(cost.argmin())
+        best = int(cost.argmin()) if wanted is None or wanted >= len(cost) else wanted
         last = self._last
-        if last is not None and last != best and last < len(cost):
+        if last is not None and last != best != wanted and last < len(cost):
             # The device's queue and a deadline that nothing meets are common to all: they make no difference larger.
             common = self.objective.latency_weight * conditions.device_queue_ms
             if ways.missed is not None:
@@ -264,7 +272,7 @@ class AdaptivePolicy:
         forecast = Forecast(
             latency_ms=ways.latency[which, points],
             late_ms=ways.answered[which, _WORST, points],
-            energy_mj=prediction.energy_mj + self._predictor.energy.compute_mj(1.0) * ways.wasted[which, points],
+            energy_mj=prediction.energy_mj + self.energy.compute_mj(1.0) * ways.wasted[which, points],
             loss=self._loss[: len(points)],
             server_ms=prediction.server_ms,
             missed=missed,
@@ -274,7 +282,7 @@ class AdaptivePolicy:
     def _plan(self, best: int, way: int, cost: Array, prediction: Prediction, ways: _Ways) -> Plan:
         shown = min(len(cost), _RUNNERS_UP + 1)
         others = [i for i in cost.argpartition(shown - 1)[:shown].tolist() if i != best][: shown - 1]
-        energy_ms = self._predictor.energy.compute_mj(1.0)
+        energy_ms = self.energy.compute_mj(1.0)
 
         def about(point: int, way: int) -> Alternative:
             energy = prediction.energy_mj.item(point) + energy_ms * ways.wasted.item(way, point)

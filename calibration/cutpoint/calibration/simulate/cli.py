@@ -20,6 +20,7 @@ from cutpoint.calibration.simulate.world import simulate
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.energy import RADIOS, EnergyModel
 from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.learned import LearnedPolicy
 from cutpoint.sdk.objective import PRESETS, Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Policy, StaticPolicy, admissible
 from cutpoint.sdk.profiles import apply_profile, find_profile
@@ -73,7 +74,8 @@ def simulate_command(
     """Compare policies over recorded traces, on a virtual clock, with the points that BUNDLE measured.
 
     A policy is adaptive (what clients do), device, argmin (Neurosurgeon), bottleneck (dynamic split over natural
-    bottlenecks), slimmable (the deadline rule), oracle (knows the trace), or the id of a point: always that.
+    bottlenecks), slimmable (the deadline rule), oracle (knows the trace), a file of `cutpoint train-policy`, or the id
+    of a point: always that.
 
     With --users all of them share one server, and what is compared is price (what clients do), price-blind, central (a
     solver that knows everybody), static, edge and device. Devices are a third to three times as fast as --device-scale
@@ -141,7 +143,7 @@ def run_policy(
     """Simulates a policy by its name.
 
     Args:
-        name: one of `POLICIES`, or the id of a point.
+        name: one of `POLICIES`, the path of a trained policy (.onnx), or the id of a point.
         scenario: what requests meet.
         bundle: that the points are of.
         points: above the accuracy floor.
@@ -154,15 +156,15 @@ def run_policy(
     local = min((point for point in points if point.local), key=lambda point: point.measured.device_ms)
     if name == "oracle":
         return summarise(oracle(scenario, points, objective), scenario.energy)
+    uncut = bundle.manifest.task.uncut
+    adaptive = AdaptivePolicy(
+        points, objective, uncut=uncut, energy=scenario.energy, answer_bytes=scenario.answer_bytes
+    )
     fallback = None
     policy: Policy
     match name:
         case "adaptive":
-            uncut = bundle.manifest.task.uncut
-            policy = AdaptivePolicy(
-                points, objective, uncut=uncut, energy=scenario.energy, answer_bytes=scenario.answer_bytes
-            )
-            fallback = local
+            policy, fallback = adaptive, local
         case "device":
             policy = StaticPolicy(local, local)
         case "argmin":
@@ -173,6 +175,8 @@ def run_policy(
             if objective.deadline is None:
                 raise InputError("the slimmable rule needs a --deadline")
             policy = DeadlinePolicy(_levels(bundle), objective.deadline)
+        case _ if name.endswith(".onnx"):
+            policy, fallback = LearnedPolicy.open(name, adaptive, bundle), local
         case _:
             point = bundle.points[bundle.point_number(name)]
             policy = StaticPolicy(point, local)

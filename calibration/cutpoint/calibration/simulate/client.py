@@ -178,23 +178,31 @@ class SimulatedClient:
         def begin() -> None:
             if number + 1 < len(due):
                 self._begin_next(number + 1, due, sizes)
-            self._begin(number + 1, due[number], sizes[number])
+            self.begin(number + 1, due[number], sizes[number])
 
         self._clock.at(due[number], begin)
 
-    def _begin(self, number: int, due: float, z: float) -> None:
-        now = self._clock.now
-        self._monitor.asked(now)
-        conditions = Conditions(
-            self._monitor.channel(now),
+    @property
+    def conditions(self) -> Conditions:
+        """What a decision made now would depend on."""
+        return Conditions(
+            self._monitor.channel(self._clock.now),
             self._state,
             self.scenario.device_scale,
             self.scenario.server_scale,
             self._queue_ms(),
             self._monitor.unanswered,
         )
-        request = _Request(number, due, z, self.policy.choose(conditions))
-        point = request.plan.point
+
+    def begin(self, number: int, due: float, z: float) -> None:
+        """A request is due: the policy is asked."""
+        self._monitor.asked(self._clock.now)
+        self.start(number, due, z, self.policy.choose(self.conditions))
+
+    def start(self, number: int, due: float, z: float, plan: Plan) -> None:
+        """Answers a request by `plan`."""
+        request = _Request(number, due, z, plan)
+        point = plan.point
         if point.local:
             self._work(request, point, lambda: self._finish(request, point))
         else:

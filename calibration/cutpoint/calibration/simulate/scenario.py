@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class Scenario:
     energy: EnergyModel = field(default_factory=EnergyModel)
     seed: int = 0
 
-    @property
+    @cached_property
     def down(self) -> Trace:
         """The downlink."""
         return self.downlink or Trace(tuple(5 * rate for rate in self.uplink.rates), self.uplink.step)

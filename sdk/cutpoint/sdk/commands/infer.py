@@ -15,7 +15,7 @@ from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.client import Client, Mode
 from cutpoint.sdk.errors import InputError
-from cutpoint.sdk.objective import Objective
+from cutpoint.sdk.objective import PRESETS, Objective
 from cutpoint.sdk.result import InferenceResult
 from cutpoint.sdk.runtimes import RUNTIMES
 
@@ -28,8 +28,10 @@ __all__ = ["infer", "top_classes"]
 @click.option("--server", metavar="URL", help="ws://host:port or wss://…; not needed with --mode device.")
 @click.option("--mode", type=click.Choice(["auto", "device", "edge"]), default="auto", show_default=True)
 @click.option("--point", metavar="ID", help="Use this operating point.")
+@click.option("--policy", type=click.Path(path_type=Path), help="Trained policy, from `cutpoint train-policy`.")
+@click.option("--objective", type=click.Choice(list(PRESETS)), default="latency", show_default=True)
 @click.option("--deadline", type=float, help="Seconds for an answer.")
-@click.option("--accuracy-drop", type=float, default=0.01, show_default=True, help="Against the uncut model, 0 to 1.")
+@click.option("--accuracy-drop", type=float, help="Against the uncut model, 0 to 1. Default: the objective's.")
 @click.option("--token", envvar="CUTPOINT_TOKEN", help="Bearer token; also from CUTPOINT_TOKEN.")
 @click.option("--trusted-key", "trusted_keys", multiple=True, help="BUNDLE must be signed with it, or another one.")
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="onnx", show_default=True)
@@ -43,8 +45,10 @@ def infer(
     server: str | None,
     mode: Mode,
     point: str | None,
+    policy: Path | None,
+    objective: str,
     deadline: float | None,
-    accuracy_drop: float,
+    accuracy_drop: float | None,
     token: str | None,
     trusted_keys: tuple[str, ...],
     runtime: str,
@@ -59,11 +63,13 @@ def infer(
     """
     if server is None and mode != "device":
         raise click.UsageError("give --server URL, or --mode device to compute here alone")
+    changes = {"deadline": deadline} | ({} if accuracy_drop is None else {"accuracy_drop": accuracy_drop})
     client = Client(
         server,
         Bundle.open(bundle),
-        objective=Objective(deadline=deadline, accuracy_drop=accuracy_drop),
+        objective=Objective.preset(objective, **changes),
         mode=mode,
+        policy=policy,
         token=token,
         trusted_keys=trusted_keys or None,
         runtime=runtime,

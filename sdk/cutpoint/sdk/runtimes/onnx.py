@@ -16,12 +16,17 @@ __all__ = ["PROVIDERS", "OnnxRuntime"]
 
 
 class OnnxGraph:
-    """One onnxruntime session; `run` is safe from several threads."""
+    """One onnxruntime session; `run` is safe from several threads.
+
+    Attributes:
+        metadata: what the file says of itself.
+    """
 
     def __init__(self, session: Any) -> None:
         self._session = session
         self.input_names = tuple(node.name for node in session.get_inputs())
         self.output_names = tuple(node.name for node in session.get_outputs())
+        self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         if len(inputs) != len(self.input_names):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cutpoint.sdk.errors import InputError
 
@@ -18,6 +18,7 @@ class Trace:
     Attributes:
         rates: bit/s, one per step; 0 is an outage.
         step: seconds per step.
+        mean: mean rate in bit/s.
 
     Raises:
         InputError: for a trace that never lets anything through.
@@ -25,10 +26,13 @@ class Trace:
 
     rates: tuple[float, ...]
     step: float = 0.1
+    mean: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.step <= 0 or not self.rates or min(self.rates) < 0 or max(self.rates) <= 0:
             raise InputError("a trace needs steps above 0 s and rates of at least 0, not all of them 0")
+        # Kept: traces are long, and every transfer asks for it.
+        object.__setattr__(self, "mean", sum(self.rates) / len(self.rates))
 
     @classmethod
     def constant(cls, rate: float) -> Trace:
@@ -39,11 +43,6 @@ class Trace:
     def duration(self) -> float:
         """Seconds until it repeats."""
         return self.step * len(self.rates)
-
-    @property
-    def mean(self) -> float:
-        """Mean rate in bit/s."""
-        return sum(self.rates) / len(self.rates)
 
     def rate(self, time: float) -> float:
         """Rate in bit/s at `time` seconds."""

@@ -1,0 +1,1 @@
+"""Policies that are trained over the simulator, and written as files that clients follow."""
