@@ -33,6 +33,22 @@ def test_imports_go_one_way(layer: str, path: Path) -> None:
         assert not any(name.split(".")[0] in ("torch", "torchvision", "compressai", "onnx") for name in names)
 
 
+@pytest.mark.parametrize("path", sorted((FOLDERS["calibration"] / "graphs").glob("*.py")), ids=lambda path: path.name)
+def test_graphs_know_nothing_of_codecs_and_points(path: Path) -> None:
+    assert not _packages(path) & {"codecs", "training", "search", "report", "tasks", "pipeline"}
+
+
+@pytest.mark.parametrize("path", sorted((FOLDERS["calibration"] / "codecs").glob("*.py")), ids=lambda path: path.name)
+def test_fitted_codecs_know_nothing_of_training(path: Path) -> None:
+    assert not _packages(path) & {"training", "search", "report", "pipeline"}
+
+
+def _packages(path: Path) -> set[str]:
+    """The parts of calibration that a module imports."""
+    parts = (name.split(".") for name in imported(path))
+    return {part[2] for part in parts if part[:2] == ["cutpoint", "calibration"] and len(part) > 2}
+
+
 def test_base_layers_run_without_torch_and_onnx() -> None:
     code = (
         "import sys\n"

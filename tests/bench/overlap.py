@@ -22,13 +22,13 @@ import torchvision
 from PIL import Image
 from rich.table import Table
 
-from cutpoint.calibration.cuts import Cut, choose_cuts, find_cuts
-from cutpoint.calibration.graph import ModelGraph
+from cutpoint.calibration.graphs.cuts import Cut, choose_cuts, find_cuts
+from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.normalise import prepend_normalisation
+from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.importers.torch import export_module
-from cutpoint.calibration.normalise import prepend_normalisation
 from cutpoint.calibration.slices import LocalPrefix, Rows, find_local_prefix, slice_span, trace_halo
 from cutpoint.calibration.slices.search import Cutting, cuttings, search_schedule
-from cutpoint.calibration.spans import extract_span
 from cutpoint.codecs import Array, TensorSpec
 from cutpoint.demo.scenes import render
 from cutpoint.sdk import create_runtime

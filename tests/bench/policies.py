@@ -33,7 +33,7 @@ from cutpoint.calibration.learning.ppo import train_ppo
 from cutpoint.calibration.learning.task import TrainingTask, finish
 from cutpoint.calibration.learning.worlds import Worlds, adaptive_users
 from cutpoint.calibration.simulate import ArgminPolicy, Outcome, Scenario, ServerScenario, User, oracle, simulate_users
-from cutpoint.calibration.training import Budget
+from cutpoint.calibration.training.loop import Budget
 from cutpoint.calibration.work import digest
 from cutpoint.sdk import AdaptivePolicy, Bundle, Conditions, LearnedPolicy, Objective, Plan, Policy
 from cutpoint.sdk.files import write_file

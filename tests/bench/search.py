@@ -15,12 +15,12 @@ import numpy as np
 from rich.table import Table
 from tests.support.torch_models import shared_root
 
-from cutpoint.calibration.front import Box, hypervolume
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
-from cutpoint.calibration.report_data import ReportData, TrialReport
+from cutpoint.calibration.report.data import ReportData, TrialReport
+from cutpoint.calibration.search.front import Box, hypervolume
+from cutpoint.calibration.search.trials import front_costs
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.trials import front_costs
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Measurement
 

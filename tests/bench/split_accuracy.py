@@ -18,9 +18,9 @@ from rich.table import Table
 from tests.support.torch_models import shared_root
 
 from cutpoint.calibration.data import load_samples, open_dataset, shuffled, split
-from cutpoint.calibration.measure import uncut_answers
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
+from cutpoint.calibration.search.measure import uncut_answers
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge, Situation, judge_all, make_judge
 from cutpoint.codecs import Array

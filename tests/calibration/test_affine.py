@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cutpoint.calibration.affine import LEVELS, build_affine, channel_rows, fit_ranges, symbol_spec
+from cutpoint.calibration.codecs.affine import LEVELS, build_affine, channel_rows, fit_ranges, symbol_spec
 from cutpoint.codecs import TensorSpec
 from cutpoint.sdk.runtimes import create_runtime
 

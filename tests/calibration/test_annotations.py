@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cutpoint.calibration.annotations import Box, annotate, read_boxes, read_mask
 from cutpoint.calibration.data import open_dataset
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.tasks.annotations import Box, annotate, read_boxes, read_mask
 from cutpoint.sdk.bundle import Preprocessing
 
 STRETCHED = Preprocessing(32, 32)

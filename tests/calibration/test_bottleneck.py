@@ -8,22 +8,22 @@ import pytest
 import torch
 from tests.support.networks import SIDE, picture_folder, residual_net, token_net
 
-import cutpoint.calibration.training as training
-from cutpoint.calibration.bottleneck import Bottleneck, start_bottleneck
-from cutpoint.calibration.bottleneck_files import write_trained
+import cutpoint.calibration.training.loop as training
 from cutpoint.calibration.cli import calibrate
-from cutpoint.calibration.codecs import FittedCodec
-from cutpoint.calibration.distillation import Lesson, distil
+from cutpoint.calibration.codecs.entries import FittedCodec
+from cutpoint.calibration.codecs.klt import design_dead_zones, design_klt
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.families import BOTTLENECK
-from cutpoint.calibration.graph import ModelGraph
-from cutpoint.calibration.klt import design_dead_zones, design_klt
+from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.spans import extract_span
-from cutpoint.calibration.teacher import Teacher
-from cutpoint.calibration.training import Budget
+from cutpoint.calibration.training.bottleneck import Bottleneck, start_bottleneck
+from cutpoint.calibration.training.distillation import Lesson, distil
+from cutpoint.calibration.training.families import BOTTLENECK
+from cutpoint.calibration.training.files import write_trained
+from cutpoint.calibration.training.loop import Budget
+from cutpoint.calibration.training.teacher import Teacher
 from cutpoint.codecs import Array, TensorSpec, unpack_tables
 from cutpoint.sdk.bundle import Boundary, Bundle
 from cutpoint.sdk.graphs import BundleGraphs

@@ -4,16 +4,16 @@ import pytest
 import torch
 from tests.support.networks import picture_folder, residual_net
 
-from cutpoint.calibration.bottleneck import start_bottleneck
-from cutpoint.calibration.bottleneck_files import write_trained
-from cutpoint.calibration.codec_litert import add_tflite, convert_codec
-from cutpoint.calibration.codecs import FittedCodec, fit_affine, raw_codec
+from cutpoint.calibration.codecs.entries import FittedCodec, fit_affine, raw_codec
+from cutpoint.calibration.codecs.klt import design_klt, fit_klt
+from cutpoint.calibration.codecs.litert import add_tflite, convert_codec
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.families import BOTTLENECK, SLIMMABLE, Family
-from cutpoint.calibration.klt import design_klt, fit_klt
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
+from cutpoint.calibration.training.bottleneck import start_bottleneck
+from cutpoint.calibration.training.families import BOTTLENECK, SLIMMABLE, Family
+from cutpoint.calibration.training.files import write_trained
 from cutpoint.calibration.work import WorkFolder
 from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Bundle
@@ -91,7 +91,7 @@ def test_a_file_that_computes_something_else_is_refused(
     codec = FITS["affine"]()
     narrow = fit_affine(HERE, _samples(2)).files[codec.entry.encoder[0].file][1]
     other = convert_codec(onnx.load_model_from_string(narrow))
-    monkeypatch.setattr("cutpoint.calibration.codec_litert.convert_codec", lambda graph: other)
+    monkeypatch.setattr("cutpoint.calibration.codecs.litert.convert_codec", lambda graph: other)
     with pytest.raises(CalibrationError, match="codec 1-affine does not give the symbols"):
         add_tflite(codec, _samples(1)[0], work_folder)
 

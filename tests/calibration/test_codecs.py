@@ -1,6 +1,6 @@
 import numpy as np
 
-from cutpoint.calibration.codecs import fit_affine, picture_codec, raw_codec
+from cutpoint.calibration.codecs.entries import fit_affine, picture_codec, raw_codec
 from cutpoint.codecs import CodecParts, TensorSpec, create_codec
 from cutpoint.sdk.bundle import Boundary
 from cutpoint.sdk.runtimes import create_runtime

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from cutpoint.calibration.constraints import Constraints, Weights, load_constraints
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.search.constraints import Constraints, Weights, load_constraints
 
 
 def _load(tmp_path: Path, text: str) -> Constraints:

@@ -1,8 +1,8 @@
 import pytest
 from tests.support.networks import inspect, two_scale_net
 
-from cutpoint.calibration.cut_report import prediction_error, report_cuts
-from cutpoint.calibration.cuts import find_cuts, find_places
+from cutpoint.calibration.graphs.cuts import find_cuts, find_places
+from cutpoint.calibration.search.cut_report import prediction_error, report_cuts
 from cutpoint.sdk.bundle import Boundary
 
 

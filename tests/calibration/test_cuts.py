@@ -1,8 +1,8 @@
 import pytest
 from tests.support.networks import SIDE, inspect, residual_net, token_net, two_scale_net
 
-from cutpoint.calibration.cuts import Cut, choose_cuts, find_cuts, pick_cuts
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.graphs.cuts import Cut, choose_cuts, find_cuts, pick_cuts
 
 
 def test_one_cut_per_fused_group_behind_its_activation() -> None:

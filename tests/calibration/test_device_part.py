@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.networks import inspect, residual_net
 
-from cutpoint.calibration.device_part import MOST, heads_that_fit, only_to, small_heads
+from cutpoint.calibration.search.device_part import MOST, heads_that_fit, only_to, small_heads
 from cutpoint.sdk.bundle import Boundary
 
 

@@ -8,22 +8,22 @@ import pytest
 import torch
 from tests.support.networks import SIDE, picture_folder, residual_net
 
-from cutpoint.calibration.bottleneck import start_bottleneck
-from cutpoint.calibration.bottleneck_graphs import build_bottleneck
-from cutpoint.calibration.distillation import Lesson, distil
+from cutpoint.calibration.codecs.klt import design_klt
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.families import BOTTLENECK, SLIMMABLE, Family
-from cutpoint.calibration.graph import ModelGraph
-from cutpoint.calibration.klt import design_klt
-from cutpoint.calibration.landing import Landing
-from cutpoint.calibration.macs import node_macs
-from cutpoint.calibration.normalise import PICTURE, prepend_normalisation
+from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.macs import node_macs
+from cutpoint.calibration.graphs.normalise import PICTURE, prepend_normalisation
+from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.spans import extract_span
-from cutpoint.calibration.teacher import Teacher
-from cutpoint.calibration.training import Budget
+from cutpoint.calibration.training.bottleneck import start_bottleneck
+from cutpoint.calibration.training.distillation import Lesson, distil
+from cutpoint.calibration.training.families import BOTTLENECK, SLIMMABLE, Family
+from cutpoint.calibration.training.graphs import build_bottleneck
+from cutpoint.calibration.training.landing import Landing
+from cutpoint.calibration.training.loop import Budget
+from cutpoint.calibration.training.teacher import Teacher
 from cutpoint.codecs import Array, SymbolMemory, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Bundle, Preprocessing
 from cutpoint.sdk.graphs import BundleGraphs

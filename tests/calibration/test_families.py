@@ -1,5 +1,5 @@
-from cutpoint.calibration.families import BOTTLENECK, FAMILIES, SLIMMABLE
 from cutpoint.calibration.settings import TRAINED
+from cutpoint.calibration.training.families import BOTTLENECK, FAMILIES, SLIMMABLE
 from cutpoint.codecs import SYMBOL_CODECS
 
 

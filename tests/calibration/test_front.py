@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutpoint.calibration.front import Box, dominators, hypervolume
+from cutpoint.calibration.search.front import Box, dominators, hypervolume
 from cutpoint.codecs import Array
 
 METRICS = np.array([0.9, 0.8, 0.8, 0.5, 0.7])

@@ -3,7 +3,8 @@ import pytest
 from tests.support.networks import SIDE, Network, inspect, residual_net, two_scale_net
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import run_model
+from cutpoint.calibration.graphs.graph import check_finite, run_model
+from cutpoint.codecs import TensorSpec
 
 
 def test_shapes_types_and_batch_come_from_a_run() -> None:
@@ -50,3 +51,10 @@ def test_an_output_without_the_batch_in_front_is_refused() -> None:
 def test_a_model_that_does_not_run_says_why() -> None:
     with pytest.raises(CalibrationError, match="does not run in onnxruntime"):
         run_model(residual_net(), {"x": np.zeros((1, 4, SIDE, SIDE), np.float32)})
+
+
+def test_what_is_not_finite_is_named() -> None:
+    spec = TensorSpec("scores", (1, 2), "float32")
+    check_finite([spec], [np.ones((1, 2), np.float32)], "a.jpg")
+    with pytest.raises(CalibrationError, match=r"'scores'.*NaN or infinity for a\.jpg"):
+        check_finite([spec], [np.array([[1, np.nan]], np.float32)], "a.jpg")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import run_model
+from cutpoint.calibration.graphs.graph import run_model
 from cutpoint.calibration.importers import import_model
 
 pytest.importorskip("torch")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import run_model
+from cutpoint.calibration.graphs.graph import run_model
+from cutpoint.calibration.graphs.prepare import make_preprocessing
 from cutpoint.calibration.importers import import_model
-from cutpoint.calibration.prepare import make_preprocessing
 
 torch = pytest.importorskip("torch")
 

@@ -3,12 +3,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from cutpoint.calibration.codecs import FittedCodec
-from cutpoint.calibration.klt import LEVELS, design_dead_zones, fit_klt
-from cutpoint.calibration.klt_graphs import build_klt
-from cutpoint.calibration.plane_code import fit_plane
-from cutpoint.calibration.planes import find_planes
-from cutpoint.calibration.sensitivity import Divergence
+from cutpoint.calibration.codecs.entries import FittedCodec
+from cutpoint.calibration.codecs.klt import LEVELS, design_dead_zones, fit_klt
+from cutpoint.calibration.codecs.klt_graphs import build_klt
+from cutpoint.calibration.codecs.plane_code import fit_plane
+from cutpoint.calibration.codecs.planes import find_planes
+from cutpoint.calibration.codecs.sensitivity import Divergence
 from cutpoint.codecs import Array, TensorSpec, unpack_tables
 from cutpoint.sdk.bundle import Boundary
 from cutpoint.sdk.runtimes import Graph, create_runtime

@@ -2,10 +2,10 @@ import numpy as np
 import torch
 from tests.support.networks import SIDE, residual_net, token_net
 
-from cutpoint.calibration.graph import ModelGraph
-from cutpoint.calibration.landing import Landing
-from cutpoint.calibration.normalise import PICTURE, prepend_normalisation
-from cutpoint.calibration.spans import extract_span
+from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.normalise import PICTURE, prepend_normalisation
+from cutpoint.calibration.graphs.spans import extract_span
+from cutpoint.calibration.training.landing import Landing
 from cutpoint.codecs import TensorSpec
 from cutpoint.sdk.bundle import Preprocessing
 from cutpoint.sdk.runtimes import create_runtime

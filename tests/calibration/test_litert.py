@@ -6,11 +6,11 @@ import pytest
 from tests.support.networks import SIDE, residual_net
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import ModelGraph
+from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.litert import check_same, convert_head, convert_span
+from cutpoint.calibration.graphs.prepare import make_preprocessing, prepare_graph
+from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.importers import ImportedModel, import_model
-from cutpoint.calibration.litert import check_same, convert_head, convert_span
-from cutpoint.calibration.prepare import make_preprocessing, prepare_graph
-from cutpoint.calibration.spans import extract_span
 from cutpoint.sdk.bundle import Preprocessing
 
 for package in ("litert_torch", "onnx2torch", "ai_edge_litert"):
@@ -43,7 +43,7 @@ def test_a_torch_head_goes_through_its_own_program(tmp_path: Path, monkeypatch: 
     (tmp_path / "net.py").write_text(MODEL)
     imported = import_model(f"{tmp_path}/net.py:net", (1, 3, SIDE, SIDE))
     _, how, span = _head(imported, "relu")
-    monkeypatch.setattr("cutpoint.calibration.litert.convert_span", None)
+    monkeypatch.setattr("cutpoint.calibration.graphs.litert.convert_span", None)
     check_same(convert_head(span, imported.program, ["relu"], how), span, _picture())
 
 

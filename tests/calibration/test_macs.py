@@ -1,7 +1,7 @@
 import pytest
 from onnx import helper
 
-from cutpoint.calibration.macs import node_macs
+from cutpoint.calibration.graphs.macs import node_macs
 
 
 @pytest.mark.parametrize(

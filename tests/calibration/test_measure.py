@@ -5,12 +5,11 @@ import pytest
 from tests.support.toy import picture, toy_bundle
 
 from cutpoint.calibration.data import Source
-from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.measure import Bench, answers, check_finite, uncut_answers
-from cutpoint.calibration.points import group_by_head
+from cutpoint.calibration.search.measure import Bench, answers, uncut_answers
+from cutpoint.calibration.search.points import group_by_head
 from cutpoint.calibration.tasks import Situation, make_judge
 from cutpoint.calibration.work import WorkFolder
-from cutpoint.codecs import Array, TensorSpec
+from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
@@ -85,10 +84,3 @@ def test_times(bundle: Bundle, tmp_path: Path) -> None:
             assert (times.device_ms > 0) == (point.start > 0)
             assert (times.tail_ms > 0) == (not point.local)
         assert bench.times(group) == bench.times(group)
-
-
-def test_what_is_not_finite_is_named() -> None:
-    spec = TensorSpec("scores", (1, 2), "float32")
-    check_finite([spec], [np.ones((1, 2), np.float32)], "a.jpg")
-    with pytest.raises(CalibrationError, match=r"'scores'.*NaN or infinity for a\.jpg"):
-        check_finite([spec], [np.array([[1, np.nan]], np.float32)], "a.jpg")

@@ -9,7 +9,7 @@ from cutpoint.calibration.learning.costs import injected
 from cutpoint.calibration.learning.demonstrations import demonstrations
 from cutpoint.calibration.learning.memtl import EnsembleNet, train_memtl
 from cutpoint.calibration.learning.task import finish
-from cutpoint.calibration.training import Budget
+from cutpoint.calibration.training.loop import Budget
 from cutpoint.sdk import AdaptivePolicy, EnergyModel, LearnedPolicy
 from cutpoint.sdk.observation import FEATURES
 from cutpoint.sdk.runtimes import create_runtime
@@ -56,7 +56,7 @@ def test_same_seed_same_file_and_another_seed_another() -> None:
 
 
 def test_interrupted_training_ends_as_it_would_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cutpoint.calibration.training._EVERY_S", 0.0)
+    monkeypatch.setattr("cutpoint.calibration.training.loop._EVERY_S", 0.0)
     task, path = small_task(), tmp_path / "checkpoint"
     calls = 0
 

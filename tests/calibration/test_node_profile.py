@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tests.support.networks import SIDE, inspect, residual_net
 
-from cutpoint.calibration.node_profile import _attribute, node_times, prefix_times
+from cutpoint.calibration.graphs.node_profile import _attribute, node_times, prefix_times
 
 
 def test_times_of_fused_and_added_nodes_find_their_places() -> None:

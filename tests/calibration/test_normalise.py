@@ -3,8 +3,8 @@ import pytest
 from tests.support.networks import SIDE, Network, residual_net
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import run_model
-from cutpoint.calibration.normalise import PICTURE, picture_size, prepend_normalisation
+from cutpoint.calibration.graphs.graph import run_model
+from cutpoint.calibration.graphs.normalise import PICTURE, picture_size, prepend_normalisation
 from cutpoint.sdk.bundle import Preprocessing
 
 SHAPE = (1, 3, SIDE, SIDE)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cutpoint.calibration.planes import Axis, dct_matrix, find_planes, tensor_of
+from cutpoint.calibration.codecs.planes import Axis, dct_matrix, find_planes, tensor_of
 from cutpoint.codecs import TensorSpec
 
 

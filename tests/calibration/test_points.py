@@ -1,4 +1,4 @@
-from cutpoint.calibration.points import group_by_head, make_points
+from cutpoint.calibration.search.points import group_by_head, make_points
 from cutpoint.sdk.bundle import CodecEntry, GraphFile, Span
 
 

@@ -6,7 +6,7 @@ from tests.support.training import small_task
 
 from cutpoint.calibration.learning.ppo import ROLLOUT, train_ppo
 from cutpoint.calibration.learning.task import finish
-from cutpoint.calibration.training import Budget
+from cutpoint.calibration.training.loop import Budget
 from cutpoint.sdk import AdaptivePolicy, LearnedPolicy
 from cutpoint.sdk.runtimes import create_runtime
 

@@ -3,8 +3,8 @@ import pytest
 from tests.support.networks import SIDE, inspect, residual_net, token_net
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import run_model
-from cutpoint.calibration.precision import quantise
+from cutpoint.calibration.graphs.graph import run_model
+from cutpoint.calibration.graphs.precision import quantise
 
 
 def _samples(count: int = 8) -> list[tuple[np.ndarray, ...]]:  # type: ignore[type-arg]

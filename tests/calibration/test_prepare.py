@@ -5,9 +5,9 @@ import pytest
 from tests.support.networks import SIDE, Network, residual_net
 
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.graphs.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.importers.model import ImportedModel
 from cutpoint.calibration.importers.onnx import from_proto
-from cutpoint.calibration.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.codecs import Array
 
 

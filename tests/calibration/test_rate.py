@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cutpoint.calibration.rate import Rate
+from cutpoint.calibration.training.rate import Rate
 
 
 def _trained(rate: Rate, scaled: torch.Tensor, steps: int = 300) -> float:

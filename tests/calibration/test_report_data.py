@@ -1,7 +1,7 @@
 import pytest
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.report_data import (
+from cutpoint.calibration.report.data import (
     CutReport,
     ReportData,
     SearchReport,

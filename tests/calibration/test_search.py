@@ -10,18 +10,18 @@ import onnx
 import pytest
 from tests.support.networks import picture_folder, residual_net
 
-from cutpoint.calibration.constraints import Constraints, Weights
 from cutpoint.calibration.data import load_samples, open_dataset
-from cutpoint.calibration.front import Box, hypervolume
-from cutpoint.calibration.measure import Answer, Bench, Probe, uncut_answers
 from cutpoint.calibration.pipeline import run_calibration
-from cutpoint.calibration.points import find_baselines
 from cutpoint.calibration.progress import SilentReporter
-from cutpoint.calibration.scope import MODES, Scope
-from cutpoint.calibration.search import search
+from cutpoint.calibration.search.constraints import Constraints, Weights
+from cutpoint.calibration.search.front import Box, hypervolume
+from cutpoint.calibration.search.halving import search
+from cutpoint.calibration.search.measure import Answer, Bench, Probe, uncut_answers
+from cutpoint.calibration.search.points import find_baselines
+from cutpoint.calibration.search.scope import MODES, Scope
+from cutpoint.calibration.search.trials import Trial, front_costs, report_trial
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Situation, make_judge
-from cutpoint.calibration.trials import Trial, front_costs, report_trial
 from cutpoint.calibration.work import WorkFolder
 from cutpoint.sdk.bundle import Bundle, Measurement, Point
 from cutpoint.sdk.graphs import BundleGraphs

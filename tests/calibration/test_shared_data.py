@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from cutpoint.calibration.data import load_samples, open_dataset, shuffled
-from cutpoint.calibration.measure import answers, uncut_answers
 from cutpoint.calibration.pipeline import Result, run_calibration
-from cutpoint.calibration.points import group_by_head
 from cutpoint.calibration.progress import SilentReporter
+from cutpoint.calibration.search.measure import answers, uncut_answers
+from cutpoint.calibration.search.points import group_by_head
 from cutpoint.calibration.settings import Settings
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle

@@ -4,8 +4,8 @@ from onnx import helper
 from tests.support.networks import SIDE, Network, residual_net
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import run_model
-from cutpoint.calibration.simplify import fix_batch, simplify
+from cutpoint.calibration.graphs.graph import run_model
+from cutpoint.calibration.graphs.simplify import fix_batch, simplify
 
 
 def test_constants_are_folded_and_nodes_named() -> None:

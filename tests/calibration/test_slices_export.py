@@ -7,12 +7,12 @@ from tests.support.local_nets import local_nets
 from tests.support.networks import SIDE, Network, inspect, residual_net, two_scale_net
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import ModelGraph, run_model
-from cutpoint.calibration.normalise import prepend_normalisation
-from cutpoint.calibration.precision import quantise
+from cutpoint.calibration.graphs.graph import ModelGraph, run_model
+from cutpoint.calibration.graphs.normalise import prepend_normalisation
+from cutpoint.calibration.graphs.precision import quantise
+from cutpoint.calibration.graphs.spans import extract_span
+from cutpoint.calibration.graphs.weights import share_weights
 from cutpoint.calibration.slices import Rows, even_rows, find_local_prefix, slice_span
-from cutpoint.calibration.spans import extract_span
-from cutpoint.calibration.weights import share_weights
 from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Preprocessing
 

@@ -8,8 +8,8 @@ import torchvision
 from tests.calibration.test_slices_export import joined
 from tests.support.networks import SIDE, Network, inspect, residual_net, token_net, two_scale_net
 
-from cutpoint.calibration.cuts import find_cuts
-from cutpoint.calibration.graph import ModelGraph, run_model
+from cutpoint.calibration.graphs.cuts import find_cuts
+from cutpoint.calibration.graphs.graph import ModelGraph, run_model
 from cutpoint.calibration.importers.torch import export_module
 from cutpoint.calibration.slices import find_local_prefix
 

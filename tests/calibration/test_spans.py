@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from tests.support.networks import SIDE, inspect, residual_net, token_net, two_scale_net
 
-from cutpoint.calibration.cuts import find_cuts
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import ModelGraph, run_model
-from cutpoint.calibration.precision import quantise
-from cutpoint.calibration.spans import extract_span
+from cutpoint.calibration.graphs.cuts import find_cuts
+from cutpoint.calibration.graphs.graph import ModelGraph, run_model
+from cutpoint.calibration.graphs.precision import quantise
+from cutpoint.calibration.graphs.spans import extract_span
 
 
 @pytest.mark.parametrize("network", [residual_net, two_scale_net, token_net])

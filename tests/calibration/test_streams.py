@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tests.support.toy import SIDE, picture, toy_bundle
 
-from cutpoint.calibration.codecs import FittedCodec
-from cutpoint.calibration.streams import for_streams, neighbour
+from cutpoint.calibration.codecs.entries import FittedCodec
+from cutpoint.calibration.codecs.streams import for_streams, neighbour
 from cutpoint.codecs import Array, DeltaCodec, SymbolMemory
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.graphs import BundleGraphs

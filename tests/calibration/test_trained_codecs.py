@@ -6,7 +6,7 @@ from tests.support.networks import picture_folder
 from cutpoint.calibration.data import open_dataset, shuffled
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.trained_codecs import choose_boundaries, training_sources
+from cutpoint.calibration.training.codecs import choose_boundaries, training_sources
 from cutpoint.codecs import TensorSpec
 from cutpoint.sdk.bundle import Boundary
 

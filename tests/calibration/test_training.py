@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-import cutpoint.calibration.training as training
+import cutpoint.calibration.training.loop as training
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.training import Budget
+from cutpoint.calibration.training.loop import Budget
 
 
 def test_minutes_end_a_training() -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutpoint.calibration.usefulness import order_by_use
+from cutpoint.calibration.search.usefulness import order_by_use
 from cutpoint.codecs import Array
 
 #: Local, and the raw picture.

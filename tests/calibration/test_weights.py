@@ -1,9 +1,9 @@
 import numpy as np
 from tests.support.networks import SIDE, inspect, residual_net
 
-from cutpoint.calibration.graph import run_model
-from cutpoint.calibration.spans import extract_span
-from cutpoint.calibration.weights import share_weights
+from cutpoint.calibration.graphs.graph import run_model
+from cutpoint.calibration.graphs.spans import extract_span
+from cutpoint.calibration.graphs.weights import share_weights
 from cutpoint.sdk.runtimes import create_runtime
 
 

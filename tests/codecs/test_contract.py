@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from cutpoint.calibration.bottleneck import start_bottleneck
-from cutpoint.calibration.bottleneck_files import write_trained
-from cutpoint.calibration.codecs import FittedCodec, fit_affine
-from cutpoint.calibration.distillation import Lesson, distil
-from cutpoint.calibration.families import BOTTLENECK, SLIMMABLE, Family
-from cutpoint.calibration.klt import design_klt, fit_klt
-from cutpoint.calibration.streams import for_streams
-from cutpoint.calibration.teacher import Teacher
-from cutpoint.calibration.training import Budget
+from cutpoint.calibration.codecs.entries import FittedCodec, fit_affine
+from cutpoint.calibration.codecs.klt import design_klt, fit_klt
+from cutpoint.calibration.codecs.streams import for_streams
+from cutpoint.calibration.training.bottleneck import start_bottleneck
+from cutpoint.calibration.training.distillation import Lesson, distil
+from cutpoint.calibration.training.families import BOTTLENECK, SLIMMABLE, Family
+from cutpoint.calibration.training.files import write_trained
+from cutpoint.calibration.training.loop import Budget
+from cutpoint.calibration.training.teacher import Teacher
 from cutpoint.codecs import (
     Array,
     BitstreamError,

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from cutpoint.calibration.graph import ModelGraph
+from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.codecs import TensorSpec
 
 __all__ = [

@@ -6,7 +6,7 @@ import json
 
 from tests.support.toy import toy_bundle
 
-from cutpoint.calibration.report_data import (
+from cutpoint.calibration.report.data import (
     REPORT_NAME,
     CutReport,
     ReportData,

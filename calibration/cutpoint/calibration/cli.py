@@ -13,11 +13,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cutpoint.calibration.constraints import Constraints, load_constraints
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.extras import ONNX_PACKAGES, require
 from cutpoint.calibration.progress import ConsoleReporter
-from cutpoint.calibration.report_data import ReportData
+from cutpoint.calibration.report.data import ReportData
+from cutpoint.calibration.search.constraints import Constraints, load_constraints
 from cutpoint.calibration.settings import CODECS, PRECISIONS, TRAINED, Settings
 from cutpoint.calibration.tasks import TASKS
 from cutpoint.codecs.errors import CutpointError

@@ -12,34 +12,34 @@ from time import monotonic
 import msgspec
 import onnx
 
-from cutpoint.calibration.annotations import annotate
-from cutpoint.calibration.codecs import FittedCodec
-from cutpoint.calibration.cut_report import prediction_error, report_cuts
-from cutpoint.calibration.cuts import choose_cuts, find_cuts, pick_cuts
+from cutpoint.calibration.codecs.entries import FittedCodec
+from cutpoint.calibration.codecs.fitted import convert_codecs, fit_codecs
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
-from cutpoint.calibration.device_part import only_to, small_heads
 from cutpoint.calibration.devices import with_devices
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.exports import ExportedSpans, export_spans
 from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
-from cutpoint.calibration.fitted_codecs import convert_codecs, fit_codecs
-from cutpoint.calibration.graph import ModelGraph
+from cutpoint.calibration.graphs.cuts import choose_cuts, find_cuts, pick_cuts
+from cutpoint.calibration.graphs.exports import ExportedSpans, export_spans
+from cutpoint.calibration.graphs.graph import ModelGraph, check_finite
+from cutpoint.calibration.graphs.node_profile import node_times, prefix_times
+from cutpoint.calibration.graphs.precision import quantise
+from cutpoint.calibration.graphs.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.importers import ImportedModel, import_model
-from cutpoint.calibration.measure import WORKERS, Bench, check_finite, uncut_answers
-from cutpoint.calibration.memory import DeviceMemory
-from cutpoint.calibration.node_profile import node_times, prefix_times
-from cutpoint.calibration.points import find_baselines, make_points, used_spans
-from cutpoint.calibration.precision import quantise
-from cutpoint.calibration.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.report import add_page
-from cutpoint.calibration.report_data import REPORT_NAME, ReportData, SearchReport, encode_report
-from cutpoint.calibration.scope import MODES, Scope
-from cutpoint.calibration.search import search
+from cutpoint.calibration.report.data import REPORT_NAME, ReportData, SearchReport, encode_report
+from cutpoint.calibration.search.cut_report import prediction_error, report_cuts
+from cutpoint.calibration.search.device_part import only_to, small_heads
+from cutpoint.calibration.search.halving import search
+from cutpoint.calibration.search.measure import WORKERS, Bench, uncut_answers
+from cutpoint.calibration.search.memory import DeviceMemory
+from cutpoint.calibration.search.points import find_baselines, make_points, used_spans
+from cutpoint.calibration.search.scope import MODES, Scope
+from cutpoint.calibration.search.trials import Trial, report_trial
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge, Situation, judge_all, make_judge
-from cutpoint.calibration.trained_codecs import fit_trained, training_sources
-from cutpoint.calibration.trials import Trial, report_trial
+from cutpoint.calibration.tasks.annotations import annotate
+from cutpoint.calibration.training.codecs import fit_trained, training_sources
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Preprocessing, Task
@@ -337,7 +337,7 @@ def _tflite_converter(
     imported: ImportedModel, data: _Data, work: WorkFolder
 ) -> Callable[[onnx.ModelProto, Boundary], bytes]:
     """Makes `.tflite` files of heads, each checked against its ONNX graph on a calibration sample."""
-    from cutpoint.calibration.litert import check_same, convert_head
+    from cutpoint.calibration.graphs.litert import check_same, convert_head
 
     def convert(span: onnx.ModelProto, end: Boundary) -> bytes:
         names = [tensor.name for tensor in end.tensors]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cutpoint.calibration.constraints import Constraints
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.scope import MODES
+from cutpoint.calibration.search.constraints import Constraints
+from cutpoint.calibration.search.scope import MODES
 from cutpoint.calibration.tasks import TASKS
 
 __all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "TRAINED", "Settings"]

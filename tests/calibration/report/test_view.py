@@ -7,8 +7,8 @@ from tests.support.reports import reported_bundle
 from tests.support.toy import toy_bundle
 
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.report.data import REPORT_NAME
 from cutpoint.calibration.report.view import make_view
-from cutpoint.calibration.report_data import REPORT_NAME
 
 
 def test_everything_that_calibration_wrote() -> None:

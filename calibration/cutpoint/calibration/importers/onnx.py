@@ -9,9 +9,9 @@ import onnx
 from onnx import helper, version_converter
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import run_model
+from cutpoint.calibration.graphs.graph import run_model
+from cutpoint.calibration.graphs.simplify import fix_batch, simplify
 from cutpoint.calibration.importers.model import ImportedModel
-from cutpoint.calibration.simplify import fix_batch, simplify
 from cutpoint.codecs import DTYPES, Array, TensorSpec
 
 __all__ = ["from_proto", "load_onnx"]

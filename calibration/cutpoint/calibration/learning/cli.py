@@ -100,7 +100,7 @@ def train_policy(
     from cutpoint.calibration.learning.ppo import train_ppo
     from cutpoint.calibration.learning.task import TrainingTask, finish
     from cutpoint.calibration.learning.worlds import Worlds
-    from cutpoint.calibration.training import Budget
+    from cutpoint.calibration.training.loop import Budget
     from cutpoint.calibration.work import digest
 
     if decisions < 1:

@@ -14,7 +14,7 @@ from cutpoint.calibration.learning.costs import injected
 from cutpoint.calibration.learning.demonstrations import Demonstrations
 from cutpoint.calibration.learning.policy_file import Layer
 from cutpoint.calibration.learning.task import Trained, TrainingTask
-from cutpoint.calibration.training import Budget, train
+from cutpoint.calibration.training.loop import Budget, train
 from cutpoint.codecs import Array
 from cutpoint.sdk.energy import EnergyModel
 from cutpoint.sdk.observation import FEATURES
@@ -90,7 +90,7 @@ def train_memtl(
         task: what for.
         shown: what the oracle would have done.
         budget: of the training.
-        checkpoint: see `cutpoint.calibration.training.train`.
+        checkpoint: see `cutpoint.calibration.training.loop.train`.
         advance: called `budget.ticks` times.
     """
     with torch.random.fork_rng():

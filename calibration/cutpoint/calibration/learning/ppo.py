@@ -17,7 +17,7 @@ from torch import nn
 from cutpoint.calibration.learning.environment import SplitInferenceEnv
 from cutpoint.calibration.learning.policy_file import Layer
 from cutpoint.calibration.learning.task import Trained, TrainingTask
-from cutpoint.calibration.training import Budget
+from cutpoint.calibration.training.loop import Budget
 from cutpoint.codecs import Array
 from cutpoint.sdk.files import write_file
 from cutpoint.sdk.observation import FEATURES

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.report.data import REPORT_NAME, ReportData, TrialReport, decode_report
 from cutpoint.calibration.report.switching import DOWNLINK, HIGHEST, LOWEST
-from cutpoint.calibration.report_data import REPORT_NAME, ReportData, TrialReport, decode_report
 from cutpoint.calibration.simulate.summary import place
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.energy import RADIOS, EnergyModel

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from cutpoint.calibration.graph import ModelGraph
+from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.slices.halo import Halo, node_needs, trace_halo
 from cutpoint.calibration.slices.local import WINDOWED, LocalPrefix, find_local_prefix, window_attributes
 from cutpoint.calibration.slices.rows import Rows
-from cutpoint.calibration.spans import extract_span
 from cutpoint.codecs import TensorSpec
 
 __all__ = ["SpanSlice", "slice_span"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.graph import ModelGraph
+from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.slices.local import LocalPrefix
 from cutpoint.calibration.slices.rows import Rows, hull
 

@@ -10,8 +10,8 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
-from cutpoint.calibration.graph import ModelGraph
-from cutpoint.calibration.normalise import is_channels_last
+from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.normalise import is_channels_last
 from cutpoint.calibration.slices.rows import Rows, Window
 from cutpoint.codecs import Array
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from cutpoint.calibration.annotations import Box, read_boxes
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.extras import require
+from cutpoint.calibration.tasks.annotations import Box, read_boxes
 from cutpoint.calibration.tasks.boxes import find_decoder
 from cutpoint.calibration.tasks.judge import Situation, Verdict
 from cutpoint.codecs import Array

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cutpoint.calibration.annotations import read_mask
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.tasks.annotations import read_mask
 from cutpoint.calibration.tasks.judge import Situation, Verdict
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import TaskKind, TaskMetric

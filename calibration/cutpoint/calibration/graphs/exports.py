@@ -1,0 +1,93 @@
+"""All spans of a bundle as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.spans import extract_span
+from cutpoint.calibration.graphs.weights import share_weights
+from cutpoint.sdk.bundle import Boundary, GraphFile, Part, Span
+
+__all__ = ["ExportedSpans", "export_spans"]
+
+
+@dataclass(frozen=True)
+class ExportedSpans:
+    """The spans of a bundle.
+
+    Attributes:
+        spans: for the manifest.
+        files: path in the bundle → (which machine needs it, content).
+        lacking: boundary and precision of heads that could not be cut, with the reason.
+    """
+
+    spans: tuple[Span, ...]
+    files: Mapping[str, tuple[Part, bytes]]
+    lacking: Mapping[tuple[int, str], str]
+
+
+def export_spans(
+    graph: ModelGraph,
+    variants: Mapping[str, onnx.ModelProto],
+    boundaries: Sequence[Boundary],
+    only: frozenset[tuple[int, int, str]] | None = None,
+    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> ExportedSpans:
+    """Heads of every precision up to every boundary, fp32 tails from every boundary but the last.
+
+    Args:
+        graph: the fp32 model.
+        variants: precision → model; ``fp32`` among them.
+        boundaries: 0 … n.
+        only: start, end and precision of the spans to write; None: all.
+        convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
+            it out; None: heads are ONNX only.
+        advance: called for each span.
+
+    Raises:
+        CalibrationError: if an fp32 span cannot be cut out.
+    """
+    last = len(boundaries) - 1
+    spans: list[Span] = []
+    files: dict[str, tuple[Part, bytes]] = {}
+    lacking: dict[tuple[int, str], str] = {}
+    for precision, model in variants.items():
+        cut: dict[str, tuple[Part, onnx.ModelProto]] = {}
+        keys: dict[str, tuple[int, int]] = {}
+        wanted: list[tuple[int, int, Part]] = [(0, end, "device") for end in range(1, last)]
+        wanted.append((0, last, "both" if precision == "fp32" else "device"))
+        if precision == "fp32":
+            wanted += [(start, last, "server") for start in range(1, last)]
+        for start, end, part in wanted:
+            if only is not None and (start, end, precision) not in only:
+                continue
+            try:
+                span = extract_span(model, boundaries[start].tensors, boundaries[end].tensors, graph.batch)
+            except CalibrationError as error:
+                if precision == "fp32":
+                    raise
+                lacking[end, precision] = str(error)
+                continue
+            name = f"{start}-{end}.{precision}"
+            cut[name], keys[name] = (part, span), (start, end)
+            advance()
+        shared = share_weights(cut, f"weights.{precision}")
+        files |= {f"spans/{name}": entry for name, entry in shared.weights.items()}
+        for name, (part, span) in cut.items():
+            start, end = keys[name]
+            path = f"spans/{name}.onnx"
+            files[path] = part, shared.graphs[name]
+            graphs = [GraphFile("onnx", path, tuple(f"spans/{weights}" for weights in shared.uses[name]))]
+            if convert is not None and precision == "fp32" and start == 0:
+                if (converted := convert(span, boundaries[end])) is not None:
+                    files[f"spans/{name}.tflite"] = "device", converted
+                    graphs.append(GraphFile("tflite", f"spans/{name}.tflite"))
+                advance()
+            spans.append(Span(start, end, precision, tuple(graphs)))
+    return ExportedSpans(tuple(spans), files, lacking)

@@ -1,0 +1,1 @@
+"""Which operating points are measured, how thoroughly, and which the bundle keeps."""

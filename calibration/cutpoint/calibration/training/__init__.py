@@ -1,0 +1,1 @@
+"""Codecs that are trained, against the model's own answers."""
