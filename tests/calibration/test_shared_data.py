@@ -118,9 +118,13 @@ def test_a_torch_model_on_onnxruntime_and_on_litert(shared_data: Path, tmp_path:
     samples = _pictures(bundle, test_folder, 200)
     onnx = BundleGraphs(bundle, [create_runtime("onnx")])
     last = bundle.manifest.last
+    # Deep cuts whose files would repeat most of the weights have none for LiteRT.
+    spans = [span for span in bundle.manifest.spans if span.start == 0 and span.end < last]
+    cuts = [span.end for span in spans if any(graph.format == "tflite" for graph in span.graphs)]
+    assert len(cuts) >= 2
     for name in ("ai-edge-litert", "tflite-runtime"):
         device = BundleGraphs(bundle, [create_runtime(name)])
-        for cut in range(1, last):
+        for cut in cuts:
             same = 0
             for sample in samples:
                 tail = onnx.span(cut, last, "fp32")

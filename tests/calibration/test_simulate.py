@@ -17,7 +17,6 @@ from cutpoint.calibration.simulate import (
     Scenario,
     oracle,
     simulate,
-    simulate_users,
     summarise,
 )
 from cutpoint.calibration.simulate.cli import simulate_command
@@ -139,54 +138,6 @@ def test_every_request_is_answered_once(
     assert sum(o.latency_ms for o in knows) <= 30 * 10 * scale * 1.0001
 
 
-# -- several users -----------------------------------------------------------------------------------------------
-
-
-def test_one_user_is_the_same_as_none_beside_him() -> None:
-    scenario = Scenario(Trace((8e6, 0.0, 2e6), step=3.0), rtt=0.04, device_scale=20, requests=80)
-    alone = simulate(scenario, adaptive(), LOCAL)
-    assert simulate_users(scenario, [adaptive()], LOCAL) == [alone]
-
-
-def test_users_wait_for_each_other_at_the_server_and_more_workers_help() -> None:
-    heavy = point("heavy", 1_000, 1, tail=300)
-    scenario = Scenario(Trace.constant(1e8), rtt=0.0, period=1.0, requests=20, probe=1e6)
-
-    def mean(users: int, workers: int) -> float:
-        runs = simulate_users(scenario, [StaticPolicy(heavy, LOCAL)] * users, workers=workers)
-        assert [len(outcomes) for outcomes in runs] == [20] * users
-        return sum(o.latency_ms for outcomes in runs for o in outcomes) / (20 * users)
-
-    # Three users leave a third of a second between requests of 0.3 s; six would need two workers.
-    assert mean(3, 1) == pytest.approx(mean(1, 1), rel=0.01)
-    assert mean(6, 1) > 3 * mean(1, 1)
-    assert mean(6, 2) == pytest.approx(mean(1, 1), rel=0.01)
-
-
-def test_users_in_one_cell_share_its_rate() -> None:
-    scenario = Scenario(Trace.constant(1e6), rtt=0.0, period=0.25, requests=40, probe=1e6)
-    policies = [StaticPolicy(PICTURE, LOCAL)] * 4
-    own = [o.latency_ms for run in simulate_users(scenario, policies, workers=4) for o in run]
-    shared = [o.latency_ms for run in simulate_users(scenario, policies, workers=4, shared_link=True) for o in run]
-    assert max(own) < 1.5 * min(own)
-    # 4 pictures of 97 ms in a quarter of a second are more than the cell carries.
-    assert max(shared) > 5 * max(own)
-
-
-def test_adaptive_users_leave_a_crowded_server() -> None:
-    heavy = point("heavy", 1_000, 1, tail=30)
-    scenario = Scenario(Trace.constant(1e8), rtt=0.01, device_scale=10, period=0.25, requests=60)
-
-    def share_of_device(users: int) -> float:
-        policies = [AdaptivePolicy((LOCAL, heavy)) for _ in range(users)]
-        outcomes = [o for run in simulate_users(scenario, policies, LOCAL) for o in run]
-        return sum(o.point is LOCAL for o in outcomes) / len(outcomes)
-
-    assert share_of_device(1) < 0.1
-    # One worker computes 33 requests a second; forty users send 160.
-    assert share_of_device(40) > 0.6
-
-
 # -- policies to compare with ------------------------------------------------------------------------------------
 
 
@@ -271,17 +222,3 @@ def test_command_takes_a_device_profile(files: tuple[Path, Path], tmp_path: Path
     )
     # On the board the whole model takes 50 ms.
     assert json.loads(done.output)["link.txt"]["device"]["p50_ms"] == pytest.approx(50)
-
-
-def test_command_simulates_a_crowd(files: tuple[Path, Path]) -> None:
-    bundle, trace = files
-    arguments = [str(bundle), "--trace", str(trace), "--policy", "cut0-raw-exact", "--requests", "40", "--json"]
-    arguments += ["--server-scale", "500"]
-
-    def p50(*more: str) -> float:
-        done = CliRunner().invoke(simulate_command, [*arguments, *more], catch_exceptions=False)
-        return float(json.loads(done.output)["link.txt"]["cut0-raw-exact"]["p50_ms"])
-
-    assert p50("--users", "30") > 2 * p50()
-    assert p50("--users", "30", "--workers", "30", "--shared-link") < p50("--users", "30")
-    assert isinstance(CliRunner().invoke(simulate_command, [*arguments, "--users", "0"]).exception, InputError)

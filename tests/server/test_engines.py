@@ -184,7 +184,7 @@ async def test_a_replica_is_killed_under_load(engine: Any) -> None:
 
 
 async def test_replicas_come_and_go_with_the_load(cluster: str) -> None:
-    engine: Any = create_engine(Settings(engine="ray", replicas=1, max_replicas=2), time.monotonic)
+    engine: Any = create_engine(Settings(engine="ray", threads=1, replicas=1, max_replicas=2), time.monotonic)
     engine._scaling = Scaling(1, 2, up=0.2, down=0.2)
     bundle = toy_bundle()
     queue = await scheduler(engine, bundle)

@@ -82,7 +82,7 @@ async def test_half_of_all_requests_are_cancelled(process: ServerProcess) -> Non
             image = picture(number % 3, number)
             tasks.append(asyncio.create_task(clients[number % 3].infer(image, point=POINT)))
             if number % 2:
-                asyncio.get_running_loop().call_later(rng.uniform(0, 0.05), tasks[-1].cancel)
+                asyncio.get_running_loop().call_later(rng.uniform(0, 0.01), tasks[-1].cancel)
             if number % 10 == 0:
                 await asyncio.sleep(0.001)
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -93,7 +93,7 @@ async def test_half_of_all_requests_are_cancelled(process: ServerProcess) -> Non
             assert isinstance(result, InferenceResult)
             assert result.fallback is None
             assert int(result.outputs[0].argmax()) == number % 3
-        assert Counter(isinstance(result, asyncio.CancelledError) for result in results)[True] > 50
+        assert Counter(isinstance(result, asyncio.CancelledError) for result in results)[True] > 20
         assert all(client._link is not None and not client._link.in_flight for client in clients)
 
         async def in_flight() -> bytes:

@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -163,6 +163,7 @@ class Door:
         self._repeats = repeats
         self.tls = tls
         self._sockets: list[socket.socket] = []
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, server: web.Server, host: str, port: int) -> int:
@@ -179,7 +180,7 @@ class Door:
             await self.close()
             raise
         for listening in self._sockets:
-            self._start(self._accept(listening, server))
+            self._watch(listening, server)
         return port
 
     @web.middleware
@@ -201,37 +202,44 @@ class Door:
 
     async def close(self) -> None:
         """Stops listening; connections that are open stay so."""
+        for pause in self._pauses.values():
+            pause.cancel()
+        for listening in self._sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+        self._sockets.clear()
+        # A task that was cancelled before it began could not close its connection.
+        await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for listening in self._sockets:
-            listening.close()
-        self._sockets.clear()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _watch(self, listening: socket.socket, server: web.Server) -> None:
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening, server)
 
-    async def _accept(self, listening: socket.socket, server: web.Server) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            for _ in range(_AT_ONCE):
-                try:
-                    connection, (host, *_) = await loop.sock_accept(listening)
-                except OSError as error:  # the other side is gone already, or there are too many open files
-                    self._log("accept", f"a connection could not be accepted: {error}")
-                    await asyncio.sleep(_EXHAUSTED)
-                    continue
-                key = address_key(host)
-                reason = self._gate.enter(key)
-                if reason is not None:
-                    connection.close()
-                    self._log(("refused", key), f"{key}: connection refused: {reason}")
-                    continue
-                self._start(self._let_in(connection, key, server))
-            # Those who are in already get their turn, however many knock.
-            await asyncio.sleep(0)
+    def _accept(self, listening: socket.socket, server: web.Server) -> None:
+        """Somebody knocks. Those who are in already get their turn soon, however many more do."""
+        for _ in range(_AT_ONCE):
+            try:
+                connection, (host, *_) = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # too many open files: whoever waits goes on waiting
+                self._log("accept", f"a connection could not be accepted: {error}")
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listening)
+                self._pauses[listening] = loop.call_later(_EXHAUSTED, self._watch, listening, server)
+                return
+            connection.setblocking(False)
+            key = address_key(host)
+            reason = self._gate.enter(key)
+            if reason is not None:
+                connection.close()
+                self._log(("refused", key), f"{key}: connection refused: {reason}")
+                continue
+            task = asyncio.create_task(self._let_in(connection, key, server))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _let_in(self, connection: socket.socket, key: str, server: web.Server) -> None:
         loop = asyncio.get_running_loop()

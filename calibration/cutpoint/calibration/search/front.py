@@ -71,7 +71,8 @@ class Box:
             floor: metric below which a point is worth nothing.
         """
         least = np.where(costs > 0, costs, np.inf).min(axis=0)
-        offset = np.where(np.isfinite(least), 0.1 * least, 1.0) * (costs.min(axis=0) <= 0)
+        least = np.maximum(np.where(np.isfinite(least), 0.1 * least, 1.0), np.finfo(np.float64).tiny)
+        offset = least * (costs.min(axis=0) <= 0)
         logs = np.log(costs + offset)
         return cls(floor, max(float(metrics.max()), floor + 1e-9), offset, logs.min(axis=0), logs.max(axis=0) + 0.1)
 
