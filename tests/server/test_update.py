@@ -164,9 +164,9 @@ async def test_downloads_go_on_where_they_were_cut_off(tmp_path: Path) -> None:
         assert (await downloads.fetch(offer)).hash == NEW.hash
         assert server.ranges[0] == "bytes=0-"
         assert len(set(server.ranges)) == 3
-        assert [path.name for path in tmp_path.iterdir()] == [f"{NEW.hash}.onnx.cutpoint"]
+        assert [path.name for path in tmp_path.iterdir()] == [f"{NEW.hash}.cutpoint"]
         # A part that belongs to something else is noticed, dropped, and fetched from the start.
-        (tmp_path / f"{NEW.hash}.onnx.cutpoint").unlink()
+        (tmp_path / f"{NEW.hash}.cutpoint").unlink()
         (tmp_path / f".{NEW.hash}.part").write_bytes(bytes(len(data)))
         with pytest.raises(BundleError):
             await downloads.fetch(offer)
