@@ -2,7 +2,8 @@
 
 The load generator and each server are processes of their own, all on this machine. Every connection asks again as soon
 as it has its answer. The servers have one worker, and take turns in short rounds, so that what else the machine does
-hits all of them; ratios are medians of those within a round. Then: what idle connections take of the server's memory.
+hits all of them; ratios are medians of those within a round. Then: what idle connections take of the server's memory,
+and what the queue alone costs a request, by users.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import as_file, files
@@ -29,6 +31,7 @@ from cutpoint.sdk.head import Head
 from cutpoint.sdk.protocol import SUBPROTOCOL, Connection, Hello, Ping, Role
 from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.sdk.testing import ServerProcess
+from cutpoint.server.batching import BatchQueue
 
 TITLE = "Edge server under load"
 
@@ -36,6 +39,8 @@ TITLE = "Edge server under load"
 _POINTS = ("cut3-fp32-klt-q3", "cut7-fp32-klt-q3")
 _CONNECTIONS = (1, 10, 100, 1000)
 _IDLE = 1000
+#: Each has a request waiting all the time.
+_USERS = (10, 100, 1000)
 #: All of the load comes from one address, and nothing of it is to be refused.
 _OPTIONS = [
     "--threads",
@@ -188,6 +193,27 @@ async def _idle(bundle: Bundle, path: Path) -> dict[str, float]:
         return {"connections": _IDLE, "empty": empty, "idle": greeted - empty, "after_pings": resident() - empty}
 
 
+def _queue_us(users: int, requests: int = 4000) -> float:
+    """Microseconds of the queue per request: it arrives, has its turn in a batch, its sender hears the wait."""
+    queue: BatchQueue[int] = BatchQueue(1, 2 * users, 8, 0.0)
+    tail = ("model", 1, "fp32")
+    queue.add_tail(tail, 0.001, batches=True)
+    for user in range(users):
+        queue.put(user, user, tail, 10.0, 0.0)
+    now, done = 0.0, 0
+    began = time.perf_counter()
+    while done < requests:
+        batch = queue.next_batch(now)
+        assert batch is not None, "everybody waits, and nobody for so long"
+        now += 0.0005 + 0.00005 * len(batch.jobs)
+        queue.finish(batch, now)
+        for job in batch.jobs:
+            queue.wait(job.work, now)
+            queue.put(job.work, job.work, tail, 10.0, now)
+        done += len(batch.jobs)
+    return (time.perf_counter() - began) / done * 1e6
+
+
 async def _run() -> dict[str, Any]:
     with as_file(files("cutpoint.demo").joinpath("scenes.cutpoint")) as path:
         bundle = await asyncio.to_thread(Bundle.open, path)
@@ -208,6 +234,7 @@ async def _run() -> dict[str, Any]:
                 "throughput": await _throughput(generator, bundle, payloads, urls),
                 "light_user": await _light_user(generator, other, bundle, payloads, batched.url),
                 "idle_mb": await _idle(bundle, path),
+                "queue_us": {str(users): _queue_us(users) for users in _USERS},
             }
 
 
@@ -238,4 +265,6 @@ def table(result: dict[str, Any]) -> Table:
     idle = result["idle_mb"]
     rows.add_section()
     rows.add_row(f"idle: +{idle['idle']:.0f} MB, then +{idle['after_pings']:.0f} MB", str(idle["connections"]))
+    for users, microseconds in result["queue_us"].items():
+        rows.add_row(f"queue alone: {microseconds:.0f} µs a request", users)
     return rows

@@ -248,7 +248,8 @@ class ClientConnection:
         assert model is not None, "there are no requests before the welcome"
         point = model.bundle.points[request.point]
         arrived = self._clock()
-        about = {"request": request.request_id, "user": account.name or self._peer, "point": point.id}
+        user = account.name or self._peer
+        about = {"request": request.request_id, "user": user, "point": point.id}
         self._metrics.in_flight.inc()
         answer: Result | Error
         outcome = None
@@ -282,7 +283,6 @@ class ClientConnection:
         finally:
             self._metrics.in_flight.dec()
         result = "ok" if isinstance(answer, Result) else answer.code
-        user, size = account.name or self._peer, len(request.payload)
-        self._metrics.answered(user, point.id, result, arrived, self._clock(), size, outcome)
+        self._metrics.answered(user, point.id, result, arrived, self._clock(), len(request.payload), outcome)
         with contextlib.suppress(ConnectionError, RuntimeError):
             await self._send(answer)

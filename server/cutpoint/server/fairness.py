@@ -3,6 +3,8 @@
 Every user has a virtual time: the worker time charged so far, divided by the user's weight. The one who is furthest
 behind is next. Who comes back after a pause starts at the virtual time of those being served: nobody saves up, and
 nobody pays for what was free.
+
+What a request costs here is logarithmic in the users: nothing but giving up asks all of them.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Container, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
-from itertools import chain
+from itertools import chain, count
 from typing import Generic, TypeVar
+
+from cutpoint.server.backlogs import Backlogs
+from cutpoint.server.lazy_heap import LazyHeap
 
 __all__ = ["FairQueue", "Job", "TailKey", "User"]
 
@@ -60,6 +64,7 @@ class User(Generic[T]):
         virtual: seconds charged, divided by the weight.
         backlog: seconds of work that wait.
         count: jobs that wait.
+        since: which of the users he was to begin to wait, in the order of their beginning.
     """
 
     def __init__(self, name: Hashable, virtual: float) -> None:
@@ -68,6 +73,7 @@ class User(Generic[T]):
         self.virtual = virtual
         self.backlog = 0.0
         self.count = 0
+        self.since = 0
         self._jobs: dict[TailKey, list[Job[T]]] = {}
 
     def pay(self, seconds: float) -> None:
@@ -82,13 +88,18 @@ class User(Generic[T]):
                 first = jobs[0]
         return first
 
+    def first_of(self, tail: TailKey) -> Job[T] | None:
+        """The job with the earliest deadline of those that wait for `tail`."""
+        jobs = self._jobs.get(tail)
+        return jobs[0] if jobs else None
+
     def last(self) -> Job[T]:
         """The job with the latest deadline of all."""
         return max(jobs[-1] for jobs in self._jobs.values())
 
-    def count_model(self, model: str) -> int:
-        """How many wait for tails of `model`."""
-        return sum(len(jobs) for tail, jobs in self._jobs.items() if tail[0] == model)
+    def leads(self, job: Job[T]) -> bool:
+        """Whether `job` is the first of his that waits for its tail."""
+        return self.first_of(job.tail) is job
 
     def jobs(self) -> Iterator[Job[T]]:
         """All that wait."""
@@ -111,17 +122,68 @@ class User(Generic[T]):
         self.backlog = max(0.0, self.backlog - job.charge) if self.count else 0.0
 
 
+class Line(Generic[T]):
+    """The jobs that wait for one tail.
+
+    Attributes:
+        count: of them.
+        turns: the first job of each user, by the user's virtual time.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.turns: LazyHeap[Job[T]] = LazyHeap(
+            lambda job: (job.user.virtual, job.number) if job.user.leads(job) else None
+        )
+        self._urgent: LazyHeap[Job[T]] = LazyHeap(lambda job: (job.deadline, job.number) if job.waiting else None)
+        self._oldest: LazyHeap[Job[T]] = LazyHeap(lambda job: (job.arrived, job.number) if job.waiting else None)
+
+    def add(self, job: Job[T]) -> None:
+        """`job` waits, of its user as well."""
+        self.count += 1
+        self._urgent.push(job)
+        self._oldest.push(job)
+        if job.user.leads(job):
+            self.turns.push(job)
+
+    def remove(self, job: Job[T]) -> None:
+        """`job` waits no more, nor of its user."""
+        self.count -= 1
+        following = job.user.first_of(job.tail)
+        if following is not None and job < following:
+            self.turns.push(following)
+
+    def deadline(self) -> float:
+        """The earliest of all."""
+        job = self._urgent.first()
+        assert job is not None, "a line is never empty"
+        return job.deadline
+
+    def arrived(self) -> float:
+        """When the one came that has waited longest."""
+        job = self._oldest.first()
+        assert job is not None, "a line is never empty"
+        return job.arrived
+
+
 class FairQueue(Generic[T]):
     """The waiting jobs of all users.
 
     Attributes:
         count: jobs that wait.
         backlog: seconds of work that wait.
+        lines: of the tails that jobs wait for.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.backlog = 0.0
+        self.lines: dict[TailKey, Line[T]] = {}
+        self._backlogs = Backlogs()
+        self._heaviest: LazyHeap[User[T]] = LazyHeap(
+            lambda user: (-user.count / user.weight, user.since) if user.count else None
+        )
+        self._beginnings = count()
         self._virtual = 0.0
         self._active: dict[Hashable, User[T]] = {}
         self._resting: dict[Hashable, User[T]] = {}
@@ -137,7 +199,21 @@ class FairQueue(Generic[T]):
 
     def count_model(self, model: str) -> int:
         """Jobs that wait for tails of `model`."""
-        return sum(user.count_model(model) for user in self.users())
+        return sum(line.count for tail, line in self.lines.items() if tail[0] == model)
+
+    def heaviest(self) -> User[T] | None:
+        """The user with the most waiting jobs in proportion to his weight; None if nothing waits."""
+        return self._heaviest.first()
+
+    def others(self, user: User[T], share: float) -> float:
+        """Seconds of the others' work, of each at most `share` times his weight; up to 9 % more, see `Backlogs`."""
+        return self._backlogs.others(user.name, share)
+
+    def weigh(self, user: User[T], weight: float) -> None:
+        """From now on `user` has that weight."""
+        if user.weight != weight:
+            user.weight = weight
+            self._update(user)
 
     def add(self, job: Job[T]) -> None:
         """`job` waits."""
@@ -146,8 +222,11 @@ class FairQueue(Generic[T]):
             user.virtual = max(user.virtual, self._virtual)
             self._resting.pop(user.name, None)
             self._active[user.name] = user
+            user.since = next(self._beginnings)
         user.add(job)
         job.waiting = True
+        self.lines.setdefault(job.tail, Line()).add(job)
+        self._update(user)
         self.count += 1
         self.backlog += job.charge
 
@@ -156,6 +235,11 @@ class FairQueue(Generic[T]):
         user = job.user
         user.remove(job)
         job.waiting = False
+        line = self.lines[job.tail]
+        line.remove(job)
+        if not line.count:
+            del self.lines[job.tail]
+        self._backlogs.set(user.name, user.backlog, user.weight)
         self.count -= 1
         self.backlog = max(0.0, self.backlog - job.charge) if self.count else 0.0
         if not user.count:
@@ -165,13 +249,8 @@ class FairQueue(Generic[T]):
 
     def turns(self, tails: Container[TailKey]) -> Iterator[Job[T]]:
         """The jobs for `tails` in the order of their turn. Each must be removed before the next is asked for."""
-        heap = [(user.virtual, job.number, user, job) for user in self.users() if (job := user.first(tails))]
-        heapify(heap)
-        while heap:
-            _, _, user, job = heappop(heap)
+        while (job := self._next(tails)) is not None:
             yield job
-            if (job := user.first(tails)) is not None:
-                heappush(heap, (user.virtual, job.number, user, job))
 
     def serve(self, user: User[T]) -> None:
         """`user` is served now: who comes back after a pause starts beside him."""
@@ -181,6 +260,28 @@ class FairQueue(Generic[T]):
         """Everybody starts anew: nothing waits and nothing is being computed."""
         self._resting.clear()
         self._virtual = 0.0
+
+    def _next(self, tails: Container[TailKey]) -> Job[T] | None:
+        """Whose turn it is among those for `tails`."""
+        heaps = [line.turns for tail, line in self.lines.items() if tail in tails]
+        passed: list[tuple[LazyHeap[Job[T]], Job[T]]] = []
+        while True:
+            tops = [(job.user.virtual, job.number, job, heap) for heap in heaps if (job := heap.first()) is not None]
+            first = min(tops, default=None)
+            # Of a user who waits for several tails, his most urgent job counts, although another may have come earlier.
+            if first is None or len(heaps) == 1 or first[2].user.first(tails) is first[2]:
+                break
+            first[3].pop()
+            passed.append((first[3], first[2]))
+        for heap, job in passed:
+            heap.push(job)
+        return first[2] if first is not None else None
+
+    def _update(self, user: User[T]) -> None:
+        """What counts jobs, work or weight of `user` takes note of a change."""
+        self._backlogs.set(user.name, user.backlog, user.weight)
+        if user.count:
+            self._heaviest.push(user)
 
     def _prune(self) -> None:
         """Forgets those who would start anew at the same virtual time."""
