@@ -215,8 +215,8 @@ public class LinkTest {
         server.say(new Frame.Pong(sent, 100, busy));
         server.say(new Frame.Pong(sent, 100.01, busy));
         assertEquals(40, link.server().queueMs, 1e-3);
-        // Half a packet does not count, for it may have come with the ping before. A first sample nearly settles it.
-        double rate = 2.5 * ChannelEstimator.PACKET * 8 / 0.01;
+        // The padding and the ping around it. A first sample nearly settles it.
+        double rate = (3 * ChannelEstimator.PACKET + 60) * 8 / 0.01;
         assertEquals(rate, monitor.channel(loop.now()).uplink, 0.01 * rate);
         loop.advance(0.9);
         assertEquals(3, server.heard.size());
