@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 
 from cutpoint.codecs import Array
@@ -40,8 +40,7 @@ class Alternative(NamedTuple):
     energy_mj: float
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The decision for one request.
 
     Attributes:
@@ -137,7 +136,8 @@ class _Ways(NamedTuple):
 
     def cheapest(self, point: int) -> int:
         """The rule to follow at a point."""
-        return int(self.cost[:, point].argmin())
+        column: list[float] = self.cost[:, point].tolist()
+        return column.index(min(column))
 
 
 class AdaptivePolicy:
@@ -231,11 +231,13 @@ class AdaptivePolicy:
         q, done, chances = prediction.latency_ms, prediction.device_ms, prediction.probabilities
         sparing = _STRAIN if conditions.device.strained else 1.0
         price = sparing * self._wasted_price
-        fixed = conditions.server.price * prediction.server_ms
+        fixed: Array | float = 0.0
+        if conditions.server.price:
+            fixed = conditions.server.price * prediction.server_ms
         if objective.energy_weight:
-            fixed += sparing * objective.energy_weight * prediction.energy_mj
+            fixed = fixed + sparing * objective.energy_weight * prediction.energy_mj
         if objective.loss_weight:
-            fixed += objective.loss_weight * 100 * self._loss[: len(done)]
+            fixed = fixed + objective.loss_weight * 100 * self._loss[: len(done)]
         race = bool(self._predictor.local) and self._races >= 1.0
         if self._predictor.local:
             alone = min(done[: self._predictor.local].tolist()) - conditions.device_queue_ms
