@@ -196,6 +196,13 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert LearnedPolicy.open(path, AdaptivePolicy.for_bundle(BUNDLE, Objective()), BUNDLE).refusal is None
 
 
+def test_metadata_that_is_no_text_is_refused() -> None:
+    whole = small_policy(BUNDLE)
+    policy = learned(whole.replace(b"cutpoint.policy", b"\x80utpoint.policy"))
+    assert policy.refusal is not None
+    assert "no text" in policy.refusal
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_no_damage_to_the_file_gets_through_as_an_exception(data: st.DataObject) -> None:

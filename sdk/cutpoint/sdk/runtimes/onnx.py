@@ -24,9 +24,12 @@ class OnnxGraph:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self.input_names = tuple(node.name for node in session.get_inputs())
-        self.output_names = tuple(node.name for node in session.get_outputs())
-        self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        try:
+            self.input_names = tuple(node.name for node in session.get_inputs())
+            self.output_names = tuple(node.name for node in session.get_outputs())
+            self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise GraphError(f"names or metadata of the graph are no text: {error}") from error
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         if len(inputs) != len(self.input_names):
