@@ -2,8 +2,6 @@
 
 from cutpoint.sdk.bundle.bundle import Bundle
 from cutpoint.sdk.bundle.manifest import (
-    MANIFEST_NAME,
-    SCHEMA,
     Boundary,
     CodecEntry,
     FileEntry,
@@ -17,9 +15,8 @@ from cutpoint.sdk.bundle.manifest import (
     Task,
     TaskKind,
     TaskMetric,
-    decode_manifest,
-    encode_manifest,
 )
+from cutpoint.sdk.bundle.parsing import MANIFEST_NAME, SCHEMA, decode_manifest, encode_manifest
 from cutpoint.sdk.bundle.profile import DeviceProfile, EncoderCost, HeadCost
 from cutpoint.sdk.bundle.selection import Selection
 from cutpoint.sdk.bundle.signing import check_keys, check_signature, new_key, public_key, sign

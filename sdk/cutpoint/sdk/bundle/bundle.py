@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from cutpoint.sdk.bundle.manifest import (
-    MANIFEST_LIMIT,
-    MANIFEST_NAME,
     CodecEntry,
     FileEntry,
     Manifest,
     Part,
     Point,
     Span,
-    decode_manifest,
-    encode_manifest,
 )
+from cutpoint.sdk.bundle.parsing import MANIFEST_LIMIT, MANIFEST_NAME, decode_manifest, encode_manifest
 from cutpoint.sdk.bundle.profile import DeviceProfile
 from cutpoint.sdk.bundle.selection import Selection, needed_files, selections
+from cutpoint.sdk.bundle.sources import Folder, Memory, Source, Zip, write_folder, write_zip
 from cutpoint.sdk.errors import BundleError
 from cutpoint.sdk.files import write_file
 
@@ -38,76 +31,6 @@ __all__ = ["Bundle"]
 #: The public key and the signature of the hash, behind one another (docs/bundle.md).
 SIGNATURE_NAME = "signature"
 _SIGNATURE_SIZE = 32 + 64
-
-#: A fixed time in the zip makes equal bundles equal files.
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-
-
-class _Source(Protocol):
-    """Where the bytes of a bundle lie. Paths were checked before they get here."""
-
-    def names(self) -> set[str]: ...
-
-    def size(self, name: str) -> int: ...
-
-    def read(self, name: str) -> bytes: ...
-
-
-class _Folder:
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def names(self) -> set[str]:
-        return {p.relative_to(self._root).as_posix() for p in self._root.rglob("*") if p.is_file()}
-
-    def _locate(self, name: str) -> Path:
-        path = self._root / name
-        if not path.resolve().is_relative_to(self._root.resolve()):
-            raise BundleError(f"{name}: a link that leads out of the bundle")
-        return path
-
-    def size(self, name: str) -> int:
-        return self._locate(name).stat().st_size
-
-    def read(self, name: str) -> bytes:
-        return self._locate(name).read_bytes()
-
-
-class _Zip:
-    def __init__(self, data: bytes | Path) -> None:
-        try:
-            self._zip = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else io.BytesIO(data.read_bytes()))
-            names = self._zip.namelist()
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise BundleError(f"not a readable .cutpoint file: {error}") from error
-        if len(set(names)) != len(names):
-            raise BundleError("the .cutpoint file holds a name twice")
-
-    def names(self) -> set[str]:
-        return set(self._zip.namelist())
-
-    def size(self, name: str) -> int:
-        return self._zip.getinfo(name).file_size
-
-    def read(self, name: str) -> bytes:
-        try:
-            return self._zip.read(name)
-        except Exception as error:  # zipfile and zlib raise many types on damaged archives.
-            raise BundleError(f"{name}: cannot be read from the .cutpoint file: {error}") from error
-
-
-class _Memory:
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self._files = dict(files)
-
-    def names(self) -> set[str]:
-        return set(self._files)
-
-    def size(self, name: str) -> int:
-        return len(self._files[name])
-
-    def read(self, name: str) -> bytes:
-        return self._files[name]
 
 
 class Bundle:
@@ -119,7 +42,7 @@ class Bundle:
     Bytes are verified each time they are read, so what reaches a runtime is what calibration wrote.
     """
 
-    def __init__(self, source: _Source, origin: str) -> None:
+    def __init__(self, source: Source, origin: str) -> None:
         self._source = source
         self.origin = origin
         names = source.names()
@@ -157,7 +80,7 @@ class Bundle:
         path = Path(path)
         if not path.exists():
             raise BundleError(f"{path}: no such bundle; `cutpoint calibrate` makes one")
-        bundle = cls(_Folder(path) if path.is_dir() else _Zip(path), str(path))
+        bundle = cls(Folder(path) if path.is_dir() else Zip(path), str(path))
         if verify:
             bundle.verify()
         return bundle
@@ -165,7 +88,7 @@ class Bundle:
     @classmethod
     def from_bytes(cls, data: bytes, origin: str = "memory") -> Bundle:
         """Opens a `.cutpoint` file held in memory, and verifies it. Raises `BundleError`."""
-        bundle = cls(_Zip(data), origin)
+        bundle = cls(Zip(data), origin)
         bundle.verify()
         return bundle
 
@@ -186,7 +109,7 @@ class Bundle:
         )
         contents = {path: data for path, (_, data) in files.items()}
         contents[MANIFEST_NAME] = encode_manifest(msgspec.structs.replace(manifest, files=entries))
-        return cls(_Memory(contents), "memory")
+        return cls(Memory(contents), "memory")
 
     def _find_parts(self, names: set[str]) -> frozenset[str]:
         """Which parts are complete. A part may be absent as a whole; one missing file of a part is damage.
@@ -350,11 +273,11 @@ class Bundle:
                 raise BundleError(f"{self.origin}: {lacking[0]} is not in this bundle")
             paths &= needed
         files = {path: self.read(path) for path in sorted(paths)}
-        return Bundle(_Memory(self._head() | files), f"{self.origin} ({part} part)")
+        return Bundle(Memory(self._head() | files), f"{self.origin} ({part} part)")
 
     def signed(self, signature: bytes) -> Bundle:
         """The bundle with another signature: 32 bytes public key, 64 bytes signature. See `sign`."""
-        return Bundle(_Memory(self._contents() | {SIGNATURE_NAME: signature}), self.origin)
+        return Bundle(Memory(self._contents() | {SIGNATURE_NAME: signature}), self.origin)
 
     def _head(self) -> dict[str, bytes]:
         signature = {SIGNATURE_NAME: self.signature} if self.signature is not None else {}
@@ -365,14 +288,7 @@ class Bundle:
 
     def to_bytes(self) -> bytes:
         """The bundle as one `.cutpoint` file. Equal bundles give equal bytes."""
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for path, data in sorted(self._contents().items()):
-                info = zipfile.ZipInfo(path, _ZIP_TIME)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                info.external_attr = 0o644 << 16
-                archive.writestr(info, data)
-        return buffer.getvalue()
+        return write_zip(self._contents())
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes the bundle: one file if `path` ends in `.cutpoint`, a folder otherwise.
@@ -391,21 +307,5 @@ class Bundle:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".cutpoint":
             write_file(path, self.to_bytes())
-            return
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            for name, data in self._contents().items():
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-            folder.chmod(0o755)
-            if path.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-                os.rename(path, old / "bundle")
-                os.rename(folder, path)
-                shutil.rmtree(old)
-            else:
-                os.rename(folder, path)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        else:
+            write_folder(path, self._contents())

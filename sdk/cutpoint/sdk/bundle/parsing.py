@@ -1,0 +1,128 @@
+"""`manifest.json` as bytes: written, parsed, and checked to hold together."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from cutpoint.sdk.bundle.manifest import GraphFile, Manifest
+from cutpoint.sdk.errors import BundleError
+
+__all__ = ["MANIFEST_LIMIT", "MANIFEST_NAME", "SCHEMA", "check_path", "decode_manifest", "encode_manifest"]
+
+#: Version of the schema this code writes. A reader refuses a newer one.
+SCHEMA = 1
+MANIFEST_NAME = "manifest.json"
+#: No manifest comes near this; a longer file is refused before it is parsed.
+MANIFEST_LIMIT = 16 * 2**20
+
+_PATH = re.compile(r"[A-Za-z0-9_+@=-][A-Za-z0-9_.+@=-]*(/[A-Za-z0-9_+@=-][A-Za-z0-9_.+@=-]*)*")
+
+
+def check_path(path: str) -> None:
+    """Raises `BundleError` unless `path` is relative, plain and stays inside the bundle."""
+    if not _PATH.fullmatch(path) or len(path) > 200:
+        raise BundleError(f"{path!r}: not a path that a bundle may hold (relative, letters, digits and -_.+@= only)")
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The bytes of `manifest.json`; their SHA-256 is the bundle's hash."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Parses `manifest.json` and checks that everything it refers to is there.
+
+    Raises:
+        BundleError: names the field and what is wrong with it.
+    """
+    if len(data) > MANIFEST_LIMIT:
+        raise BundleError(f"{MANIFEST_NAME}: {len(data)} bytes, over the limit of {MANIFEST_LIMIT}")
+    try:
+        schema = msgspec.json.decode(data, type=_SchemaOnly).schema
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{MANIFEST_NAME}: {error}") from error
+    if schema != SCHEMA:
+        raise BundleError(
+            f"{MANIFEST_NAME}: schema {schema}, but this cutpoint reads schema {SCHEMA}: "
+            + ("install a newer cutpoint" if schema > SCHEMA else "calibrate the model again")
+        )
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{MANIFEST_NAME}: {error}") from error
+    _check_references(manifest)
+    return manifest
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int
+
+
+def _check_references(manifest: Manifest) -> None:
+    def need(condition: bool, message: str) -> None:
+        if not condition:
+            raise BundleError(f"{MANIFEST_NAME}: {message}")
+
+    def unique(what: str, keys: list[Any]) -> None:
+        need(len(set(keys)) == len(keys), f"two {what} have the same name")
+
+    last = manifest.last
+    need(last >= 1, "at least two boundaries are needed, the input and the output")
+    need([b.index for b in manifest.boundaries] == list(range(last + 1)), "boundaries are not numbered 0, 1, …")
+    need(all(b.tensors for b in manifest.boundaries), "a boundary without tensors")
+    need(0 < len(manifest.points) <= 65535, "between 1 and 65535 points are needed")
+
+    files = {entry.path for entry in manifest.files}
+    for entry in manifest.files:
+        check_path(entry.path)
+        need(entry.path != MANIFEST_NAME, "the manifest lists itself")
+        need(
+            entry.size >= 0 and re.fullmatch("[0-9a-f]{64}", entry.sha256) is not None,
+            f"{entry.path}: bad size or hash",
+        )
+    unique("files", [entry.path for entry in manifest.files])
+    unique("files", [entry.path.casefold() for entry in manifest.files])
+    unique("spans", [span.key for span in manifest.spans])
+    unique("codecs", [codec.id for codec in manifest.codecs])
+    unique("points", [point.id for point in manifest.points])
+
+    def need_graphs(graphs: tuple[GraphFile, ...], what: str) -> None:
+        for path in (path for graph in graphs for path in graph.paths()):
+            need(path in files, f"{what} refers to {path!r}, which is not among the files")
+
+    for span in manifest.spans:
+        need(0 <= span.start < span.end <= last, f"span {span.start}-{span.end} is not between two boundaries")
+        need(bool(span.graphs), f"span {span.start}-{span.end} has no graph file")
+        need_graphs(span.graphs, f"span {span.start}-{span.end}.{span.precision}")
+    for codec in manifest.codecs:
+        need(0 <= codec.start <= codec.end < last, f"codec {codec.id!r} is at boundaries that are not there")
+        need(bool(codec.levels), f"codec {codec.id!r} has no level")
+        need_graphs(codec.encoder + codec.decoder, f"codec {codec.id!r}")
+        need(
+            codec.tables is None or codec.tables in files, f"codec {codec.id!r}: tables {codec.tables!r} are not there"
+        )
+
+    unique("device profiles", [profile.name for profile in manifest.devices])
+    for profile in manifest.devices:
+        for problem in profile.problems():
+            need(False, problem)
+
+    spans = {span.key for span in manifest.spans}
+    codecs = {codec.id: codec for codec in manifest.codecs}
+    for point in manifest.points:
+        if point.start > 0:
+            need((0, point.start, point.precision) in spans, f"point {point.id!r} has no head span")
+        if point.codec is None:
+            need(point.start == point.end == last, f"point {point.id!r} has no codec, but is not local")
+            continue
+        need(point.codec in codecs, f"point {point.id!r} names codec {point.codec!r}, which is not there")
+        codec = codecs[point.codec]
+        need(
+            (point.start, point.end) == (codec.start, codec.end), f"point {point.id!r} and its codec differ in boundary"
+        )
+        need(0 <= point.level < len(codec.levels), f"point {point.id!r}: codec {codec.id!r} has no level {point.level}")
+        need((point.end, last, point.tail_precision) in spans, f"point {point.id!r} has no tail span")
+    need(any(point.local for point in manifest.points), "no local point: a device must be able to answer alone")
