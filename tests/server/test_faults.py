@@ -29,7 +29,17 @@ from cutpoint.sdk import (
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
-from cutpoint.sdk.protocol import SUBPROTOCOL, Error, Hello, Request, Welcome, decode_frame, encode_frame
+from cutpoint.sdk.protocol import (
+    SUBPROTOCOL,
+    Cancel,
+    Error,
+    Hello,
+    Request,
+    Result,
+    Welcome,
+    decode_frame,
+    encode_frame,
+)
 from cutpoint.sdk.protocol.frames import Opening
 from cutpoint.sdk.testing import LinkEmulator, ServerProcess, Trace
 
@@ -301,6 +311,25 @@ async def test_client_that_says_nothing_or_leaves_in_the_middle(process: ServerP
     await half._session.close()  # no goodbye
     assert await serves(process.url, bundle)
     await silent.close()
+
+
+async def test_requests_and_their_cancellations_that_come_together_are_confirmed(
+    process: ServerProcess, bundle: Bundle
+) -> None:
+    # As after an outage: the server gets a burst of what was called off while nothing moved.
+    point = bundle.point_number("cut1-fp32-raw-exact")
+    peer = await Peer.connect(process.url)
+    await peer.greet(bundle.hash)
+    process.send_signal(signal.SIGSTOP)
+    for number in range(1, 17):
+        await peer.ws.send_bytes(encode_frame(Opening(number, point, 0.0, 512, bytes(512))))
+        await peer.ws.send_bytes(encode_frame(Cancel(number)))
+    process.send_signal(signal.SIGCONT)
+    answers = [await peer.read() for _ in range(16)]
+    assert sorted(answer.request_id for answer in answers if isinstance(answer, Error | Result)) == list(range(1, 17))
+    assert {answer.code for answer in answers if isinstance(answer, Error)} <= {"cancelled"}
+    await peer.close()
+    assert await serves(process.url, bundle)
 
 
 async def test_every_kind_of_request_id_misuse(process: ServerProcess, bundle: Bundle) -> None:
