@@ -181,6 +181,16 @@ def test_share_of_outages_is_learned_and_forgotten() -> None:
     assert estimator.channel(26.0).stall < first < often
 
 
+def test_an_outage_counts_once_however_many_requests_met_it() -> None:
+    once, often = ChannelEstimator(), ChannelEstimator()
+    once.observe_delivery(1000, 2.0, 10.0)
+    for seconds in (2.0, 1.6, 1.2, 0.8):  # they left one after the other, and got through together
+        often.observe_delivery(1000, seconds, 10.0)
+    assert often.channel(10.0).stall == once.channel(10.0).stall > ChannelEstimator().channel(10.0).stall
+    often.observe_delivery(1000, 2.0, 12.5)
+    assert often.channel(12.5).stall > once.channel(12.5).stall
+
+
 # -- hints -------------------------------------------------------------------------------------------------------
 
 

@@ -173,6 +173,8 @@ class ChannelEstimator:
         self._trips = deque([rtt], maxlen=_REMEMBERED)
         self._stall = _FIRST_STALL
         self._stall_at = 0.0
+        #: When the last request that met an outage got through.
+        self._restored_at = -math.inf
 
     @property
     def rated_at(self) -> float:
@@ -295,7 +297,7 @@ class ChannelEstimator:
             beyond = network - rtt - down
             if beyond > max(_JITTER, 0.3 * rtt):
                 self.observe_upload(total, beyond, now)
-        self.observe_outcome(network > _LATE * expected + _LATE_BY, now)
+        self._judge(network, expected, now)
 
     def observe_delivery(self, nbytes: int, seconds: float, now: float) -> None:
         """`nbytes` and something small behind them were there and the news of it back within `seconds`.
@@ -306,13 +308,24 @@ class ChannelEstimator:
         took = max(seconds - self._round_trip()[0], _JITTER)
         if nbytes * 8 / took > math.exp(self._uplink.mean):
             self.observe_upload(nbytes, took, now)
-        self.observe_outcome(seconds > _LATE * expected + _LATE_BY, now)
+        self._judge(seconds, expected, now)
 
     def observe_kernel(self, rtt: float, uplink: float | None, now: float) -> None:
         """The kernel's smoothed round-trip time in seconds, and the bit/s it delivered lately, where it knows them."""
         self.observe_rtt(rtt)
         if uplink is not None:
             self._uplink.observe(uplink, 0.5, now)
+
+    def _judge(self, seconds: float, expected: float, now: float) -> None:
+        """Something was there after `seconds`: was that an outage?
+
+        What left before the last outage was over met that one, which counts once.
+        """
+        if now - seconds >= self._restored_at:
+            stalled = seconds > _LATE * expected + _LATE_BY
+            self.observe_outcome(stalled, now)
+            if stalled:
+                self._restored_at = now
 
     def observe_outcome(self, stalled: bool, now: float) -> None:
         """A request met an outage, or did not."""

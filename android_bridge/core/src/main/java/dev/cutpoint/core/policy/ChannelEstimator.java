@@ -39,6 +39,8 @@ public final class ChannelEstimator {
     private final Deque<Double> trips = new ArrayDeque<>();
     private double stall;
     private double stallAt;
+    /** When the last request that met an outage got through. */
+    private double restoredAt;
 
     /** Begins with a mobile network of the middling kind. */
     public ChannelEstimator() {
@@ -52,6 +54,7 @@ public final class ChannelEstimator {
         trips.add(rtt);
         stall = FIRST_STALL;
         stallAt = 0;
+        restoredAt = Double.NEGATIVE_INFINITY;
     }
 
     /** When something that was large enough last told the uplink's rate. */
@@ -190,7 +193,7 @@ public final class ChannelEstimator {
                 observeUpload(total, beyond, now);
             }
         }
-        observeOutcome(network > LATE * expected + LATE_BY, now);
+        judge(network, expected, now);
     }
 
     /**
@@ -203,7 +206,21 @@ public final class ChannelEstimator {
         if (bytes * 8 / took > Math.exp(uplink.mean())) {
             observeUpload(bytes, took, now);
         }
-        observeOutcome(seconds > LATE * expected + LATE_BY, now);
+        judge(seconds, expected, now);
+    }
+
+    /**
+     * Something was there after {@code seconds}: was that an outage? What left before the last outage was over met that
+     * one, which counts once.
+     */
+    private void judge(double seconds, double expected, double now) {
+        if (now - seconds >= restoredAt) {
+            boolean stalled = seconds > LATE * expected + LATE_BY;
+            observeOutcome(stalled, now);
+            if (stalled) {
+                restoredAt = now;
+            }
+        }
     }
 
     /** A request met an outage, or did not. */
