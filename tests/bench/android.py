@@ -1,6 +1,6 @@
 """The Android bridge on this machine's JVM: throughput of the entropy coder, and what a request costs and allocates.
 
-The coder's symbols are those of the `coder` benchmark. Requests go to a server in a process of its own, over loopback;
+The coder's symbols are those of the `codecs` benchmark. Requests go to a server in a process of its own, over loopback;
 the head's output comes from memory, so that what is left is codec, client, protocol and OkHttp. A JVM is not a phone:
 ratios to the other benchmarks of the same run say more than the figures.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from rich.table import Table
 from tests.android import jvm
 from tests.android.recording import RecordingRuntime
-from tests.bench.coder import large_symbols
+from tests.bench.codecs import large_symbols
 from tests.vectors.vectors import Vector
 
 from cutpoint.codecs.entropy import EntropyModel
