@@ -231,13 +231,13 @@ class AdaptivePolicy:
         q, done, chances = prediction.latency_ms, prediction.device_ms, prediction.probabilities
         sparing = _STRAIN if conditions.device.strained else 1.0
         price = sparing * self._wasted_price
-        fixed: Array | float = 0.0
+        prices: list[Array] = []
         if conditions.server.price:
-            fixed = conditions.server.price * prediction.server_ms
+            prices.append(conditions.server.price * prediction.server_ms)
         if objective.energy_weight:
-            fixed = fixed + sparing * objective.energy_weight * prediction.energy_mj
+            prices.append(sparing * objective.energy_weight * prediction.energy_mj)
         if objective.loss_weight:
-            fixed = fixed + objective.loss_weight * 100 * self._loss[: len(done)]
+            prices.append(objective.loss_weight * 100 * self._loss[: len(done)])
         race = bool(self._predictor.local) and self._races >= 1.0
         if self._predictor.local:
             alone = min(done[: self._predictor.local].tolist()) - conditions.device_queue_ms
@@ -258,7 +258,9 @@ class AdaptivePolicy:
         capped = np.minimum(q, bounds[:, :, None, :])
         latency, started = chances @ capped
         wasted = latency - started if self._predictor.local else np.zeros_like(latency)
-        cost = objective.latency_weight * latency + price * wasted + fixed
+        cost = objective.latency_weight * latency + price * wasted
+        for each in prices:
+            cost += each
         missed = None
         if self._deadline_ms < math.inf:
             missed = chances @ (capped[0] > self._deadline_ms)
