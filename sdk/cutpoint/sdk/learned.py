@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from pathlib import Path
 from typing import Final
@@ -224,7 +225,8 @@ class LearnedPolicy:
         """Whether an observation, (1, features), is among those that the graph was trained on."""
         low, high, mean = self._bounds
         row = observation[0]
-        if (row < low).any() or (row > high).any():
+        # Below zero or no number: outside.
+        if not np.minimum(row - low, high - row).min() >= 0.0:
             return False
         away = row - mean
         return bool(away @ self._precision @ away <= self._distance)
@@ -235,7 +237,8 @@ class LearnedPolicy:
         if scores.shape != (1, len(self._places)):
             raise GraphError(f"the graph gives scores of shape {scores.shape} for {len(self._places)} points")
         disagreement = rest[0].item() if rest and rest[0].size == 1 else 0.0
-        if not np.isfinite(scores).all() or not np.isfinite(disagreement):
+        # A sum is a number only if all its terms are.
+        if not math.isfinite(scores.sum()) or not math.isfinite(disagreement):
             raise GraphError("the graph gives scores that are no numbers")
         return scores[0], disagreement
 
