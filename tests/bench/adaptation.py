@@ -191,6 +191,7 @@ async def _real(
                 "trace": run.link.name,
                 "policy": "adaptive" if run.point is None else run.point.id,
                 "requests": requests,
+                "latency_ms": [round(latency, 1) for latency in run.latency_ms],
                 "p50_ms": float(np.median(run.latency_ms)),
                 "p95_ms": float(np.percentile(run.latency_ms, 95)),
                 "mean_ms": float(np.mean(run.latency_ms)),
@@ -333,10 +334,23 @@ def _real_table(rows: Sequence[dict[str, Any]], seconds: float) -> Table:
     return shown
 
 
+def _real_pooled_table(rows: Sequence[dict[str, Any]]) -> Table:
+    shown = Table(
+        "network", "device", "policy", "n", "p50 ms", "p95 ms", "mean ms", title="For real, all traces pooled"
+    )
+    pooled: dict[tuple[str, float, str], list[float]] = {}
+    for row in rows:
+        pooled.setdefault((row["network"], row["speed"], row["policy"]), []).extend(row["latency_ms"])
+    for (network, speed, policy), latency in pooled.items():
+        figures = (np.median(latency), np.percentile(latency, 95), np.mean(latency))
+        shown.add_row(network, f"×{speed:g}", policy, str(len(latency)), *(f"{figure:.0f}" for figure in figures))
+    return shown
+
+
 def table(result: dict[str, Any]) -> Group:
     """All tables."""
     rows = result["simulated"]
     shown = [_pooled_table(rows), _energy_table(rows), _trace_table(rows)]
     if result["real"]:
-        shown.append(_real_table(result["real"], result["seconds"]))
+        shown += [_real_table(result["real"], result["seconds"]), _real_pooled_table(result["real"])]
     return Group(*shown)
