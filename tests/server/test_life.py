@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from tests.support.toy import picture, toy_bundle
+from tests.support.waiting import until
 
 from cutpoint.sdk import Backoff, Client, InferenceResult, LinkTimes, Objective, StaticPolicy
 from cutpoint.sdk.testing import LinkEmulator, Trace, VirtualLoop
@@ -82,9 +83,7 @@ class World:
         async def close() -> None:
             await asyncio.wait_for(asyncio.gather(*self.tasks, return_exceptions=True), 60)
             # What was called off is confirmed: otherwise the link would be taken for stalled for ever.
-            async with asyncio.timeout(60):
-                while self.client._monitor.unanswered:
-                    await asyncio.sleep(0.1)
+            await until(lambda: not self.client._monitor.unanswered, 60)
             await self.client.close()
             await self.link.__aexit__(None, None, None)
             await self.server.stop()
