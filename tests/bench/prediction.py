@@ -28,7 +28,7 @@ from tests.bench._photographs import photographs
 from tests.bench._real import Run, run_for_real
 from tests.bench._traces import recorded_links
 
-from cutpoint.calibration.search.measure import _times as time_points
+from cutpoint.calibration.search.measure import time_points
 from cutpoint.calibration.search.points import group_by_head
 from cutpoint.calibration.simulate import Scenario, simulate, summarise
 from cutpoint.sdk import (

@@ -45,7 +45,7 @@ _WORTH = 0.0005
 #: At least so many cuts stay, where the front has them.
 _CUTS = 4
 #: Runs that exact times take for each point.
-_TIMED = 33
+_TIMED = 24
 #: However small the budget, so many trials are measured beside the baselines.
 _LEAST = 12
 
@@ -218,7 +218,8 @@ class _Search:
         fixed += sum(heads.values())
         left -= fixed * sum(samples) / self._scope.workers * self._slowness
         for trial in self._ranked()[_LEAST:]:
-            left -= trial.seconds * self._slowness * (weight / self._scope.workers + share * _TIMED)
+            timed = share * _TIMED * (trial.seconds + trial.measured.device_ms / 1e3)
+            left -= self._slowness * (trial.seconds * weight / self._scope.workers + timed)
             if left < 0:
                 seen = len(trial.verdicts)
                 trial.reason = f"budget: no time for it in rung {rung}" + (f", after {seen} samples" if seen else "")
