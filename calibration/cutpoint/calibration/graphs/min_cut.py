@@ -6,12 +6,13 @@ sets is a minimum cut of a network with one place for each node and one for each
 
     source → node        the server's time: paid where the node lies on the server's side
     node → sink          the device's time
-    node → its tensor    the tensor's bytes, once, however many nodes of the other side read it
+    node → its tensor    the tensor's values, once, however many nodes of the other side read it
     tensor → its reader  without end: a reader on the device's side …
     reader → tensor's node   … needs the tensor's node there, too
 
-What a byte costs decides which set it is. The cost of a set is a line over that, so that all sets that are the cheapest
-at some rate are found by looking where two lines cross, until nothing lies below (Eisner & Severance, 1976).
+What a value costs to send, the codec's bytes for it over the rate, decides which set it is. The cost of a set is a line
+over that, so that all sets that are the cheapest at some rate are found by looking where two lines cross, until nothing
+lies below (Eisner & Severance, 1976).
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ __all__ = ["MinimumCut", "Problem", "find_candidates", "minimum_cuts", "nested",
 
 #: Capacities are whole numbers, for which maximum flows are exact: nanoseconds.
 _UNITS = 1e6
-#: Bytes of a tensor that may not cross.
+#: Values of a tensor that may not cross.
 _NEVER = 1 << 40
-#: Milliseconds a byte that are looked at: 8 Gbit/s to 800 bit/s.
+#: Milliseconds a value that are looked at: a byte at 8 Gbit/s, and at 800 bit/s.
 _LEAST, _MOST = 1e-6, 10.0
 
 
@@ -45,7 +46,7 @@ class Problem:
         makes: for each node the tensors that it makes.
         device_ms: for each node.
         server_ms: for each node.
-        sizes: bytes of each tensor, inputs included; a tensor without one may not cross.
+        sizes: values of each tensor, inputs included; a tensor without an entry may not cross.
     """
 
     reads: Sequence[Sequence[str]]
@@ -63,7 +64,7 @@ class Problem:
         crossing = [name for name in graph.activations if name in graph.batched and name in graph.specs]
         inputs = {spec.name for spec in graph.inputs}
         sizes = {
-            name: graph.specs[name].nbytes
+            name: graph.specs[name].size
             for name in crossing
             if name in inputs or graph.specs[name].dtype.startswith("float")
         }
@@ -80,7 +81,7 @@ class Problem:
         return frozenset(read - made)
 
     def costs(self, held: frozenset[int]) -> tuple[float, int]:
-        """Milliseconds of computation, and bytes that cross, where the device computes the nodes `held`."""
+        """Milliseconds of computation, and values that cross, where the device computes the nodes `held`."""
         computed = sum(
             device if number in held else server
             for number, (device, server) in enumerate(zip(self.device_ms, self.server_ms, strict=True))
@@ -95,33 +96,33 @@ class MinimumCut:
     Attributes:
         held: numbers of the nodes that the device computes.
         computed_ms: of device and server.
-        bytes: that cross.
+        values: that cross.
     """
 
     held: frozenset[int]
     computed_ms: float
-    bytes: int
+    values: int
 
 
 def minimum_cuts(problem: Problem) -> tuple[MinimumCut, ...]:
-    """All cuts that are the cheapest at some rate, the one with the most bytes first.
+    """All cuts that are the cheapest at some rate, the one with the most values first.
 
     Sets that cost the same at the rate where they are the cheapest count once.
     """
 
-    def at(byte_ms: float) -> MinimumCut:
-        held = _cheapest(problem, byte_ms)
+    def at(value_ms: float) -> MinimumCut:
+        held = _cheapest(problem, value_ms)
         return MinimumCut(held, *problem.costs(held))
 
     def between(fast: MinimumCut, slow: MinimumCut) -> list[MinimumCut]:
         """Cuts below the lines of both, strictly between the rates where these are the cheapest."""
-        if fast.bytes <= slow.bytes:
+        if fast.values <= slow.values:
             return []
-        byte_ms = (slow.computed_ms - fast.computed_ms) / (fast.bytes - slow.bytes)
-        if byte_ms <= 0:
+        value_ms = (slow.computed_ms - fast.computed_ms) / (fast.values - slow.values)
+        if value_ms <= 0:
             return []
-        found = at(byte_ms)
-        if found.computed_ms + byte_ms * found.bytes >= fast.computed_ms + byte_ms * fast.bytes - 2 / _UNITS:
+        found = at(value_ms)
+        if found.computed_ms + value_ms * found.values >= fast.computed_ms + value_ms * fast.values - 2 / _UNITS:
             return []
         return [*between(fast, found), found, *between(found, slow)]
 
@@ -130,8 +131,8 @@ def minimum_cuts(problem: Problem) -> tuple[MinimumCut, ...]:
     return tuple({cut.held: cut for cut in cuts}.values())
 
 
-def _cheapest(problem: Problem, byte_ms: float) -> frozenset[int]:
-    """The cheapest set of nodes where a byte takes so long."""
+def _cheapest(problem: Problem, value_ms: float) -> frozenset[int]:
+    """The cheapest set of nodes where a value takes so long."""
     network = nx.DiGraph()
     network.add_node("source")
     network.add_node("sink")
@@ -144,7 +145,7 @@ def _cheapest(problem: Problem, byte_ms: float) -> frozenset[int]:
             maker = makers.get(name)
             if tensor not in network:
                 size = problem.sizes.get(name)
-                limit = {} if size is None else {"capacity": round(size * byte_ms * _UNITS)}
+                limit = {} if size is None else {"capacity": round(size * value_ms * _UNITS)}
                 network.add_edge("source" if maker is None else maker, tensor, **limit)
             network.add_edge(tensor, number)
             if maker is not None:
@@ -169,7 +170,7 @@ def find_candidates(graph: ModelGraph, times: Sequence[float]) -> tuple[ModelGra
     """Candidates for boundaries: `find_cuts`, and the cheapest cuts at every rate that are not among them.
 
     Device and server are taken to be equally fast on all kinds of nodes. How fast matters no more then: only the
-    difference of their times counts, and its ratio to the time of a byte is what the rates are swept for.
+    difference of their times counts, and its ratio to the time of a value is what the rates are swept for.
 
     Args:
         graph: the fp32 model.
@@ -186,8 +187,13 @@ def find_candidates(graph: ModelGraph, times: Sequence[float]) -> tuple[ModelGra
     if not wanted <= {frozenset(place.tensors) for place in find_places(graph)}:
         graph = reordered(graph, chain)
     found = find_cuts(graph)
-    known = {frozenset(cut.tensors) for cut in found}
-    more = [cut for cut in find_places(graph) if frozenset(cut.tensors) in wanted - known]
+    least = {cut.macs: cut.elements for cut in found}
+    more = [
+        cut
+        for cut in find_places(graph)
+        # With the same computation before it, a place in front of an activation is no better than the one behind it.
+        if frozenset(cut.tensors) in wanted and cut.elements < least.get(cut.macs, cut.elements + 1)
+    ]
     return graph, tuple(sorted((*found, *more), key=lambda cut: cut.position))
 
 
