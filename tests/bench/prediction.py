@@ -3,8 +3,9 @@
 Points: 20 at random of a bundle over loopback, client and server process; the device at this machine's speed, where
 event loops and other programs weigh, and 20 times slower (by processor time), where splitting pays. Predicted is what a
 report shows for a link without limits: the policy's formula, with times measured just before and after by the code of
-calibration, because another hour's machine is another machine. The round trip is the client's own estimate. Planned is
-what the client expects of the point while it runs, with the speeds of device and server that it has learned.
+calibration, because another hour's machine is another machine. The round trip is what a request takes beside that work
+(event loops, threads and sockets of both processes): the median over five other points. Planned is what the client
+expects of the point while it runs, with the speeds of device and server that it has learned.
 
 Traces: the adaptive client, the device alone and a fixed cut over recorded links through the emulator, and the same
 requests in the simulator. `CUTPOINT_BENCH_SECONDS` sets how long each link is used (default 20).
@@ -28,7 +29,7 @@ from tests.bench._photographs import photographs
 from tests.bench._real import Run, run_for_real
 from tests.bench._traces import recorded_links
 
-from cutpoint.calibration.search.measure import _times as time_points
+from cutpoint.calibration.search.measure import time_points
 from cutpoint.calibration.search.points import group_by_head
 from cutpoint.calibration.simulate import Scenario, simulate, summarise
 from cutpoint.sdk import (
@@ -52,6 +53,8 @@ from cutpoint.sdk.testing import ServerProcess
 TITLE = "Predicted against measured"
 
 _POINTS, _SECONDS, _SPEED = 20, 20.0, 20.0
+#: Points that the round trip is taken from.
+_OTHERS = 5
 #: Requests of a point in a row, of which the first ones warm up, and rounds. The least of the medians of the rounds
 #: counts, as in calibration: other programs on the machine can only make a round slower.
 _ROW, _WARM_UP, _ROUNDS = 11, 3, 4
@@ -84,8 +87,8 @@ def _timed(bundle: Bundle, points: list[Point], samples: list[tuple[np.ndarray[A
 
 async def _loopback(
     path: Path, points: list[Point], pictures: list[Any], speed: float
-) -> tuple[dict[str, tuple[float, float]], float]:
-    """Milliseconds of each point, measured and as the client planned, and its estimate of the round trip in seconds."""
+) -> dict[str, tuple[float, float]]:
+    """Milliseconds of each point, measured and as the client planned."""
     taken: dict[str, list[tuple[float, float]]] = {point.id: [] for point in points}
     async with (
         ServerProcess(path, "--threads", "1", "--max-batch", "1") as server,
@@ -97,40 +100,50 @@ async def _loopback(
                 times = [(result.timing.total, result.plan.predicted_ms) for result in row[_WARM_UP:]]
                 measured, planned = np.median(times, axis=0)
                 taken[point.id].append((float(measured), float(planned)))
-        channel = client.conditions.channel
-        assert channel is not None
-        return {name: min(values) for name, values in taken.items()}, channel.rtt
+        return {name: min(values) for name, values in taken.items()}
 
 
-def _point_rows(path: Path, speed: float) -> list[dict[str, Any]]:
+def _least(first: Point, second: Point) -> Point:
+    """A point with the lesser of two measurements of each time: other programs can only make one longer."""
+    a, b = first.measured, second.measured
+    names = ("device_ms", "encode_ms", "decode_ms", "tail_ms")
+    times = {name: min(getattr(a, name), getattr(b, name)) for name in names}
+    return msgspec.structs.replace(first, measured=msgspec.structs.replace(a, **times))
+
+
+def _point_rows(path: Path, speed: float) -> tuple[list[dict[str, Any]], float]:
+    """The points, and what a request takes beside its work in milliseconds."""
     bundle = Bundle.open(path)
-    chosen = random.Random(1).sample(bundle.points, _POINTS)
+    drawn = random.Random(1).sample([point for point in bundle.points if not point.local], _POINTS + _OTHERS)
     pictures = photographs(bundle, 30)
     samples = [(picture,) for picture in pictures]
-    before = _timed(bundle, chosen, samples)
-    measured, rtt = asyncio.run(_loopback(path, chosen, pictures, speed))
-    after = _timed(bundle, chosen, samples)
-    rows = []
+    before = _timed(bundle, drawn, samples)
+    measured = asyncio.run(_loopback(path, drawn, pictures, speed))
+    after = _timed(bundle, drawn, samples)
     answer = bundle.manifest.boundaries[-1].nbytes
-    for point, first, second in zip(chosen, before, after, strict=True):
-        predicted = []
-        for each in (point, first, second):
-            conditions = Conditions(Channel(MAX_RATE, rtt), device_scale=speed)
-            latency = Predictor([each], EnergyModel(), answer).predict(conditions).latency_ms
-            predicted.append(float(latency[_MEDIAN, 0]))
-        now = min(predicted[1:])
+
+    def predict(point: Point, rtt: float) -> float:
+        conditions = Conditions(Channel(MAX_RATE, rtt), device_scale=speed)
+        return float(Predictor([point], EnergyModel(), answer).predict(conditions).latency_ms[_MEDIAN, 0])
+
+    now = [_least(*pair) for pair in zip(before, after, strict=True)]
+    beside = float(np.median([measured[point.id][0] - predict(point, 0.0) for point in now[_POINTS:]]))
+    rows = []
+    for point, timed in zip(drawn[:_POINTS], now, strict=False):
+        took, planned = measured[point.id]
+        predicted = predict(timed, beside / 1e3)
         rows.append(
             {
                 "point": point.id,
-                "measured_ms": measured[point.id][0],
-                "planned_ms": measured[point.id][1],
-                "predicted_ms": now,
-                "as_calibrated_ms": predicted[0],
-                "error": now / measured[point.id][0] - 1,
-                "planned_error": measured[point.id][1] / measured[point.id][0] - 1,
+                "measured_ms": took,
+                "planned_ms": planned,
+                "predicted_ms": predicted,
+                "as_calibrated_ms": predict(point, beside / 1e3),
+                "error": predicted / took - 1,
+                "planned_error": planned / took - 1,
             }
         )
-    return rows
+    return rows, beside
 
 
 # -- traces --------------------------------------------------------------------------------------------------------
@@ -200,11 +213,12 @@ def run() -> dict[str, Any]:
         "points": [
             {
                 "speed": speed,
+                "beside_ms": beside,
                 "median_error": float(np.median([abs(row["error"]) for row in rows])),
                 "median_planned_error": float(np.median([abs(row["planned_error"]) for row in rows])),
                 "rows": rows,
             }
-            for speed, rows in points.items()
+            for speed, (rows, beside) in points.items()
         ],
         "traces": traces,
         "within_a_tenth": sum(each <= 0.1 for each in off),
@@ -217,7 +231,8 @@ def table(result: dict[str, Any]) -> Group:
     columns = ("point", "measured ms", "predicted ms", "error", "planned ms", "error", "as calibrated ms")
     shown = []
     for part in result["points"]:
-        title = f"Loopback, device ×{part['speed']:g}: median error {part['median_error']:.1%}, "
+        title = f"Loopback, device ×{part['speed']:g}, {part['beside_ms']:.2f} ms beside the work: "
+        title += f"median error {part['median_error']:.1%}, "
         title += f"of the client's plan {part['median_planned_error']:.1%}"
         points = Table(*columns, title=title)
         for row in sorted(part["rows"], key=lambda row: str(row["point"])):

@@ -68,6 +68,19 @@ def work_folder(tmp_path_factory: pytest.TempPathFactory) -> WorkFolder:
     return WorkFolder(tmp_path_factory.mktemp("work"))
 
 
+def test_a_basis_of_single_channels(work_folder: WorkFolder) -> None:
+    spec = TensorSpec("vector", (1, 50), "float32")
+    rng = np.random.default_rng(0)
+    samples = [(rng.normal(0, rng.uniform(1, 3, spec.shape)).astype(np.float32),) for _ in range(20)]
+    codec = add_tflite(fit_klt(Boundary(1, (spec,), "cut"), samples), samples[0], work_folder)
+    assert any(node.op_type == "Gather" and node.input[1].endswith("source") for node in _encoder(codec).graph.node)
+    assert [file.format for file in codec.entry.encoder] == ["onnx", "tflite"]
+
+
+def _encoder(codec: FittedCodec) -> onnx.ModelProto:
+    return onnx.load_from_string(codec.files[codec.entry.encoder[0].file][1])
+
+
 def test_a_file_is_converted_once(work_folder: WorkFolder) -> None:
     codec = FITS["affine"]()
     made = add_tflite(codec, _samples(1)[0], work_folder)

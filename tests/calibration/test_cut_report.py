@@ -15,7 +15,7 @@ def test_every_place_has_a_reason() -> None:
         Boundary(2, graph.outputs),
     )
     prefixes = [float(position) for position in range(len(graph.model.graph.node) + 1)]
-    reports = report_cuts(graph, boundaries, prefixes, {1: 2.0})
+    reports = report_cuts(graph, find_cuts(graph), boundaries, prefixes, {1: 2.0})
     assert [report.label for report in reports] == [place.label for place in find_places(graph)]
     assert all(report.reason for report in reports)
     (kept,) = (report for report in reports if report.kept)

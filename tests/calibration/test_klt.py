@@ -117,6 +117,19 @@ def test_components_that_never_show_are_left_out() -> None:
     assert np.square(back - given[0][0]).mean() < 0.1 * given[0][0].var()
 
 
+def test_a_basis_of_single_channels_is_no_matrix() -> None:
+    spec = TensorSpec("x", (1, 300), "float32")
+    rng = np.random.default_rng(0)
+    spread = rng.uniform(0.5, 2, 300)
+    given = [((rng.normal(1, spread))[None].astype(np.float32),) for _ in range(40)]
+    made = fit_klt(Boundary(1, (spec,), "cut"), given)
+    assert all(len(made.files[file.file][1]) < 4 * 300 * 300 / 5 for file in (*made.entry.encoder, *made.entry.decoder))
+    encoder, decoder = halves(made)
+    level = np.array(len(LEVELS) - 1, np.int64)
+    (back,) = decoder.run([*encoder.run([*given[0], level]), level])
+    assert np.square(back - given[0][0]).mean() < 0.2 * given[0][0].var()
+
+
 def test_a_tensor_that_never_changes_costs_nothing() -> None:
     made = fit_klt(Boundary(1, (MAPS,), "cut"), [(np.full(MAPS.shape, 2.5, np.float32),)] * 5)
     encoder, decoder = halves(made)

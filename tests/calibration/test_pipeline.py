@@ -12,10 +12,12 @@ from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.pipeline import Result, run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.report import PAGE
+from cutpoint.calibration.search.constraints import Constraints
 from cutpoint.calibration.settings import Settings
-from cutpoint.sdk.bundle import Bundle, FileEntry
+from cutpoint.sdk.bundle import Bundle, DeviceProfile, FileEntry, HeadCost
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
+from cutpoint.sdk.profiles import save_profile
 from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.sdk.tail import Tail
 
@@ -89,6 +91,24 @@ def test_the_report_lies_in_the_bundle(settings: Settings) -> None:
     assert bundle.points[0].id.encode() in bundle.read(PAGE)
 
 
+def test_a_device_profile_of_an_earlier_bundle_steers_the_search(settings: Settings, tmp_path: Path) -> None:
+    settings = _with(settings, constraints=Constraints(device_ms=100))
+    first = _run(settings).bundle
+    hashes = {entry.path: entry.sha256 for entry in first.manifest.files}
+    heads = tuple(
+        HeadCost(span.end, span.precision, "onnx", hashes[span.graphs[0].file], 300.0, 400.0)
+        for span in first.manifest.spans
+        if not span.start
+    )
+    save_profile(DeviceProfile("board", scale=100.0, bundle=first.hash, heads=heads), tmp_path / "board.json")
+    result = _run(_with(settings, out=settings.out.with_name("again"), devices=(tmp_path / "board.json",)))
+    assert result.report.search.device == "board"
+    assert [device.name for device in result.bundle.manifest.devices] == ["board"]
+    assert any(point.start and not point.local for point in first.points)
+    trials = [trial for trial in result.report.trials if trial.start and trial.codec is not None]
+    assert all(trial.reason.startswith("constraint: device_ms is 3") for trial in trials)
+
+
 class _Interrupting(SilentReporter):
     """Presses Ctrl-C after some steps of a stage."""
 
@@ -114,10 +134,10 @@ def test_an_interrupted_calibration_goes_on(settings: Settings) -> None:
     assert not settings.out.exists()
     assert settings.work_folder.is_dir()
     result = _run(settings)
-    # The int8 model, affine and klt at each cut, a first look at each head, and answers of six heads to
-    # the two samples of the rung.
+    # The times of the nodes, the int8 model, affine and klt at each cut, a first look at each head, and answers of six
+    # heads to the two samples of the rung.
     cuts = result.bundle.manifest.last - 1
-    assert result.reused == 1 + 2 * cuts + (1 + 2 * cuts + 2) + 6
+    assert result.reused == 2 + 2 * cuts + (1 + 2 * cuts + 2) + 6
     assert not settings.work_folder.exists()
     assert os.listdir(settings.out.parent) == [settings.out.name]
 

@@ -18,7 +18,7 @@ from cutpoint.calibration.search.front import Box, hypervolume
 from cutpoint.calibration.search.halving import search
 from cutpoint.calibration.search.measure import Answer, Bench, Probe, uncut_answers
 from cutpoint.calibration.search.points import find_baselines
-from cutpoint.calibration.search.scope import MODES, Scope
+from cutpoint.calibration.search.scope import KNOWN_DEVICE, MODES, Scope
 from cutpoint.calibration.search.trials import Trial, front_costs, report_trial
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Situation, make_judge
@@ -186,3 +186,37 @@ def test_a_budget_that_is_spent_leaves_a_few_trials(bundle: Bundle, bench: Count
 
 def test_all_can_be_kept(bundle: Bundle, bench: Counting) -> None:
     assert len(_kept(_search(bundle, bench, _scope(bundle, keep_all=True)))) == len(bundle.points)
+
+
+def test_a_device_that_is_slow_at_one_precision_keeps_others(bundle: Bundle, bench: Counting) -> None:
+    def slow_int8(point: Point) -> Point:
+        factor = 50.0 if point.precision == "int8" else 1.0
+        m = point.measured
+        return msgspec.structs.replace(
+            point, measured=msgspec.structs.replace(m, device_ms=factor * m.device_ms, energy_mj=None)
+        )
+
+    here = _kept(_search(bundle, bench, _scope(bundle)))
+    there = _kept(_search(bundle, bench, _scope(bundle, on_device=slow_int8, slower=KNOWN_DEVICE)))
+    baselines = _scope(bundle).baselines
+
+    def int8(trials: Sequence[Trial]) -> float:
+        chosen = [trial for trial in trials if trial.id not in baselines and trial.point.start]
+        return float(np.mean([trial.point.precision == "int8" for trial in chosen]))
+
+    assert int8(here) > 0
+    assert int8(there) < int8(here)
+    times = {trial.id: trial.measured.device_ms for trial in here}
+    # What is published are still the times of the machine that measured.
+    assert all(trial.measured.device_ms == times[trial.id] for trial in there if trial.id in times)
+
+
+def test_constraints_are_those_of_the_device(bundle: Bundle, bench: Counting) -> None:
+    def slow(point: Point) -> Point:
+        measured = msgspec.structs.replace(point.measured, device_ms=point.measured.device_ms + 1000)
+        return msgspec.structs.replace(point, measured=measured)
+
+    scope = _scope(bundle, on_device=slow, constraints=Constraints(device_ms=500))
+    trials = _search(bundle, bench, scope)
+    assert {trial.id for trial in _kept(trials)} == set(scope.baselines)
+    assert all("device_ms" in trial.reason for trial in trials if not trial.kept)

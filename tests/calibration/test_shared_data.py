@@ -42,7 +42,7 @@ def test_mobilenet_v1_on_photographs(shared_data: Path, tmp_path: Path) -> None:
             preprocessing={"resize": 146, "scale": 1 / 128, "mean": [1, 1, 1]},
             calibration_samples=64,
             samples=500,
-            codecs=("raw", "affine", "webp"),
+            codecs=("raw", "affine", "webp", "klt"),
             keep_all=True,
         )
     ).bundle
@@ -52,6 +52,14 @@ def test_mobilenet_v1_on_photographs(shared_data: Path, tmp_path: Path) -> None:
     for point in bundle.points:
         if point.id.endswith("fp32-affine-8bit") or point.id == "cut0-raw-exact":
             assert point.measured.metric >= task.uncut - 0.01, point.id
+
+    # A device that wants one precision downloads little more than the uncut model, however many cuts there are.
+    assert len({point.start for point in bundle.points if point.start and not point.local}) >= 4
+    sizes = {entry.path: entry.size for entry in bundle.manifest.files}
+    for precision in ("fp32", "int8"):
+        part = bundle.part("device", runtime="onnx", precision=precision)
+        whole = sum(sizes[path] for path in bundle.span(0, bundle.manifest.last, precision).graphs[0].paths())
+        assert sum(size for path, size in sizes.items() if path in part) <= 2.5 * whole
 
     # Raw points answer as the uncut model does, on every photograph.
     graphs = BundleGraphs(bundle, [create_runtime("onnx")])

@@ -4,12 +4,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.local_nets import local_nets
-from tests.support.networks import SIDE, Network, inspect, residual_net, two_scale_net
+from tests.support.networks import SIDE, Network, inspect, int8_model, residual_net, two_scale_net
 
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.graph import ModelGraph, run_model
 from cutpoint.calibration.graphs.normalise import prepend_normalisation
-from cutpoint.calibration.graphs.precision import quantise
 from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.graphs.weights import share_weights
 from cutpoint.calibration.slices import Rows, even_rows, find_local_prefix, slice_span
@@ -110,7 +109,7 @@ def test_a_picture_in_rows_of_pixels() -> None:
 def test_an_int8_head_in_slices() -> None:
     fp32 = inspect(residual_net())
     samples = [(np.random.default_rng(i).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32),) for i in range(4)]
-    graph = inspect(quantise(fp32, samples))
+    graph = inspect(int8_model(fp32, samples))
     (whole,) = run_model(graph.model, {"x": samples[0][0]}, ["r3_DequantizeLinear_Output"])
     np.testing.assert_array_equal(joined(graph, samples[0][0], "r3", 3), whole)
 

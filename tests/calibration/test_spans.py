@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
-from tests.support.networks import SIDE, inspect, residual_net, token_net, two_scale_net
+from tests.support.networks import SIDE, inspect, int8_model, residual_net, token_net, two_scale_net
 
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.cuts import find_cuts
 from cutpoint.calibration.graphs.graph import ModelGraph, run_model
-from cutpoint.calibration.graphs.precision import quantise
 from cutpoint.calibration.graphs.spans import extract_span
 
 
@@ -33,7 +32,7 @@ def test_the_batch_axis_stays_free() -> None:
 def test_an_int8_head_ends_behind_the_quantisation_of_its_output() -> None:
     graph = inspect(residual_net())
     samples = [(np.random.default_rng(i).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32),) for i in range(4)]
-    head = extract_span(quantise(graph, samples), graph.inputs, [graph.specs["r3"]], graph.batch)
+    head = extract_span(int8_model(graph, samples), graph.inputs, [graph.specs["r3"]], graph.batch)
     assert head.graph.node[-1].op_type == "DequantizeLinear"
     (wanted,) = run_model(
         extract_span(graph.model, graph.inputs, [graph.specs["r3"]], graph.batch), {"x": samples[0][0]}

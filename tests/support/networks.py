@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from cutpoint.calibration.graphs.graph import ModelGraph
-from cutpoint.codecs import TensorSpec
+from cutpoint.calibration.graphs.precision import Quantiser
+from cutpoint.codecs import Array, TensorSpec
 
 __all__ = [
     "SIDE",
     "Network",
     "control_flow_net",
     "inspect",
+    "int8_model",
     "picture_folder",
     "residual_net",
     "token_net",
@@ -126,6 +129,14 @@ def control_flow_net() -> onnx.ModelProto:
     net.add("Greater", ["sum", net.constant("zero", np.float32(0))], "positive")
     net.add("If", ["positive"], "out", then_branch=branch("Relu", "a"), else_branch=branch("Neg", "b"))
     return net.model((1, 3, SIDE, SIDE), ["out"])
+
+
+def int8_model(
+    graph: ModelGraph, samples: Sequence[Sequence[Array]], advance: Callable[[], None] = lambda: None
+) -> onnx.ModelProto:
+    """All of a model in int8."""
+    with Quantiser(graph, samples, advance) as quantiser:
+        return quantiser()
 
 
 def inspect(model: onnx.ModelProto) -> ModelGraph:

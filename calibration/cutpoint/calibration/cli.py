@@ -18,7 +18,7 @@ from cutpoint.calibration.extras import ONNX_PACKAGES, require
 from cutpoint.calibration.progress import ConsoleReporter
 from cutpoint.calibration.report.data import ReportData
 from cutpoint.calibration.search.constraints import Constraints, load_constraints
-from cutpoint.calibration.settings import CODECS, PRECISIONS, TRAINED, Settings
+from cutpoint.calibration.settings import CODECS, PRECISIONS, TRAINED, USUAL_PRECISIONS, Settings
 from cutpoint.calibration.tasks import TASKS
 from cutpoint.codecs.errors import CutpointError
 from cutpoint.sdk.bundle import Bundle
@@ -121,7 +121,18 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     help=f"Of {', '.join(CODECS)}; {', '.join(TRAINED)} take training.",
 )
 @click.option("--streams", is_flag=True, help="For video: code differences to earlier frames where that is smaller.")
-@click.option("--precisions", default=",".join(PRECISIONS), show_default=True, help="Of the device's spans.")
+@click.option(
+    "--precisions",
+    default=",".join(USUAL_PRECISIONS),
+    show_default=True,
+    help=f"Of the device's spans: of {', '.join(PRECISIONS)}.",
+)
+@click.option(
+    "--int8-drop",
+    default=0.01,
+    show_default=True,
+    help="Of the metric that int8 may cost; the layers that cost more stay in floats.",
+)
 @click.option("--runtimes", help="Of the heads: onnx, or onnx,tflite. Default: both for torch models, where possible.")
 @click.option(
     "--calibration-samples", default=100, show_default=True, help="Pictures that ranges and tables come from."
@@ -224,6 +235,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         codecs=_list(options["codecs"]),
         streams=options["streams"],
         precisions=_list(options["precisions"]),
+        int8_drop=options["int8_drop"],
         runtimes=_list(options["runtimes"]) if options["runtimes"] is not None else None,
         calibration_samples=options["calibration_samples"],
         samples=options["samples"],

@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 #: What calibrating an ONNX file needs.
-ONNX_PACKAGES = ("onnx",)
+ONNX_PACKAGES = ("networkx", "onnx")
 #: What calibrating a torch model needs on top.
 TORCH_PACKAGES = ("torch", "onnxscript")
 #: What writing .tflite heads needs on top.

@@ -14,20 +14,21 @@ import onnx
 
 from cutpoint.calibration.codecs.entries import FittedCodec
 from cutpoint.calibration.codecs.fitted import convert_codecs, fit_codecs
+from cutpoint.calibration.conversion import head_converter
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
-from cutpoint.calibration.devices import with_devices
+from cutpoint.calibration.devices import for_device, steering, with_devices
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
-from cutpoint.calibration.graphs.cuts import choose_cuts, find_cuts, pick_cuts
+from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, require
+from cutpoint.calibration.graphs.cuts import Cut, choose_cuts, pick_cuts
 from cutpoint.calibration.graphs.exports import ExportedSpans, export_spans
 from cutpoint.calibration.graphs.graph import ModelGraph, check_finite
+from cutpoint.calibration.graphs.min_cut import find_candidates
 from cutpoint.calibration.graphs.node_profile import node_times, prefix_times
-from cutpoint.calibration.graphs.precision import quantise
 from cutpoint.calibration.graphs.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.importers import ImportedModel, import_model
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.report import add_page
-from cutpoint.calibration.report.data import REPORT_NAME, ReportData, SearchReport, encode_report
+from cutpoint.calibration.report.data import REPORT_NAME, CutReport, ReportData, SearchReport, encode_report
 from cutpoint.calibration.search.cut_report import prediction_error, report_cuts
 from cutpoint.calibration.search.device_part import only_to, small_heads
 from cutpoint.calibration.search.halving import search
@@ -40,8 +41,8 @@ from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge, Situation, judge_all, make_judge
 from cutpoint.calibration.tasks.annotations import annotate
 from cutpoint.calibration.training.codecs import fit_trained, training_sources
+from cutpoint.calibration.variants import Variants, make_variants
 from cutpoint.calibration.work import WorkFolder, digest
-from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.profiles import load_profile
@@ -124,17 +125,20 @@ def _calibrate(
     with reporter.stage("importing the model", 1):
         imported = import_model(settings.model, settings.input_shape, settings.weights)
     data = _load(settings, imported, dataset, evaluation, reporter)
-    with reporter.stage("finding boundaries", 1):
+    with reporter.stage("preparing the graph", 1):
         graph, names = prepare_graph(imported, data.preprocessing)
         check_faithful(imported, graph, names, data.calibration.tensors[:2])
-        boundaries = _boundaries(settings, graph)
     judge, uncut = _judge(settings, graph, data, reporter)
+    with reporter.stage("finding boundaries", 1):
+        times = _node_times(settings, graph, data.calibration, work)
+        graph, candidates = find_candidates(graph, times)
+        boundaries = _boundaries(settings, graph, candidates)
     model_key = digest(graph.model.SerializeToString(deterministic=True), data.calibration.fingerprint())
 
-    variants = {"fp32": graph.model}
-    if "int8" in settings.precisions:
-        variants["int8"] = _quantised(graph, data.calibration, work, model_key, reporter)
-    exported = _spans(graph, variants, boundaries, None, None, reporter)
+    variants = make_variants(
+        settings, graph, data.calibration, data.evaluation, judge, uncut, work, model_key, reporter
+    )
+    exported = _spans(graph, variants.models, boundaries, None, None, reporter)
     samples, pictures = data.calibration.tensors, data.preprocessing is not None
     codecs = fit_codecs(settings, boundaries, exported, samples, pictures, work, model_key, reporter)
     if settings.trains:
@@ -159,24 +163,26 @@ def _calibrate(
     for codec in codecs:
         files |= codec.files
     whole = Bundle.create(manifest, files)
-    trials = _search(settings, whole, data, judge, graph, work, reporter, clock, started)
+    device = steering(whole, devices)
+    trials = _search(settings, whole, data, judge, graph, device, work, reporter, clock, started)
 
     points = tuple(msgspec.structs.replace(trial.point, measured=trial.measured) for trial in trials if trial.kept)
     wanted = used_spans(points, len(boundaries) - 1)
     used = {point.codec for point in points}
     codecs = [codec for codec in codecs if codec.entry.id in used]
-    convert = _converter(settings, imported, data, work, reporter)
+    convert = head_converter(settings, imported, samples, data.preprocessing, work, reporter)
     if convert is not None:
         ends = small_heads(graph, boundaries, wanted, codecs)
         convert = only_to(ends, convert)
         there = [codec.entry.start in ends | {0} for codec in codecs]
         made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
         codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
-    exported = _spans(graph, variants, boundaries, wanted, convert, reporter)
+    exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter)
     files = dict(exported.files)
     for codec in codecs:
         files |= codec.files
-    report = _report(settings, whole, trials, graph, data.evaluation.tensors[0], codecs, clock() - started)
+    cuts = _cut_reports(graph, candidates, boundaries, times, trials)
+    report = _report(settings, whole, trials, cuts, codecs, variants, device, clock() - started)
     files[REPORT_NAME] = "report", encode_report(report)
     manifest = msgspec.structs.replace(
         manifest, spans=exported.spans, codecs=tuple(codec.entry for codec in codecs), points=points
@@ -209,6 +215,7 @@ def _search(
     data: _Data,
     judge: Judge,
     graph: ModelGraph,
+    device: DeviceProfile | None,
     work: WorkFolder,
     reporter: Reporter,
     clock: Callable[[], float],
@@ -231,42 +238,57 @@ def _search(
     )
     bench = Bench(graphs, data.evaluation.tensors, judge, work, key)
     budget = settings.budget
+    scope = for_device(scope, bundle, device)
     return search(manifest.points, bench, scope, reporter, clock, None if budget is None else started + budget)
 
 
-def _converter(
-    settings: Settings, imported: ImportedModel, data: _Data, work: WorkFolder, reporter: Reporter
-) -> Callable[[onnx.ModelProto, Boundary], bytes | None] | None:
-    """What makes `.tflite` heads, where they were asked for or can be had."""
-    if settings.runtimes is None:
-        if imported.origin == "torch" and not missing(TFLITE_PACKAGES):
-            return _optional(_tflite_converter(imported, data, work), reporter)
-    elif "tflite" in settings.runtimes:
-        return _tflite_converter(imported, data, work)
-    return None
+def _node_times(settings: Settings, graph: ModelGraph, samples: Samples, work: WorkFolder) -> list[float]:
+    """Milliseconds of each node; kept, because boundaries depend on them."""
+
+    def make() -> bytes:
+        return msgspec.json.encode(node_times(graph, samples.tensors[0], settings.threads))
+
+    key = digest(graph.model.SerializeToString(deterministic=True), samples.fingerprint(), str(settings.threads))
+    return msgspec.json.decode(work.get("nodes", key, make), type=list[float])
+
+
+def _cut_reports(
+    graph: ModelGraph,
+    candidates: Sequence[Cut],
+    boundaries: Sequence[Boundary],
+    times: Sequence[float],
+    trials: Sequence[Trial],
+) -> tuple[CutReport, ...]:
+    heads = {t.point.start: t.measured.device_ms for t in trials if t.point.precision == "fp32" and not t.point.local}
+    whole_ms = next(t.measured.device_ms for t in trials if t.point.local and t.point.precision == "fp32")
+    return report_cuts(graph, candidates, boundaries, prefix_times(times, whole_ms), heads)
 
 
 def _report(
     settings: Settings,
     whole: Bundle,
     trials: Sequence[Trial],
-    graph: ModelGraph,
-    sample: Sequence[Array],
+    cuts: tuple[CutReport, ...],
     codecs: Sequence[FittedCodec],
+    variants: Variants,
+    device: DeviceProfile | None,
     spent: float,
 ) -> ReportData:
-    heads = {t.point.start: t.measured.device_ms for t in trials if t.point.precision == "fp32" and not t.point.local}
-    whole_ms = next(t.measured.device_ms for t in trials if t.point.local and t.point.precision == "fp32")
-    prefixes = prefix_times(node_times(graph, sample, settings.threads), whole_ms)
-    cuts = report_cuts(graph, whole.manifest.boundaries, prefixes, heads)
     return ReportData(
         search=SearchReport(
-            settings.mode, settings.budget, round(spent, 1), settings.seed, settings.constraints.flat()
+            settings.mode,
+            settings.budget,
+            round(spent, 1),
+            settings.seed,
+            settings.constraints.flat(),
+            device.name if device is not None else None,
         ),
         trials=tuple(report_trial(trial, whole.manifest) for trial in trials),
         cuts=cuts,
         prediction_error=prediction_error(cuts),
         losses={codec.entry.id: path for codec in codecs for path in codec.files if path.startswith("report/")},
+        int8=variants.int8,
+        notes=tuple(variants.notes),
     )
 
 
@@ -304,11 +326,11 @@ def _load(
     return data
 
 
-def _boundaries(settings: Settings, graph: ModelGraph) -> tuple[Boundary, ...]:
+def _boundaries(settings: Settings, graph: ModelGraph, candidates: Sequence[Cut]) -> tuple[Boundary, ...]:
     total = sum(graph.macs)
     if isinstance(settings.cuts, int):
         elements = sum(spec.size for spec in graph.inputs)
-        cuts = choose_cuts(find_cuts(graph), total, settings.cuts, elements)
+        cuts = choose_cuts(candidates, total, settings.cuts, elements)
     else:
         cuts = pick_cuts(graph, settings.cuts)
     inner = [
@@ -320,51 +342,6 @@ def _boundaries(settings: Settings, graph: ModelGraph) -> tuple[Boundary, ...]:
         *inner,
         Boundary(len(inner) + 1, graph.outputs, "output", total),
     )
-
-
-def _quantised(graph: ModelGraph, samples: Samples, work: WorkFolder, key: str, reporter: Reporter) -> onnx.ModelProto:
-    def make() -> bytes:
-        with reporter.stage("quantising to int8", len(samples.tensors)) as advance:
-            data: bytes = quantise(graph, samples.tensors, advance).SerializeToString(deterministic=True)
-            return data
-
-    model = onnx.ModelProto()
-    model.ParseFromString(work.get("int8", digest(key, _version("onnxruntime")), make))
-    return model
-
-
-def _tflite_converter(
-    imported: ImportedModel, data: _Data, work: WorkFolder
-) -> Callable[[onnx.ModelProto, Boundary], bytes]:
-    """Makes `.tflite` files of heads, each checked against its ONNX graph on a calibration sample."""
-    from cutpoint.calibration.graphs.litert import check_same, convert_head
-
-    def convert(span: onnx.ModelProto, end: Boundary) -> bytes:
-        names = [tensor.name for tensor in end.tensors]
-
-        def make() -> bytes:
-            made = convert_head(span, imported.program, names, data.preprocessing)
-            check_same(made, span, data.calibration.tensors[0])
-            return made
-
-        return work.get("tflite", digest(span.SerializeToString(deterministic=True)), make)
-
-    return convert
-
-
-def _optional(
-    convert: Callable[[onnx.ModelProto, Boundary], bytes], reporter: Reporter
-) -> Callable[[onnx.ModelProto, Boundary], bytes | None]:
-    """`convert`, except that what it cannot convert is noted and left out."""
-
-    def attempt(span: onnx.ModelProto, end: Boundary) -> bytes | None:
-        try:
-            return convert(span, end)
-        except CalibrationError as error:
-            reporter.note(str(error))
-            return None
-
-    return attempt
 
 
 def _spans(

@@ -11,12 +11,14 @@ from cutpoint.calibration.search.constraints import Constraints
 from cutpoint.calibration.search.scope import MODES
 from cutpoint.calibration.tasks import TASKS
 
-__all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "TRAINED", "Settings"]
+__all__ = ["CODECS", "PRECISIONS", "RUNTIMES", "TRAINED", "USUAL_PRECISIONS", "Settings"]
 
 CODECS = ("raw", "jpeg", "webp", "affine", "klt", "bottleneck", "slimmable")
 #: Codecs that take training, and are therefore made only when asked for.
 TRAINED = ("bottleneck", "slimmable")
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
+#: Those that are made unless asked otherwise: fp16 costs what fp32 costs but the download.
+USUAL_PRECISIONS = ("fp32", "int8")
 RUNTIMES = ("onnx", "tflite")
 
 
@@ -38,6 +40,7 @@ class Settings:
         codecs: of `CODECS`.
         streams: make the codecs with symbols codecs for streams (`delta`), where the model takes pictures.
         precisions: of `PRECISIONS`, of the device's spans.
+        int8_drop: of the metric that int8 may cost the whole model; layers that cost more stay floats.
         runtimes: of `RUNTIMES`, for the heads. None: ``onnx``, and for torch models ``tflite`` too where the converter
             is installed and knows their layers.
         calibration_samples: pictures that ranges and entropy tables come from.
@@ -58,7 +61,7 @@ class Settings:
         train_data: folder to train codecs on; None: what calibration may see of `data`. Labels are not used.
         train_steps: of training, for each trained codec.
         train_minutes: of training instead; the result then depends on how fast the machine is.
-        devices: files that `cutpoint profile` wrote, for the bundle to carry.
+        devices: files that `cutpoint profile` wrote, for the bundle to carry; points are chosen for the first.
     """
 
     model: str
@@ -73,7 +76,8 @@ class Settings:
     cuts: int | tuple[str, ...] = 8
     codecs: tuple[str, ...] = tuple(codec for codec in CODECS if codec not in TRAINED)
     streams: bool = False
-    precisions: tuple[str, ...] = PRECISIONS
+    precisions: tuple[str, ...] = USUAL_PRECISIONS
+    int8_drop: float = 0.01
     runtimes: tuple[str, ...] | None = None
     calibration_samples: int = 100
     samples: int = 200
@@ -114,6 +118,8 @@ class Settings:
             raise CalibrationError("runtime 'onnx' cannot be left out: tails run on it")
         if min(self.calibration_samples, self.samples, self.threads) < 1:
             raise CalibrationError("samples and threads must be at least 1")
+        if self.int8_drop < 0:
+            raise CalibrationError("int8 may cost 0 of the metric or more: see --int8-drop")
         if self.points is not None and self.points < 1:
             raise CalibrationError("at least 1 point is kept: see --points")
         if self.budget_s is not None and self.budget_s <= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
@@ -22,6 +22,7 @@ __all__ = [
     "find_profile",
     "load_profile",
     "memory_of",
+    "points_on",
     "reference_profiles",
     "save_profile",
 ]
@@ -131,10 +132,20 @@ def apply_profile(bundle: Bundle, profile: DeviceProfile, format: str = "onnx") 
     Raises:
         InputError: if the profile was measured and none of its heads is in the bundle.
     """
+    on_device = points_on(bundle, profile, format)
+    return bundle.on_device([on_device(point) for point in bundle.manifest.points])
+
+
+def points_on(bundle: Bundle, profile: DeviceProfile, format: str = "onnx") -> Callable[[Point], Point]:
+    """From a point of `bundle`, as it was measured here, to what it costs on the device; see `apply_profile`.
+
+    Raises:
+        InputError: if the profile was measured and none of its heads is in the bundle.
+    """
     costs = _Costs(bundle, profile, format)
     if profile.heads and not costs.heads:
         raise InputError(f"device profile {profile.name!r} was measured with another model: it has none of its heads")
-    return bundle.on_device([costs.point(point) for point in bundle.manifest.points])
+    return costs.point
 
 
 def memory_of(bundle: Bundle, profile: DeviceProfile, point: Point, format: str = "onnx") -> int | None:

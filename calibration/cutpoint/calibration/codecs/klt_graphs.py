@@ -132,7 +132,19 @@ class PlaneHalf:
         return value
 
     def mix(self, value: str, matrix: Array, bias: Array, output: str) -> str:
-        """Channels to components or back: a 1×1 convolution."""
+        """Channels to components or back: a 1×1 convolution, or a factor for each where there is nothing to mix.
+
+        Of a long vector there are fewer samples than it has channels, and its basis is that of single channels: as a
+        matrix it would be nothing but zeros, of which 1280 channels make six megabytes.
+        """
+        if (np.count_nonzero(matrix, axis=1) <= 1).all():
+            source = np.abs(matrix).argmax(axis=1)
+            factor = np.take_along_axis(matrix, source[:, None], 1)[:, :, None]
+            value = self.graph.add(
+                "Gather", [value, self.graph.constant(f"{output}/source", source)], f"{output}/chosen", axis=1
+            )
+            value = self.graph.add("Mul", [value, self.graph.constant(f"{output}/factor", factor)], f"{output}/scaled")
+            return self.graph.add("Add", [value, self.graph.constant(f"{output}/bias", bias[:, None, None])], output)
         weights = self.graph.constant(f"{output}/weights", np.ascontiguousarray(matrix)[:, :, None, None])
         return self.graph.add("Conv", [value, weights, self.graph.constant(f"{output}/bias", bias)], output)
 

@@ -80,7 +80,7 @@ def convert_codec(graph: onnx.ModelProto) -> bytes:
             choose between sub-graphs.
     """
     for node in graph.graph.node:
-        if node.op_type not in _OPERATORS and node.op_type != "Gather":
+        if node.op_type not in _OPERATORS:
             raise CalibrationError(f"a codec graph with {node.op_type!r} cannot become a .tflite file")
     return to_tflite(_CodecModule(graph), graph)
 
@@ -107,8 +107,8 @@ class _CodecModule(nn.Module):
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             given = [values[name] for name in node.input]
             constants = [self._constants.get(name) for name in node.input]
-            if node.op_type == "Gather":
-                value = self._row(*given) if node.input[1] == _LEVEL else given[0][given[1].long()]
+            if node.op_type == "Gather" and node.input[1] == _LEVEL:
+                value = self._row(*given)
             else:
                 value = _OPERATORS[node.op_type](given, constants, attributes)
             values[node.output[0]] = value
@@ -119,6 +119,10 @@ class _CodecModule(nn.Module):
     def _row(table: Tensor, level: Tensor) -> Tensor:
         chosen = torch.arange(len(table), dtype=level.dtype) == level
         return (table * chosen.to(table.dtype).reshape(-1, *[1] * (table.dim() - 1))).sum(0)
+
+
+def _gather(given: Sequence[Tensor], _: Sequence[Any], attributes: dict[str, Any]) -> Tensor:
+    return given[0][(slice(None),) * attributes.get("axis", 0) + (given[1].long(),)]
 
 
 def _conv(given: Sequence[Tensor], _: Sequence[Any], attributes: dict[str, Any]) -> Tensor:
@@ -154,6 +158,7 @@ _OPERATORS: dict[str, _Operator] = {
     "MatMul": lambda x, c, a: torch.matmul(*x),
     "Reshape": lambda x, c, a: x[0].reshape(c[1].tolist()),
     "Transpose": lambda x, c, a: x[0].permute(a["perm"]),
+    "Gather": _gather,
     "Expand": lambda x, c, a: x[0].expand(c[1].tolist()),
     "Concat": lambda x, c, a: torch.cat(list(x), a["axis"]),
     "Slice": _slice,

@@ -16,14 +16,14 @@ from math import log2
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.graph import ModelGraph
 
-__all__ = ["DEFAULT_CUTS", "Cut", "choose_cuts", "find_cuts", "find_places", "pick_cuts"]
+__all__ = ["DEFAULT_CUTS", "MOST_TENSORS", "Cut", "choose_cuts", "find_cuts", "find_places", "pick_cuts"]
 
 #: How many cuts are kept unless asked otherwise.
 DEFAULT_CUTS = 8
 #: A stretch without a single-tensor cut counts as long from this share of the model's multiply-accumulates.
 _LONG = 0.2
 #: The most tensors that may cross a cut.
-_MOST_TENSORS = 4
+MOST_TENSORS = 4
 #: Nodes that only rename or reorder values. A cut behind them is the cut before them, with a worse layout for codecs.
 _LAYOUT = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast"})
 
@@ -62,7 +62,7 @@ def find_cuts(graph: ModelGraph) -> tuple[Cut, ...]:
         return tuple(singles)
     # Fill long stretches with places of the next higher number of tensors.
     found = list(singles)
-    for count in range(2, _MOST_TENSORS + 1):
+    for count in range(2, MOST_TENSORS + 1):
         candidates = _best_per_group(graph, _places(graph, range(count, count + 1)))
         borders = [0, *(cut.macs for cut in found), total]
         gaps = [(a, b) for a, b in pairwise(borders) if b - a > _LONG * total]
@@ -73,7 +73,7 @@ def find_cuts(graph: ModelGraph) -> tuple[Cut, ...]:
 
 def find_places(graph: ModelGraph) -> tuple[Cut, ...]:
     """Every place that so few tensors cross that one may cut there, in the order of the graph."""
-    return tuple(_places(graph, range(1, _MOST_TENSORS + 1)))
+    return tuple(_places(graph, range(1, MOST_TENSORS + 1)))
 
 
 def _places(graph: ModelGraph, counts: range) -> list[Cut]:
@@ -172,7 +172,7 @@ def pick_cuts(graph: ModelGraph, labels: Sequence[str]) -> tuple[Cut, ...]:
     Raises:
         CalibrationError: if there is no such place; the message lists the places there are.
     """
-    places = {frozenset(cut.tensors): cut for cut in _places(graph, range(1, _MOST_TENSORS + 1))}
+    places = {frozenset(cut.tensors): cut for cut in _places(graph, range(1, MOST_TENSORS + 1))}
     picked = []
     for label in labels:
         cut = places.get(frozenset(label.split("+")))

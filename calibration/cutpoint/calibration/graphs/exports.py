@@ -60,8 +60,9 @@ def export_spans(
     for precision, model in variants.items():
         cut: dict[str, tuple[Part, onnx.ModelProto]] = {}
         keys: dict[str, tuple[int, int]] = {}
-        wanted: list[tuple[int, int, Part]] = [(0, end, "device") for end in range(1, last)]
-        wanted.append((0, last, "both" if precision == "fp32" else "device"))
+        # The whole model comes first and lays the weights out: a head's file is the same whatever else there is.
+        wanted: list[tuple[int, int, Part]] = [(0, last, "both" if precision == "fp32" else "device")]
+        wanted += [(0, end, "device") for end in range(1, last)]
         if precision == "fp32":
             wanted += [(start, last, "server") for start in range(1, last)]
         for start, end, part in wanted:
@@ -90,4 +91,5 @@ def export_spans(
                     graphs.append(GraphFile("tflite", f"spans/{name}.tflite"))
                 advance()
             spans.append(Span(start, end, precision, tuple(graphs)))
+    spans.sort(key=lambda span: (span.precision, span.start, span.end))
     return ExportedSpans(tuple(spans), files, lacking)

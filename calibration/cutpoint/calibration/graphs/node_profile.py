@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import tempfile
@@ -37,6 +38,7 @@ def node_times(graph: ModelGraph, sample: Sequence[Array], threads: int = 1) -> 
 
     Raises:
         CalibrationError: if the model does not run.
+        OSError: if there is no room for the runtime's profile.
     """
     with tempfile.TemporaryDirectory(prefix="cutpoint-") as folder:
         options = ort.SessionOptions()
@@ -52,7 +54,11 @@ def node_times(graph: ModelGraph, sample: Sequence[Array], threads: int = 1) -> 
                 session.run(None, feeds)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise CalibrationError(f"the model does not run in onnxruntime: {error}") from error
-        events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+        path = session.end_profiling()
+        try:
+            events = json.loads(Path(path).read_text("utf-8"))
+        except json.JSONDecodeError as error:  # The runtime does not notice that it could not write all of it.
+            raise OSError(errno.ENOSPC, "the runtime's profile is cut short, no space left", path) from error
     runs: dict[tuple[str, int], list[float]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_ENDING):

@@ -1,11 +1,11 @@
-"""int8: the whole model quantised once, statically, per channel, from calibration pictures."""
+"""int8: the whole model quantised statically, per channel, from calibration pictures."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import onnx
@@ -16,7 +16,7 @@ from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.normalise import is_normalisation
 from cutpoint.codecs import Array
 
-__all__ = ["quantise"]
+__all__ = ["Quantiser"]
 
 #: In a network with attention only the products with weights become int8. Softmax and the normalisations need the
 #: range of floats, and what lies between them gains nothing from going back and forth.
@@ -40,49 +40,68 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return dict(zip(self._names, sample, strict=True))
 
 
-def quantise(
-    graph: ModelGraph, samples: Sequence[Sequence[Array]], advance: Callable[[], None] = lambda: None
-) -> onnx.ModelProto:
-    """The model with 8-bit weights and activations, as quantise–dequantise pairs (QDQ) around float operators.
+class Quantiser:
+    """Makes a model's int8 graphs: 8-bit weights and activations, as quantise–dequantise pairs (QDQ) around operators.
+
+    What the activations range over is found out once, so that layers which one graph keeps in floats change nothing
+    for the others. A context: it holds a folder while it is open.
 
     Args:
         graph: the fp32 model.
         samples: calibration inputs, each the tensors of boundary 0.
         advance: called for each sample.
-
-    Raises:
-        CalibrationError: if onnxruntime cannot quantise the model.
     """
-    operators = {node.op_type for node in graph.model.graph.node}
-    attention = bool(operators & _ATTENTION)
-    excluded = [
-        node.name
-        for node in graph.model.graph.node
-        if is_normalisation(node) or (attention and _without_weights(graph, node))
-    ]
-    excluded += _behind_last_product(graph)
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    with tempfile.TemporaryDirectory(prefix="cutpoint-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # The quantiser's own deprecations are not the user's business.
+
+    def __init__(
+        self, graph: ModelGraph, samples: Sequence[Sequence[Array]], advance: Callable[[], None] = lambda: None
+    ) -> None:
+        operators = {node.op_type for node in graph.model.graph.node}
+        attention = bool(operators & _ATTENTION)
+        self._graph = graph
+        self._operators = [name for name in _PRODUCTS if name in operators] if attention else None
+        self._excluded = {
+            node.name
+            for node in graph.model.graph.node
+            if is_normalisation(node) or (attention and _without_weights(graph, node))
+        } | set(_behind_last_product(graph))
+        self._reader = _Reader([spec.name for spec in graph.inputs], samples, advance)
+
+    def __enter__(self) -> Quantiser:
+        self._folder = tempfile.TemporaryDirectory(prefix="cutpoint-")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def __call__(self, floats: Collection[str] = ()) -> onnx.ModelProto:
+        """The model, with the nodes named in `floats` as they are.
+
+        Raises:
+            CalibrationError: if onnxruntime cannot quantise the model.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(self._graph.model)
+        path = Path(self._folder.name) / "int8.onnx"
         logger = logging.getLogger()
         level = logger.level
         logger.setLevel(logging.ERROR)  # It recommends a separate pre-processing step, which `simplify` was.
-        path = Path(folder) / "int8.onnx"
         try:
-            quantize_static(
-                model,
-                path,
-                _Reader([spec.name for spec in graph.inputs], samples, advance),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=[name for name in _PRODUCTS if name in operators] if attention else None,
-                nodes_to_exclude=excluded,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-                extra_options={"QuantizeBias": True},
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # The quantiser's own deprecations are not the user's business.
+                quantize_static(
+                    model,
+                    path,
+                    self._reader,
+                    quant_format=QuantFormat.QDQ,
+                    op_types_to_quantize=self._operators,
+                    nodes_to_exclude=sorted(self._excluded | set(floats)),
+                    per_channel=True,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    calibrate_method=CalibrationMethod.MinMax,
+                    extra_options={"QuantizeBias": True},
+                    calibration_cache_path=Path(self._folder.name) / "ranges.json",
+                )
         except Exception as error:  # The quantiser raises whatever its parts raise.
             raise CalibrationError(
                 f"the model cannot be quantised to int8: {type(error).__name__}: {error}; use --precisions fp32"

@@ -12,7 +12,16 @@ import msgspec
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.codecs import TensorSpec
 
-__all__ = ["REPORT_NAME", "CutReport", "ReportData", "SearchReport", "TrialReport", "decode_report", "encode_report"]
+__all__ = [
+    "REPORT_NAME",
+    "CutReport",
+    "Int8Report",
+    "ReportData",
+    "SearchReport",
+    "TrialReport",
+    "decode_report",
+    "encode_report",
+]
 
 #: Path in the bundle.
 REPORT_NAME = "report/report.json"
@@ -27,6 +36,7 @@ class SearchReport(msgspec.Struct, frozen=True, omit_defaults=True):
         spent_s: seconds that it took, interrupted runs before it not counted.
         seed: of everything that was drawn.
         constraints: name → value, and ``weight.NAME`` → weight of the objective.
+        device: name of the profile that points were chosen for; None: for any device.
     """
 
     mode: Literal["quick", "default", "exhaustive"] = "default"
@@ -34,6 +44,7 @@ class SearchReport(msgspec.Struct, frozen=True, omit_defaults=True):
     spent_s: float | None = None
     seed: int = 0
     constraints: dict[str, float] = {}
+    device: str | None = None
 
 
 class TrialReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,6 +119,43 @@ class CutReport(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class Int8Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What int8 costs the whole model, and which layers stay floats for it.
+
+    Attributes:
+        all_metric: the task metric with every layer in int8.
+        all_ms: milliseconds of that model.
+        all_bytes: size of that model.
+        floats: outputs of the products whose layers stay floats, in the order of the graph.
+        metric: the task metric with these in floats.
+        ms: milliseconds of this model.
+        bytes: size of this model.
+        layers: how many there are.
+    """
+
+    all_metric: float
+    all_ms: float
+    all_bytes: int
+    floats: tuple[str, ...] = ()
+    metric: float = 0.0
+    ms: float = 0.0
+    bytes: int = 0
+    layers: int = 0
+
+    def note(self, metric: str, uncut: float, drop: float) -> str | None:
+        """The story for people; None where all layers are int8 and lose no more than `drop`."""
+        if self.all_metric >= uncut - drop:
+            return None
+        lost = f"int8 costs {uncut - self.all_metric:.1%} of {metric} ({uncut:.1%} to {self.all_metric:.1%})"
+        if not self.floats:
+            return f"{lost}, and no part of the layers in floats mends it"
+        return (
+            f"{lost}; with {len(self.floats)} of {self.layers} layers in floats it has {self.metric:.1%} and takes "
+            f"{self.ms:.1f} ms instead of {self.all_ms:.1f}, {self.bytes / 1e6:.2f} MB instead of "
+            f"{self.all_bytes / 1e6:.2f}: {', '.join(self.floats)}"
+        )
+
+
 class ReportData(msgspec.Struct, frozen=True, omit_defaults=True):
     """The whole of `report/report.json`.
 
@@ -118,6 +166,7 @@ class ReportData(msgspec.Struct, frozen=True, omit_defaults=True):
         prediction_error: the mean of how far `predicted_ms` of the cuts is from `measured_ms`, as a share of this.
         cuts: every place where the model can be cut, in the order of the graph.
         losses: id of a trained codec → file in the bundle with its curves.
+        int8: what int8 costs; None where there is no int8.
         notes: what was noted on the way, for people.
     """
 
@@ -127,6 +176,7 @@ class ReportData(msgspec.Struct, frozen=True, omit_defaults=True):
     cuts: tuple[CutReport, ...] = ()
     prediction_error: float | None = None
     losses: dict[str, str] = {}
+    int8: Int8Report | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -32,6 +32,7 @@ def report_text(view: View, stretches: Sequence[Stretch], about: str) -> Group:
     shown: list[Table | Text] = [Text("\n".join(lines))]
     for device in view.devices[1:]:
         shown.append(Text(f"device {device.name}{' (estimate)' if device.estimate else ''}: {device.about}"))
+    shown += [Text(f"note: {note}") for note in view.notes]
     shown += [_front_table(view), _stretch_table(stretches, about)]
     if view.trials:
         table = Table("rejected", "reason", title=f"{len(view.trials)} trials rejected", title_justify="left")

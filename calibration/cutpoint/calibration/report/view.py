@@ -217,6 +217,8 @@ def _trial(trial: TrialReport) -> Trial:
 def _search(report: ReportData) -> dict[str, str]:
     search = report.search
     found = {"mode": search.mode, "tried": str(len(report.trials)), "seed": str(search.seed)}
+    if search.device is not None:
+        found["device"] = search.device
     if search.budget_s is not None:
         found["budget"] = f"{search.budget_s:.0f} s"
     if search.spent_s is not None:

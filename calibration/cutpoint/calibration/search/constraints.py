@@ -51,7 +51,7 @@ class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         accuracy_drop: of the task metric below the uncut model's, 0 … 1.
         bytes: mean payload.
-        device_ms: milliseconds of head and encoder on the calibrating machine.
+        device_ms: milliseconds of head and encoder on the calibrating machine, or on the device of `--device`.
         tail_ms: milliseconds of decoder and tail on the calibrating machine.
         device_memory: bytes of head, its largest activations and encoder, estimated.
         weights: when the front is thinned.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cutpoint.calibration.graphs.cuts import find_cuts, find_places
+from cutpoint.calibration.graphs.cuts import Cut, find_places
 from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.report.data import CutReport
 from cutpoint.sdk.bundle import Boundary
@@ -13,20 +13,25 @@ __all__ = ["prediction_error", "report_cuts"]
 
 
 def report_cuts(
-    graph: ModelGraph, boundaries: Sequence[Boundary], prefixes: Sequence[float], measured: Mapping[int, float]
+    graph: ModelGraph,
+    candidates: Sequence[Cut],
+    boundaries: Sequence[Boundary],
+    prefixes: Sequence[float],
+    measured: Mapping[int, float],
 ) -> tuple[CutReport, ...]:
     """Places in the order of the graph.
 
     Args:
         graph: the fp32 model.
+        candidates: places that boundaries were chosen from.
         boundaries: of the bundle.
         prefixes: milliseconds of the first p nodes.
         measured: boundary → milliseconds of its fp32 head.
     """
     elements = sum(spec.size for spec in graph.inputs)
     kept = {frozenset(spec.name for spec in boundary.tensors): boundary for boundary in boundaries[1:-1]}
-    found = {frozenset(cut.tensors) for cut in find_cuts(graph)}
-    best = {cut.macs: cut for cut in find_cuts(graph)}
+    found = {frozenset(cut.tensors) for cut in candidates}
+    best = {cut.macs: cut for cut in candidates}
     reports = []
     for place in find_places(graph):
         tensors = tuple(graph.specs[name] for name in place.tensors)

@@ -45,7 +45,7 @@ _WORTH = 0.0005
 #: At least so many cuts stay, where the front has them.
 _CUTS = 4
 #: Runs that exact times take for each point.
-_TIMED = 33
+_TIMED = 24
 #: However small the budget, so many trials are measured beside the baselines.
 _LEAST = 12
 
@@ -137,6 +137,13 @@ class _Search:
     def _baseline(self, trial: Trial) -> bool:
         return trial.id in self._scope.baselines
 
+    def _on_device(self, trial: Trial) -> Measurement:
+        """What the trial costs on the device that the front is chosen for."""
+        return self._scope.on_device(msgspec.structs.replace(trial.point, measured=trial.measured)).measured
+
+    def _costs(self, trials: Sequence[Trial]) -> Array:
+        return front_costs([self._on_device(trial) for trial in trials])
+
     def _left(self) -> float:
         return float("inf") if self._deadline is None else self._deadline - self._clock()
 
@@ -159,7 +166,7 @@ class _Search:
     def _check_limits(self) -> None:
         limits = self._scope.constraints
         for trial in self._open:
-            m = trial.measured
+            m = self._on_device(trial)
             for name, value, limit in (
                 ("bytes", m.bytes_mean, limits.bytes),
                 ("device_ms", m.device_ms + m.encode_ms, limits.device_ms),
@@ -172,7 +179,7 @@ class _Search:
     def _drop_distorted(self) -> None:
         """Out goes what another trial with the same tail beats clearly in all that the proxy sees."""
         trials = [trial for trial in self._open if trial.distortion is not None]
-        costs = front_costs([trial.measured for trial in trials])[:, :2] if trials else np.zeros((0, 2))
+        costs = self._costs(trials)[:, :2] if trials else np.zeros((0, 2))
         for number, trial in enumerate(trials):
             tail = trial.point.end, trial.point.tail_precision
             assert trial.distortion is not None, "local trials are left out above"
@@ -211,7 +218,8 @@ class _Search:
         fixed += sum(heads.values())
         left -= fixed * sum(samples) / self._scope.workers * self._slowness
         for trial in self._ranked()[_LEAST:]:
-            left -= trial.seconds * self._slowness * (weight / self._scope.workers + share * _TIMED)
+            timed = share * _TIMED * (trial.seconds + trial.measured.device_ms / 1e3)
+            left -= self._slowness * (trial.seconds * weight / self._scope.workers + timed)
             if left < 0:
                 seen = len(trial.verdicts)
                 trial.reason = f"budget: no time for it in rung {rung}" + (f", after {seen} samples" if seen else "")
@@ -231,11 +239,16 @@ class _Search:
         def table(trials: Sequence[Trial]) -> tuple[Array, Array]:
             # Before anything was judged, little distortion stands for a good metric.
             metrics = [1 - (t.distortion or 0.0) if t.metric is None else t.metric for t in trials]
-            return np.array(metrics), front_costs([trial.measured for trial in trials])
+            return np.array(metrics), self._costs(trials)
 
         top = self._uncut() if judged else 1.0
         return order_by_use(
-            *table(trials), table(baselines), top, self._scope.seed, self._scope.constraints.weights.axes
+            *table(trials),
+            table(baselines),
+            top,
+            self._scope.seed,
+            self._scope.constraints.weights.axes,
+            self._scope.slower,
         )
 
     def _judge(self, rung: int, start: int, stop: int) -> None:
@@ -297,7 +310,7 @@ class _Search:
     def _halve(self, rung: int, samples: int) -> None:
         trials = self._open
         metrics = np.array([trial.metric for trial in trials], dtype=np.float64)
-        costs = front_costs([trial.measured for trial in trials])
+        costs = self._costs(trials)
         for trial, better in zip(trials, dominators(metrics, costs, self._margin(samples)), strict=True):
             if better is not None and not self._baseline(trial):
                 trial.reason = (
@@ -332,7 +345,7 @@ class _Search:
     def _keep(self) -> None:
         trials = self._open
         metrics = np.array([trial.metric for trial in trials], dtype=np.float64)
-        costs = front_costs([trial.measured for trial in trials])
+        costs = self._costs(trials)
         front = []
         for trial, better in zip(trials, dominators(metrics, costs), strict=True):
             if self._baseline(trial):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import msgspec
@@ -22,11 +23,13 @@ from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph
 from cutpoint.sdk.tail import Tail
 
-__all__ = ["WORKERS", "Answer", "Bench", "Probe", "answers", "uncut_answers"]
+__all__ = ["WORKERS", "Answer", "Bench", "Probe", "answers", "time_points", "uncut_answers"]
 
-#: Runs in each round of timing, after one round of warming up, and rounds.
-_RUNS = 8
+#: Runs of each point in a round of timing, and rounds, after one round of warming up.
+_RUNS = 6
 _ROUNDS = 3
+#: The longest pause before each machine's part of a run, seconds.
+_PAUSE = 0.005
 
 #: Samples that are judged side by side.
 WORKERS = min(4, os.cpu_count() or 1)
@@ -173,7 +176,7 @@ class Bench:
         """Times of points with one head in common: single runs one after the other."""
 
         def make() -> dict[str, Measurement]:
-            return _times(self._graphs, points, self._samples)
+            return time_points(self._graphs, points, self._samples)
 
         found: dict[str, Measurement] = self._kept("times", points, "", make, dict[str, Measurement])
         return found
@@ -223,29 +226,58 @@ def _once(run: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[float, list
     return round(median(times), 4), results
 
 
-def _times(graphs: BundleGraphs, points: Sequence[Point], samples: Sequence[Tensors]) -> dict[str, Measurement]:
-    first = points[0]
+def time_points(graphs: BundleGraphs, points: Sequence[Point], samples: Sequence[Tensors]) -> dict[str, Measurement]:
+    """Times of points with one head in common, in milliseconds.
+
+    Each run is a request as it comes to machines that had nothing to do: a pause, head and encoder, a pause, decoder
+    and tail. A codec alone over and over takes half the time, because nothing else fills the caches; and who computes
+    without a pause is interrupted for the other programs on the machine. As these can only make a round slower, a
+    time is the least of the medians of several rounds.
+    """
     inputs = [samples[number % len(samples)] for number in range(_RUNS)]
-    crossings: list[Tensors] = inputs
-    device_ms = 0.0
-    if first.start > 0:
-        assert first.precision is not None, "a point with a head has its precision"
-        device_ms, crossings = _timed(graphs.span(0, first.start, first.precision).run, inputs)
-    last = graphs.bundle.manifest.last
-    tails: dict[tuple[int, str], float] = {}
-    found = {}
-    for point in points:
-        if point.codec is None or point.tail_precision is None:
-            found[point.id] = Measurement(0.0, 0.0, 0.0, device_ms)
-            continue
+    medians: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    for number in range(_ROUNDS + 1):
+        times: dict[tuple[object, ...], list[float]] = defaultdict(list)
+        for point in points:
+            for sample in inputs:
+                for step, milliseconds in _request(graphs, point, sample):
+                    times[step].append(milliseconds)
+        if number:  # The first round warms up.
+            for step, values in times.items():
+                medians[step].append(median(values))
+    least = {step: round(min(values), 4) for step, values in medians.items()}
+    return {point.id: Measurement(0.0, 0.0, 0.0, *(least.get(step, 0.0) for step in _steps(point))) for point in points}
+
+
+def _steps(point: Point) -> tuple[tuple[object, ...], ...]:
+    """Names of head, encoder, decoder and tail. Points share the times of a head and a tail, not those of a level."""
+    tail = "tail", point.end, point.tail_precision
+    return ("head", point.start, point.precision), ("encode", point.id), ("decode", point.id), tail
+
+
+def _request(graphs: BundleGraphs, point: Point, sample: Tensors) -> Iterator[tuple[tuple[object, ...], float]]:
+    """The steps of one request, and the milliseconds that each took."""
+    head, encode, decode, tail = _steps(point)
+    value: Any = sample
+    work: list[tuple[tuple[object, ...], Callable[[Any], Any]]] = []
+    if point.start:
+        assert point.precision is not None, "a point with a head has its precision"
+        work.append((head, graphs.span(0, point.start, point.precision).run))
+    if point.codec is not None and point.tail_precision is not None:
         codec = graphs.codec(point.codec)
-        encode_ms, payloads = _timed(partial(_encode, codec, point.level), crossings)
-        decode_ms, decoded = _timed(partial(_decode, codec, point.level), payloads)
-        tail = point.end, point.tail_precision
-        if tail not in tails:  # What it is fed changes the answer of a tail, not its time.
-            tails[tail], _ = _timed(graphs.span(point.end, last, point.tail_precision).run, decoded)
-        found[point.id] = Measurement(0.0, 0.0, 0.0, device_ms, encode_ms, decode_ms, tails[tail])
-    return found
+        work.append((encode, partial(_encode, codec, point.level)))
+        work.append((decode, partial(_decode, codec, point.level)))
+        work.append((tail, graphs.span(point.end, graphs.bundle.manifest.last, point.tail_precision).run))
+    spent = 0.0
+    for step, run in work:
+        if step == decode:
+            sleep(min(_PAUSE, spent))
+        started = perf_counter()
+        value = run(value)
+        taken = perf_counter() - started
+        spent += taken
+        yield step, taken * 1e3
+    sleep(min(_PAUSE, spent))
 
 
 def _encode(codec: Codec, level: int, tensors: Tensors) -> bytes:
@@ -254,20 +286,3 @@ def _encode(codec: Codec, level: int, tensors: Tensors) -> bytes:
 
 def _decode(codec: Codec, level: int, payload: bytes) -> Tensors:
     return codec.decode(payload, level)
-
-
-def _timed(run: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[float, list[Any]]:
-    """Milliseconds of a call, and what the calls returned.
-
-    The least of the medians of several rounds: other programs on the machine can only make a round slower.
-    """
-    results = [run(value) for value in inputs]
-    medians = []
-    for _ in range(_ROUNDS):
-        times = []
-        for value in inputs:
-            started = perf_counter()
-            run(value)
-            times.append((perf_counter() - started) * 1e3)
-        medians.append(median(times))
-    return round(min(medians), 4), results

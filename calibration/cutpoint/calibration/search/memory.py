@@ -12,7 +12,9 @@ from cutpoint.sdk.bundle import Bundle, GraphFile, Point
 __all__ = ["DeviceMemory"]
 
 #: Bytes of an activation, as a share of its size in fp32.
-_WIDTH = {"int8": 0.25, "fp16": 0.5}
+_WIDTH = {"int8": 0.25}
+#: Bytes of weights when they are loaded, as a multiple of those in the file: fp16 becomes fp32.
+_LOADED = {"fp16": 2}
 
 
 class DeviceMemory:
@@ -47,7 +49,7 @@ class DeviceMemory:
             peak = max(peak, sum(self._graph.specs[name].nbytes for name in alive if name in self._graph.specs))
             if tensors <= set(alive):
                 break
-        return weights + round(peak * _WIDTH.get(precision, 1.0))
+        return _LOADED.get(precision, 1) * weights + round(peak * _WIDTH.get(precision, 1.0))
 
     def _size(self, files: tuple[GraphFile, ...]) -> int:
         return sum(len(self._bundle.read(path)) for file in files if file.format == "onnx" for path in file.paths())

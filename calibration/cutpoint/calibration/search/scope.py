@@ -9,7 +9,11 @@ from typing import Literal
 from cutpoint.calibration.search.constraints import Constraints
 from cutpoint.sdk.bundle import Point
 
-__all__ = ["MODES", "Mode", "Scope"]
+__all__ = ["ANY_DEVICE", "KNOWN_DEVICE", "MODES", "Mode", "Scope"]
+
+#: How many times slower than in calibration devices are, and than they were measured: warm, or busy.
+ANY_DEVICE = (1.0, 100.0)
+KNOWN_DEVICE = (1.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Scope:
         keep_all: reject nothing but what breaks constraints, and keep all of the rest.
         memory: bytes that a device needs for a point.
         workers: samples that are judged side by side.
+        on_device: from a point as it was measured here to what it costs on the device that the front is chosen for.
+        slower: how many times slower the device may be than those costs: the ends of what is drawn.
     """
 
     mode: Mode
@@ -68,3 +74,5 @@ class Scope:
     keep_all: bool = False
     memory: Callable[[Point], int] = lambda point: 0
     workers: int = 1
+    on_device: Callable[[Point], Point] = lambda point: point
+    slower: tuple[float, float] = ANY_DEVICE

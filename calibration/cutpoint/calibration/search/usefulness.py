@@ -13,14 +13,14 @@ from math import log
 
 import numpy as np
 
+from cutpoint.calibration.search.scope import ANY_DEVICE
 from cutpoint.codecs import Array
 
 __all__ = ["order_by_use"]
 
 _CONDITIONS = 4096
-#: Ends of what is drawn, evenly in the logarithm: Mbit/s, times, times, share of the best metric.
+#: Ends of what is drawn, evenly in the logarithm: Mbit/s, times, share of the best metric.
 _RATE = (0.1, 300.0)
-_DEVICE = (1.0, 100.0)
 _SERVER = (0.3, 10.0)
 _LOSS = (0.001, 0.3)
 
@@ -32,6 +32,7 @@ def order_by_use(
     top: float,
     seed: int = 0,
     weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+    slower: tuple[float, float] = ANY_DEVICE,
 ) -> list[tuple[int, float]]:
     """All points, the most useful first, each with the share of the latency that it saves beside those before it.
 
@@ -44,10 +45,11 @@ def order_by_use(
         top: metric that losses are counted from.
         seed: of the conditions.
         weights: of accuracy (2: half the loss is allowed), bytes, device and tail time.
+        slower: ends of how many times slower the device is than `costs` say.
     """
     rng = np.random.default_rng(seed)
     rate, device, server, loss = (
-        np.exp(rng.uniform(log(low), log(high), _CONDITIONS)) for low, high in (_RATE, _DEVICE, _SERVER, _LOSS)
+        np.exp(rng.uniform(log(low), log(high), _CONDITIONS)) for low, high in (_RATE, slower, _SERVER, _LOSS)
     )
     accuracy, byte, slow, tail = weights
     floor = top * (1 - loss / accuracy if accuracy else 0 * loss)
