@@ -11,7 +11,7 @@ from cutpoint.server.nodes.amp4ec import Condition, assign, partition
 from cutpoint.server.nodes.planner import Group, Node, Path, Plan, Span, Work, make_plan, measure
 from cutpoint.server.nodes.report import NodeReport
 
-__all__ = ["Member", "Roster", "Rule", "Task"]
+__all__ = ["Member", "Places", "Roster", "Rule", "Task"]
 
 #: How routes are found: the planner's objectives, or AMP4EC's partitions and score.
 Rule = Literal["latency", "throughput", "amp4ec"]
@@ -39,7 +39,8 @@ class Member:
     def differs(self, other: Member) -> bool:
         """Whether a plan made with this may be a bad one for `other`."""
         mine, its = self._figures(), other._figures()
-        return mine.keys() != its.keys() or any(_differ(value, its[key]) for key, value in mine.items())
+        same = self.report.id == other.report.id and mine.keys() == its.keys()
+        return not same or any(_differ(value, its[key]) for key, value in mine.items())
 
     def _figures(self) -> dict[object, float]:
         found: dict[object, float] = {
@@ -49,7 +50,7 @@ class Member:
         }
         for name, path in (("there", self.there), ("back", self.back)):
             found |= {(name, "delay"): path.delay, (name, "100 kB"): path.pace * 1e5}
-        return found | {"process": float(int(self.report.id[:8] or "0", 16))}
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,24 @@ class Task:
     precision: str
     start: int
     payload: int
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a model's nodes can hand over to each other.
+
+    Attributes:
+        nbytes: of the boundaries at which they can, as they are sent; the last one is among them.
+        macs: from the input up to each boundary.
+    """
+
+    nbytes: Mapping[int, int]
+    macs: tuple[int, ...]
+
+    @property
+    def last(self) -> int:
+        """The boundary of the outputs."""
+        return len(self.macs) - 1
 
 
 class Roster:
@@ -108,33 +127,32 @@ class Roster:
             self.version += 1
             self._plans.clear()
 
-    def plan(self, task: Task, nbytes: Mapping[int, int], macs: tuple[int, ...], without: Iterable[str]) -> Plan | None:
+    def plan(self, task: Task, places: Places, without: Iterable[str], tasks: Mapping[str, int]) -> Plan | None:
         """How to answer a task; None if no nodes can.
 
         Args:
             task: what is needed.
-            nbytes: of the boundaries where one node can hand over to another; the last one's is among them.
-            macs: from the input up to each boundary; the last is the output.
+            places: of the task's model.
             without: names of nodes that are not to be used.
+            tasks: requests that each node has from here, as far as it has any.
         """
         avoided = frozenset(without)
         if self._rule == "amp4ec":
-            return self._amp4ec(task, nbytes, macs, avoided)
+            return self._amp4ec(task, places, avoided, tasks)
         key = task, avoided
         if key not in self._plans:
-            work, group = self._problem(task, nbytes, len(macs) - 1, avoided)
-            self._plans[key] = make_plan(self._rule, work, group)
+            self._plans[key] = make_plan(self._rule, *self._problem(task, places, avoided))
         return self._plans[key]
 
-    def _problem(self, task: Task, nbytes: Mapping[int, int], last: int, avoided: frozenset[str]) -> tuple[Work, Group]:
-        places = {task.start, *nbytes}
+    def _problem(self, task: Task, places: Places, avoided: frozenset[str]) -> tuple[Work, Group]:
+        usable = {task.start, *places.nbytes}
         nodes, weights = [], {}
         paths: dict[tuple[str, str], Path] = {}
         members = {name: member for name, member in self._planned.items() if name not in avoided}
         for name, member in members.items():
             spans: dict[Span, float] = {}
             for span in member.report.models.get(task.model, ()):
-                if span.precision == task.precision and {span.start, span.end} <= places:
+                if span.precision == task.precision and {span.start, span.end} <= usable:
                     spans[span.start, span.end] = span.seconds
                     weights[span.start, span.end] = span.memory
             nodes.append(Node(name, spans, inf if member.report.memory is None else member.report.memory))
@@ -145,14 +163,12 @@ class Roster:
             for receiver in members:
                 if sender != receiver and self._origin not in (sender, receiver):
                     paths[sender, receiver] = members[sender].back + members[receiver].there
-        sizes = tuple(nbytes.get(boundary, 0) for boundary in range(last + 1))
-        return Work(task.start, last, task.payload, sizes, weights), Group(self._origin, tuple(nodes), paths)
+        sizes = tuple(places.nbytes.get(boundary, 0) for boundary in range(places.last + 1))
+        return Work(task.start, places.last, task.payload, sizes, weights), Group(self._origin, tuple(nodes), paths)
 
-    def _amp4ec(
-        self, task: Task, nbytes: Mapping[int, int], macs: tuple[int, ...], avoided: frozenset[str]
-    ) -> Plan | None:
+    def _amp4ec(self, task: Task, places: Places, avoided: frozenset[str], tasks: Mapping[str, int]) -> Plan | None:
         """One route for one request: scores change with each."""
-        work, group = self._problem(task, nbytes, len(macs) - 1, avoided)
+        work, group = self._problem(task, places, avoided)
         most_cpu = max((member.report.cpu for member in self._members.values()), default=1.0)
         most_memory = max((member.report.memory or 0 for member in self._members.values()), default=0) or 1
         conditions = {}
@@ -162,10 +178,10 @@ class Roster:
             whole = node.seconds.get((work.start, work.end), 0.0)
             resources = (report.cpu / most_cpu + min(1.0, memory)) / 2
             conditions[node.name] = Condition(
-                frozenset(node.seconds), resources, report.load, whole / max(1, len(group.nodes)), report.tasks
+                frozenset(node.seconds), resources, report.load, whole / len(group.nodes), tasks.get(node.name, 0)
             )
         known = frozenset(span for node in group.nodes for span in node.seconds)
-        stages = assign(partition(work.start, work.end, macs, len(group.nodes), known), conditions)
+        stages = assign(partition(work.start, work.end, places.macs, len(group.nodes), known), conditions)
         return None if stages is None else Plan((measure(stages, work, group),))
 
 
