@@ -65,6 +65,7 @@ def event_to_json(event: Event) -> Json:
             limits = {"frame": event.limits.frame, "in_flight": event.limits.in_flight}
             names = {"version": event.version, "server": event.server, "bundle": event.bundle}
             rest = {"limits": limits, "state": _state_to_json(event.state)}
+            rest |= {"scale": event.scale} if event.extensions else {}
             return kind | names | rest | _extensions_to_json(event.extensions)
         case Request():
             rest = {"payload": event.payload.hex(), "budget": event.budget, "arrivals": list(event.arrivals)}
@@ -111,7 +112,8 @@ def event_from_json(data: Json) -> Event:
         case "Welcome":
             limits = Limits(**data["limits"])
             names = (data[name] for name in ("version", "server", "bundle"))
-            return Welcome(*names, limits, ServerState(**data["state"]), tuple(data.get("extensions", ())))
+            tiers = tuple(data.get("extensions", ())), data.get("scale", 1.0)
+            return Welcome(*names, limits, ServerState(**data["state"]), *tiers)
         case "Request":
             payload, tiers = bytes.fromhex(data["payload"]), (data.get("stop", 0), data.get("hops", 0))
             return Request(data["request_id"], data["point"], payload, data["budget"], *tiers)
@@ -236,8 +238,10 @@ def tiered(rng: np.random.Generator, event: Event) -> Event:
     if rng.random() < 0.5:
         return event
     match event:
-        case Hello() | Welcome():
+        case Hello():
             return msgspec.structs.replace(event, extensions=(TIERS, "unheard-of"))
+        case Welcome():
+            return msgspec.structs.replace(event, extensions=(TIERS,), scale=2.5)
         case Request():
             return dataclasses.replace(event, stop=int(rng.integers(0, 4)), hops=int(rng.choice([0, 1, 255])))
         case Result():

@@ -37,6 +37,7 @@ class Settings:
         cuts: how many cuts to keep at most, or the names of the cuts.
         codecs: of `CODECS`.
         streams: make the codecs with symbols codecs for streams (`delta`), where the model takes pictures.
+        tiers: whether servers shall be able to pass requests on to further ones at a later cut.
         precisions: of `PRECISIONS`, of the device's spans.
         runtimes: of `RUNTIMES`, for the heads. None: ``onnx``, and for torch models ``tflite`` too where the converter
             is installed and knows their layers.
@@ -73,6 +74,7 @@ class Settings:
     cuts: int | tuple[str, ...] = 8
     codecs: tuple[str, ...] = tuple(codec for codec in CODECS if codec not in TRAINED)
     streams: bool = False
+    tiers: bool = False
     precisions: tuple[str, ...] = PRECISIONS
     runtimes: tuple[str, ...] | None = None
     calibration_samples: int = 100

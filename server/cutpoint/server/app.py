@@ -31,6 +31,7 @@ from cutpoint.server.quotas import Quotas
 from cutpoint.server.scheduler import Scheduler
 from cutpoint.server.settings import Settings
 from cutpoint.server.status import STAGES, UNREFUSED, Status, StatusRoutes, quantiles
+from cutpoint.server.tier import Tiers
 from cutpoint.server.tls import server_context
 from cutpoint.server.watching import FileWatch
 
@@ -77,12 +78,14 @@ class EdgeServer:
         self._watched = FileWatch([settings.token_file, settings.tls_cert, settings.tls_key, settings.tls_client_ca])
         engine = create_engine(settings, clock)
         self._scheduler = Scheduler(engine, settings.max_queue, settings.max_batch, settings.batch_window, clock)
-        self.models = Models(engine, self._scheduler, settings.model_grace, settings.grace, settings.trusted_keys)
+        self._metrics = Metrics()
+        self.tiers = Tiers(settings, self._metrics, self._scheduler.price, clock)
+        times = settings.model_grace, settings.grace
+        self.models = Models(engine, self._scheduler, self.tiers, *times, settings.trusted_keys)
         for bundle in [bundles] if isinstance(bundles, Bundle) else bundles:
             self.models.add(self.models.load(bundle))
         self._folder = ModelFolder(settings.models, self.models) if settings.models is not None else None
         self._following: list[asyncio.Task[None]] = []
-        self._metrics = Metrics()
         self._started_at = clock()
         self._status_routes = StatusRoutes(self._status, partial(self._authorise, scope="status"))
         self._connections: set[ClientConnection] = set()
@@ -121,6 +124,8 @@ class EdgeServer:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         self.url = f"{'wss' if self._door.tls else 'ws'}://{host}:{port}"
         self._metrics.ready.set(1)
+        for model in self.models:
+            model.tier.start()
 
     async def stop(self) -> None:
         """Drains and closes: no new requests, those in flight get `settings.grace` seconds, then all is closed."""
@@ -131,6 +136,7 @@ class EdgeServer:
         await asyncio.gather(*self._following, return_exceptions=True)
         await self.models.close()
         await asyncio.gather(*(connection.leave(self.settings.grace) for connection in self._connections))
+        await asyncio.gather(*(model.tier.close() for model in self.models))
         await self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()

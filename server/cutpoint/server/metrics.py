@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from cutpoint.server.scheduler import Outcome
@@ -19,6 +21,7 @@ class Metrics:
 
     Attributes:
         activity: the last seconds, for the status page.
+        ways: requests by what became of them where there is a next tier.
     """
 
     def __init__(self) -> None:
@@ -38,6 +41,20 @@ class Metrics:
         self.received = Counter("cutpoint_received_bytes", "Payloads by point", ["point"], registry=registry)
         self.sent = Counter("cutpoint_sent_bytes", "Outputs by point", ["point"], registry=registry)
         self.payload = Histogram("cutpoint_payload_bytes", "Received payloads", buckets=_BYTES, registry=registry)
+
+        self.ways: Tally[str] = Tally()
+        self._ways = Counter("cutpoint_tier_requests", "Requests by way", ["way"], registry=registry)
+        self._failures = Counter("cutpoint_upstream_failures", "Next tier's, by code", ["code"], registry=registry)
+
+    def went(self, way: str) -> None:
+        """A request was ``finished`` here, ``relayed`` or ``forwarded``."""
+        self.ways[way] += 1
+        self._ways.labels(way).inc()
+
+    def upstream_failed(self, code: str) -> None:
+        """The next tier did not answer: an error's code, or ``link``."""
+        self.ways["failed"] += 1
+        self._failures.labels(code).inc()
 
     def answered(
         self, user: str, point: str, result: str, began: float, now: float, received: int, computed: Outcome | None

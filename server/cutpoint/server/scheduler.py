@@ -25,8 +25,8 @@ class Outcome:
 
     Attributes:
         output: what the tail gave.
-        queue_ms: time from its arrival until the output was there, less decoder and tail: it waited for a worker, and
-            for the decoders of those in its batch.
+        queue_ms: time from its arrival until the output was there, less its own computation: it waited for a worker,
+            and for the codecs of those in its batch.
         batch: samples that were computed together.
     """
 
@@ -75,7 +75,9 @@ class Scheduler:
     def add(self, bundle: Bundle, loaded: LoadedTails, share: Share) -> None:
         """From now on there may be requests for `bundle`, which the engine has loaded."""
         for (boundary, precision), tail in loaded.tails.items():
-            self._queue.add_tail((bundle.hash, boundary, precision), tail.seconds, tail.batches)
+            self._queue.add_tail((bundle.hash, boundary, 0, precision), tail.seconds, tail.batches)
+        for key, span in loaded.spans.items():
+            self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
         self._queue.limit(bundle.hash, share)
 
     def limit(self, bundle_hash: str, share: Share) -> None:
@@ -163,7 +165,7 @@ class Scheduler:
             if isinstance(outcome, BaseException):
                 answer.set_exception(outcome)
             else:
-                waited = (done - job.arrived) * 1e3 - outcome.decode_ms - outcome.tail_ms
+                waited = (done - job.arrived) * 1e3 - outcome.decode_ms - outcome.tail_ms - outcome.encode_ms
                 answer.set_result(Outcome(outcome, max(0.0, waited), len(batch.jobs)))
 
     def _observe(self) -> None:

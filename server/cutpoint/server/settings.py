@@ -27,6 +27,7 @@ _AT_LEAST_ONE = (
     "op_threads",
     "replicas",
 )
+_OF_UPSTREAM = ("upstream_token_file", "upstream_ca")
 _SECONDS = ("models_interval", "reload_interval", "hello_timeout", "idle_timeout", "http_timeout")
 
 
@@ -60,6 +61,14 @@ class Settings:
     models: Annotated[Path | None, "Serve what is in this folder, as it comes and goes."] = None
     models_interval: Annotated[float, "Seconds between looks at that folder."] = 1.0
     model_grace: Annotated[float, "Seconds for those who hold a replaced bundle."] = 60.0
+
+    tier: Annotated[str, "Name of this server in the timings of results; the host's if not given."] = ""
+    upstream: Annotated[str | None, "Address of the next tier, ws://… or wss://…: requests may be passed on."] = None
+    upstream_token_file: Annotated[Path | None, "File with the bearer token for the next tier."] = None
+    upstream_ca: Annotated[Path | None, "Certificates (PEM) that the next tier's may be signed with."] = None
+    upstream_drop: Annotated[float, "Task metric, 0 to 1, that passing on may cost beside the request's point."] = 0.0
+    max_hops: Annotated[int, "Tiers that a request may have passed when it arrives."] = 4
+    spans: Annotated[bool, "Load the spans between cuts as well, for requests that name where to stop."] = False
 
     trusted_keys: Annotated[tuple[str, ...], "Serve only bundles that are signed with one of these keys."] = ()
 
@@ -108,10 +117,23 @@ class Settings:
             raise SettingError("max_replicas", f"is {self.max_replicas}, less than replicas, {self.replicas}")
         if not 0 <= self.batch_window <= 1:
             raise SettingError("batch_window", f"is in seconds, between 0 and 1, not {self.batch_window}")
+        if self.upstream is not None and not self.upstream.startswith(("ws://", "wss://")):
+            raise SettingError("upstream", f"is a server's address, ws://… or wss://…, not {self.upstream!r}")
+        if self.upstream is None and (alone := [n for n in _OF_UPSTREAM if getattr(self, n) is not None]):
+            raise SettingError(alone[0], "is of use with upstream only")
+        if not 0 <= self.upstream_drop <= 1:
+            raise SettingError("upstream_drop", f"is a task metric, between 0 and 1, not {self.upstream_drop}")
+        if not 0 <= self.max_hops < 255:
+            raise SettingError("max_hops", f"is between 0 and 254, not {self.max_hops}")
         if not 0 <= self.port < 65536:
             raise SettingError("port", f"is between 0 and 65535, not {self.port}")
         if self.grace < 0 or self.model_grace < 0:
             raise SettingError("grace" if self.grace < 0 else "model_grace", "cannot be negative")
+
+    @property
+    def middle(self) -> bool:
+        """Whether the server runs spans that do not end at the outputs."""
+        return self.spans or self.upstream is not None
 
     @property
     def limits(self) -> Limits:

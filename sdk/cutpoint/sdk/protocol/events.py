@@ -95,6 +95,7 @@ class Welcome(msgspec.Struct, frozen=True):
         limits: what the server accepts.
         state: how it is doing.
         extensions: those of the client's that hold on this connection.
+        scale: how many times slower than in calibration the server computes; said where tiers were agreed on.
     """
 
     version: int
@@ -103,6 +104,7 @@ class Welcome(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     state: ServerState = IDLE
     extensions: tuple[str, ...] = ()
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

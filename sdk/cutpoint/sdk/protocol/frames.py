@@ -146,10 +146,11 @@ def _pack_result(result: Result) -> bytes:
 
 
 def _pack_greeting(kind: Kind, greeting: Hello | Welcome) -> bytes:
-    """JSON; an end that knows of no extensions says nothing about them."""
+    """JSON; where there are no extensions, nothing is said about them."""
     fields = msgspec.to_builtins(greeting)
     if not greeting.extensions:
         del fields["extensions"]
+        fields.pop("scale", None)
     return _pack(kind, 0, msgspec.json.encode(fields))
 
 

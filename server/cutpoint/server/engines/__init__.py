@@ -25,4 +25,4 @@ def create_engine(settings: Settings, clock: Callable[[], float]) -> Engine:
     from cutpoint.sdk.runtimes.onnx import OnnxRuntime
 
     runtime = OnnxRuntime(settings.op_threads, settings.providers, settings.arena)
-    return LocalEngine(runtime, settings.threads, clock)
+    return LocalEngine(runtime, settings.threads, clock, settings.middle)
