@@ -61,8 +61,8 @@ def test_of_this_process() -> None:
 
 def test_load_is_processor_time_over_what_there_could_be() -> None:
     used = iter([10.0, 10.5, 10.5, 13.0])
-    load = CpuLoad(0.5, now=100.0, used=lambda: next(used))
-    assert load.look(102.0) == pytest.approx(0.5)
-    assert load.look(102.01) == pytest.approx(0.5), "no time has passed"
-    assert load.look(103.0) == 0.0
-    assert load.look(104.0) == 1.0, "never more than all"
+    load = CpuLoad(now=100.0, used=lambda: next(used))
+    assert load.look(102.0, 0.5) == pytest.approx(0.5)
+    assert load.look(102.01, 0.5) == pytest.approx(0.5), "no time has passed"
+    assert load.look(103.0, 0.5) == 0.0
+    assert load.look(104.0, 0.5) == 1.0, "never more than all"

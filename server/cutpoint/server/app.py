@@ -12,6 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from operator import attrgetter
 
+import msgspec
 from aiohttp import WSCloseCode, web
 
 from cutpoint.sdk.bundle import Bundle
@@ -27,6 +28,8 @@ from cutpoint.server.inference_routes import InferenceRoutes
 from cutpoint.server.logs import Repeats
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
+from cutpoint.server.nodes.group import NodeGroup
+from cutpoint.server.nodes.reporter import Reporter
 from cutpoint.server.quotas import Quotas
 from cutpoint.server.scheduler import Scheduler
 from cutpoint.server.settings import Settings
@@ -86,6 +89,8 @@ class EdgeServer:
             self.models.add(self.models.load(bundle))
         self._folder = ModelFolder(settings.models, self.models) if settings.models is not None else None
         self._following: list[asyncio.Task[None]] = []
+        self._reporter = Reporter(self.models, self._scheduler, lambda: engine.workers, lambda: self._draining, clock)
+        self.group = NodeGroup(settings, self.models, self._reporter, self._metrics, clock)
         self._started_at = clock()
         self._status_routes = StatusRoutes(self._status, partial(self._authorise, scope="status"))
         self._connections: set[ClientConnection] = set()
@@ -105,6 +110,7 @@ class EdgeServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
+        app.router.add_get("/v1/node", self._node)
         Downloads(self.models, partial(self._authorise, scope="download")).add_routes(app.router)
         InferenceRoutes(
             self.models,
@@ -126,6 +132,7 @@ class EdgeServer:
         self._metrics.ready.set(1)
         for model in self.models:
             model.tier.start()
+        await self.group.start()
 
     async def stop(self) -> None:
         """Drains and closes: no new requests, those in flight get `settings.grace` seconds, then all is closed."""
@@ -136,6 +143,8 @@ class EdgeServer:
         await asyncio.gather(*self._following, return_exceptions=True)
         await self.models.close()
         await asyncio.gather(*(connection.leave(self.settings.grace) for connection in self._connections))
+        await self.group.close()
+        await self._reporter.close()
         await asyncio.gather(*(model.tier.close() for model in self.models))
         await self._door.close()
         if self._runner is not None:
@@ -195,6 +204,7 @@ class EdgeServer:
             users=activity.rows(attrgetter("user"), recent, seconds),
             points=activity.rows(attrgetter("point"), recent, seconds),
             outcomes=dict(outcomes.most_common()),
+            nodes=self.group.rows(),
         )
 
     # -- WebSocket -----------------------------------------------------------------------------------------------
@@ -216,6 +226,7 @@ class EdgeServer:
             ws,
             request.remote or "?",
             self.models,
+            self.group,
             self._tokens,
             self._quotas,
             self._metrics,
@@ -245,6 +256,11 @@ class EdgeServer:
         if not self.models.names():
             return web.Response(status=503, text="there is no model yet\n")
         return web.Response(text="ready\n")
+
+    async def _node(self, request: web.Request) -> web.Response:
+        self._authorise(request, "infer")
+        report = msgspec.json.encode(await self._reporter.report())
+        return web.Response(body=report, content_type="application/json", headers={"Cache-Control": "no-store"})
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         self._authorise(request, "metrics")

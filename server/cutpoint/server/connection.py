@@ -44,6 +44,7 @@ from cutpoint.server.auth import Account, Tokens, digest
 from cutpoint.server.logs import Repeats
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
+from cutpoint.server.nodes.group import NodeGroup
 from cutpoint.server.quotas import Quotas
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import Encoded
@@ -69,6 +70,7 @@ class ClientConnection:
         ws: prepared.
         peer: address of the client, for the log.
         models: what requests may be for; the client's hello names one.
+        group: answers them.
         tokens: who may come in.
         quotas: what the accounts use.
         metrics: what is counted.
@@ -84,6 +86,7 @@ class ClientConnection:
         ws: web.WebSocketResponse,
         peer: str,
         models: Models,
+        group: NodeGroup,
         tokens: Tokens,
         quotas: Quotas,
         metrics: Metrics,
@@ -96,6 +99,7 @@ class ClientConnection:
         self._ws = ws
         self._peer = peer
         self._models = models
+        self._group = group
         self._model: Model | None = None
         self._tokens = tokens
         self._quotas = quotas
@@ -271,7 +275,7 @@ class ClientConnection:
             else:
                 asked = self._asked(request, model, account, arrived)
                 with self._quotas.used(account, arrived):
-                    outcome, hops = await model.tier.answer(asked)
+                    outcome, hops = await self._group.answer(model, asked)
                 output = outcome.output
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
                 state = self._state(model, self._user)

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from cutpoint.sdk.bundle import check_keys
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.protocol import Limits
+from cutpoint.server.nodes.planner import MOST_NODES
+from cutpoint.server.nodes.roster import Rule
 
 __all__ = ["LogFormat", "SettingError", "Settings"]
 
@@ -28,6 +30,7 @@ _AT_LEAST_ONE = (
     "replicas",
 )
 _OF_UPSTREAM = ("upstream_token_file", "upstream_ca")
+_OF_PEERS = ("peer_token_file", "peer_ca")
 _SECONDS = ("models_interval", "reload_interval", "hello_timeout", "idle_timeout", "http_timeout")
 
 
@@ -69,6 +72,11 @@ class Settings:
     upstream_drop: Annotated[float, "Task metric, 0 to 1, that passing on may cost beside the request's point."] = 0.0
     max_hops: Annotated[int, "Tiers that a request may have passed when it arrives."] = 4
     spans: Annotated[bool, "Load the spans between cuts as well, for requests that name where to stop."] = False
+
+    peer: Annotated[tuple[str, ...], "Address of a node that shares the work, ws://… or wss://…; one or several."] = ()
+    peer_token_file: Annotated[Path | None, "File with the bearer token for those nodes."] = None
+    peer_ca: Annotated[Path | None, "Certificates (PEM) that those nodes' may be signed with."] = None
+    peer_rule: Annotated[Rule, "What nodes are chosen for; amp4ec is a baseline to compare with."] = "latency"
 
     trusted_keys: Annotated[tuple[str, ...], "Serve only bundles that are signed with one of these keys."] = ()
 
@@ -121,6 +129,13 @@ class Settings:
             raise SettingError("upstream", f"is a server's address, ws://… or wss://…, not {self.upstream!r}")
         if self.upstream is None and (alone := [n for n in _OF_UPSTREAM if getattr(self, n) is not None]):
             raise SettingError(alone[0], "is of use with upstream only")
+        for address in self.peer:
+            if not address.startswith(("ws://", "wss://")):
+                raise SettingError("peer", f"is a server's address, ws://… or wss://…, not {address!r}")
+        if not self.peer and (alone := [n for n in _OF_PEERS if getattr(self, n) is not None]):
+            raise SettingError(alone[0], "is of use with peer only")
+        if len(self.peer) >= MOST_NODES:
+            raise SettingError("peer", f"names {len(self.peer)} nodes; a group has at most {MOST_NODES}")
         if not 0 <= self.upstream_drop <= 1:
             raise SettingError("upstream_drop", f"is a task metric, between 0 and 1, not {self.upstream_drop}")
         if not 0 <= self.max_hops < 255:
@@ -133,7 +148,7 @@ class Settings:
     @property
     def middle(self) -> bool:
         """Whether the server runs spans that do not end at the outputs."""
-        return self.spans or self.upstream is not None
+        return self.spans or self.upstream is not None or bool(self.peer)
 
     @property
     def limits(self) -> Limits:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
-__all__ = ["STAGES", "UNREFUSED", "Activity", "Answered", "Status", "StatusRoutes", "quantiles"]
+__all__ = ["STAGES", "UNREFUSED", "Activity", "Answered", "NodeRow", "Status", "StatusRoutes", "quantiles"]
 
 #: The page loads nothing from anywhere, and talks to nobody but this server.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
@@ -73,6 +73,24 @@ class Row(msgspec.Struct, frozen=True):
     total: Quantiles | None
 
 
+class NodeRow(msgspec.Struct, frozen=True):
+    """A node of the group.
+
+    Attributes:
+        name: its address; ``here`` for this one.
+        cpu: processors that it may keep busy.
+        load: share of them that it uses, 0 … 1.
+        tasks: requests that wait there or are computed.
+        rtt_ms: of the way there and back.
+    """
+
+    name: str
+    cpu: float
+    load: float
+    tasks: int
+    rtt_ms: float
+
+
 class Status(msgspec.Struct, frozen=True):
     """The server now, and its last `seconds`.
 
@@ -92,6 +110,7 @@ class Status(msgspec.Struct, frozen=True):
         users: busiest first.
         points: busiest first.
         outcomes: requests by what came of them.
+        nodes: of the group, this one first; none without peers.
     """
 
     server: str
@@ -109,6 +128,7 @@ class Status(msgspec.Struct, frozen=True):
     users: tuple[Row, ...]
     points: tuple[Row, ...]
     outcomes: dict[str, int]
+    nodes: tuple[NodeRow, ...]
 
 
 class Activity:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from math import inf
-from pathlib import Path
 from socket import gethostname
 from typing import NamedTuple, Protocol
 
@@ -15,13 +13,14 @@ from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.device import SCALE_WEIGHT
-from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, Overloaded, Refused
+from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, Overloaded, Refused
 from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.policy import Plan
 from cutpoint.sdk.predictor import Conditions
 from cutpoint.sdk.protocol import Hop, Result
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.sdk.times import LinkTimes
+from cutpoint.server.credentials import client_context, read_token
 from cutpoint.server.forwarding import Forwarding, Way
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.scheduler import Outcome
@@ -304,8 +303,8 @@ class Tiers:
         self._clock = clock
         self._times = times or LinkTimes()
         self._rng = random.Random()
-        self._token = _read_token(settings.upstream_token_file)
-        self._ssl = _context(settings.upstream_ca)
+        self._token = read_token(settings.upstream_token_file)
+        self._ssl = client_context(settings.upstream_ca)
 
     def tier(self, computing: Computing) -> Tier:
         """The tier that answers the requests for one model."""
@@ -324,24 +323,3 @@ class Tiers:
             )
         name = settings.tier or gethostname()
         return Tier(name, computing, upstream, settings, self._metrics, self._price, clock)
-
-
-def _read_token(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        token = path.read_text("utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise InputError(f"the token for the next tier cannot be read: {error}") from error
-    if not token or len(token.splitlines()) > 1:
-        raise InputError(f"{path}: one line with the token for the next tier is expected")
-    return token
-
-
-def _context(authorities: Path | None) -> ssl.SSLContext | None:
-    if authorities is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=authorities)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(f"{authorities} holds no certificates for the next tier: {error}") from error

@@ -52,23 +52,26 @@ class CpuLoad:
     """Which share of its processors this process uses.
 
     Args:
-        share: processors that it may keep busy.
         now: monotonic seconds.
         used: seconds of processor time so far.
     """
 
-    def __init__(self, share: float, now: float, used: Callable[[], float] = process_time) -> None:
-        self._share = share
+    def __init__(self, now: float, used: Callable[[], float] = process_time) -> None:
         self._used = used
         self._then = now, used()
         self._load = 0.0
 
-    def look(self, now: float) -> float:
-        """The load between the last look and now, 0 … 1; the last one's if that is no time ago."""
+    def look(self, now: float, share: float) -> float:
+        """The load between the last look and now, 0 … 1; the last one's if that is no time ago.
+
+        Args:
+            now: monotonic seconds.
+            share: processors that the process may keep busy.
+        """
         seconds = now - self._then[0]
         if seconds >= 0.05:
             used = self._used()
-            self._load = min(1.0, max(0.0, (used - self._then[1]) / seconds / self._share))
+            self._load = min(1.0, max(0.0, (used - self._then[1]) / seconds / share))
             self._then = now, used
         return self._load
 

@@ -67,12 +67,10 @@ class Node:
     Attributes:
         name: unique in the group.
         seconds: of the spans that it can compute, for one request.
-        memory: bytes of weights that it has room for.
     """
 
     name: str
     seconds: Mapping[Span, float]
-    memory: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +101,12 @@ class Work:
         end: boundary whose tensors are wanted.
         payload: bytes of the request as it arrives.
         nbytes: of each boundary's tensors, as nodes send them to each other.
-        weights: bytes of memory that a span takes; 0 for those that are not listed.
     """
 
     start: int
     end: int
     payload: int
     nbytes: Sequence[int]
-    weights: Mapping[Span, int]
 
     def sent(self, boundary: int) -> int:
         """Bytes that go to the node which computes on from a boundary."""
@@ -178,7 +174,7 @@ def make_plan(objective: Objective, work: Work, group: Group) -> Plan | None:
     With the waits at the nodes added, `Plan.choose` takes the one that is fastest then.
 
     ``throughput``: disjoint routes whose rates 1 / interval sum up to the most. Where every node can hold the whole
-    model, that is mostly each node for itself; where memory is short, pipelines.
+    model, that is mostly each node for itself; where it can not, pipelines.
     """
     if objective == "latency":
         routes = sorted(_best(work, group, _by_latency).values(), key=lambda route: (route.seconds, len(route.stages)))
@@ -247,17 +243,17 @@ def _best(work: Work, group: Group, cost: _Cost) -> dict[int, Route]:
         raise ValueError(f"a group has at most {MOST_NODES} nodes, not {len(group.nodes)}")
     names = [node.name for node in group.nodes]
     ways = {(a, b): group.path(a, b) for a in {*names, group.origin} for b in {*names, group.origin}}
-    usable = [
-        [(span, seconds) for span, seconds in node.seconds.items() if work.weights.get(span, 0) <= node.memory]
-        for node in group.nodes
-    ]
     #: By boundary: (nodes used, node with the data) → the best way there.
     reached: list[dict[tuple[int, str], _Partial]] = [{} for _ in range(work.end + 1)]
     reached[work.start][0, group.origin] = _Partial(0.0, 0, None, None)
     for boundary in range(work.start, work.end):
         steps = [
-            (number, name, [(end, seconds) for (start, end), seconds in spans if start == boundary and end <= work.end])
-            for number, (name, spans) in enumerate(zip(names, usable, strict=True))
+            (
+                number,
+                node.name,
+                [(e, s) for (start, e), s in node.seconds.items() if start == boundary and e <= work.end],
+            )
+            for number, node in enumerate(group.nodes)
         ]
         sent = work.sent(boundary)
         for (used, there), so_far in reached[boundary].items():

@@ -15,14 +15,12 @@ class SpanReport(msgspec.Struct, frozen=True):
         end: boundary.
         precision: as in the bundle.
         seconds: of a worker for one request now, from what it has measured.
-        memory: bytes of the files that it has to load for it.
     """
 
     start: int
     end: int
     precision: str
     seconds: float
-    memory: int
 
 
 class NodeReport(msgspec.Struct, frozen=True):

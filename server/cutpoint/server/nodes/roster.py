@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import inf
 from typing import Literal
 
 from cutpoint.server.nodes.amp4ec import Condition, assign, partition
-from cutpoint.server.nodes.planner import Group, Node, Path, Plan, Span, Work, make_plan, measure
+from cutpoint.server.nodes.planner import Group, Node, Path, Plan, Span, Stage, Work, make_plan, measure
 from cutpoint.server.nodes.report import NodeReport
 
 __all__ = ["Member", "Places", "Roster", "Rule", "Task"]
@@ -127,6 +126,12 @@ class Roster:
             self.version += 1
             self._plans.clear()
 
+    def seconds(self, model: str, stage: Stage) -> float:
+        """What a stage takes its node, as it last said; 0 where it has said nothing."""
+        member = self._members.get(stage.node)
+        spans = member.report.models.get(model, ()) if member is not None else ()
+        return next((span.seconds for span in spans if (span.start, span.end) == (stage.start, stage.end)), 0.0)
+
     def plan(self, task: Task, places: Places, without: Iterable[str], tasks: Mapping[str, int]) -> Plan | None:
         """How to answer a task; None if no nodes can.
 
@@ -146,7 +151,7 @@ class Roster:
 
     def _problem(self, task: Task, places: Places, avoided: frozenset[str]) -> tuple[Work, Group]:
         usable = {task.start, *places.nbytes}
-        nodes, weights = [], {}
+        nodes = []
         paths: dict[tuple[str, str], Path] = {}
         members = {name: member for name, member in self._planned.items() if name not in avoided}
         for name, member in members.items():
@@ -154,8 +159,7 @@ class Roster:
             for span in member.report.models.get(task.model, ()):
                 if span.precision == task.precision and {span.start, span.end} <= usable:
                     spans[span.start, span.end] = span.seconds
-                    weights[span.start, span.end] = span.memory
-            nodes.append(Node(name, spans, inf if member.report.memory is None else member.report.memory))
+            nodes.append(Node(name, spans))
             if name != self._origin:
                 paths[self._origin, name], paths[name, self._origin] = member.there, member.back
         # What one node hands to another goes through the origin, which keeps it until the next one has answered.
@@ -164,7 +168,7 @@ class Roster:
                 if sender != receiver and self._origin not in (sender, receiver):
                     paths[sender, receiver] = members[sender].back + members[receiver].there
         sizes = tuple(places.nbytes.get(boundary, 0) for boundary in range(places.last + 1))
-        return Work(task.start, places.last, task.payload, sizes, weights), Group(self._origin, tuple(nodes), paths)
+        return Work(task.start, places.last, task.payload, sizes), Group(self._origin, tuple(nodes), paths)
 
     def _amp4ec(self, task: Task, places: Places, avoided: frozenset[str], tasks: Mapping[str, int]) -> Plan | None:
         """One route for one request: scores change with each."""

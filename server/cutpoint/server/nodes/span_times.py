@@ -13,6 +13,8 @@ K = TypeVar("K")
 _WEIGHT, _SPAN_WEIGHT = 0.2, 0.05
 #: A batch counts as at most so many times as slow as expected: what else a machine does is not the span's cost.
 _OUTLIER = 4.0
+#: Least seconds of a prior: what was measured as nothing still takes something.
+_LEAST = 1e-5
 
 
 class SpanTimes(Generic[K]):
@@ -21,24 +23,26 @@ class SpanTimes(Generic[K]):
     Every batch says something about the machine, and so about the spans that it has never run.
 
     Args:
-        priors: seconds of each span on the machine of the calibration.
-        slowness: how many times as long they take here, before anything was seen.
+        slowness: how many times as long as on the machine of the calibration spans take here, before anything was seen.
     """
 
-    def __init__(self, priors: Mapping[K, float], slowness: float = 1.0) -> None:
-        self._priors = dict(priors)
-        self._factors = dict.fromkeys(priors, 1.0)
+    def __init__(self, slowness: float = 1.0) -> None:
+        self._priors: dict[K, float] = {}
+        self._factors: dict[K, float] = {}
         self.slowness = slowness
 
-    def __contains__(self, span: K) -> bool:
-        return span in self._priors
+    def know(self, priors: Mapping[K, float]) -> None:
+        """From now on these are the spans, with the seconds that calibration measured; others are forgotten."""
+        self._priors = {span: max(seconds, _LEAST) for span, seconds in priors.items()}
+        self._factors = {span: self._factors.get(span, 1.0) for span in priors}
 
     def seconds(self, span: K) -> float:
-        """Expected for one request. Raises `KeyError` for a span without a prior."""
+        """Expected for one request. Raises `KeyError` for a span that is not known."""
         return self._priors[span] * self._factors[span] * self.slowness
 
     def observe(self, span: K, seconds: float, size: int = 1) -> None:
-        """A batch of `size` requests for a span kept a worker busy for so long."""
-        ratio = min(seconds / size / self.seconds(span), _OUTLIER)
-        self.slowness *= ratio**_WEIGHT
-        self._factors[span] *= ratio**_SPAN_WEIGHT
+        """A batch of `size` requests for a span kept a worker busy for so long. Nothing, for one that is not known."""
+        if span in self._priors:
+            ratio = min(max(seconds / size, _LEAST) / self.seconds(span), _OUTLIER)
+            self.slowness *= ratio**_WEIGHT
+            self._factors[span] *= ratio**_SPAN_WEIGHT
