@@ -7,23 +7,21 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from socket import gethostname
 
-import numpy as np
-
 from cutpoint.codecs import Array, DeltaCodec
-from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import BadPayload, DeadlineExceeded, LinkError, LocalProtocolError, Refused, TooLarge
 from cutpoint.sdk.protocol import Hop
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.server.credentials import client_context, read_token
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model
+from cutpoint.server.nodes.handover import Handover
 from cutpoint.server.nodes.peer import Peer
 from cutpoint.server.nodes.planner import Route, Stage
 from cutpoint.server.nodes.reporter import Reporter
-from cutpoint.server.nodes.roster import Member, Places, Roster, Task
+from cutpoint.server.nodes.roster import Member, Roster, Task
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
 from cutpoint.server.status import NodeRow
@@ -42,45 +40,6 @@ _EVERY = 0.5
 _LATE, _PATIENCE = 10.0, 1.0
 #: Refusals that another node would repeat.
 _FINAL = (BadPayload, TooLarge, DeadlineExceeded)
-
-
-@dataclass(frozen=True, slots=True)
-class _Handover:
-    """Where a model's tensors can go from one node to another as they are.
-
-    Attributes:
-        points: number of the point with the `raw` codec by boundary and precision of the tail behind it.
-        places: the same, as the planner sees it, by precision.
-    """
-
-    points: dict[tuple[int, str], int]
-    places: dict[str, Places]
-
-    @classmethod
-    def of(cls, bundle: Bundle) -> _Handover:
-        manifest = bundle.manifest
-        exact = {
-            (codec.id, level)
-            for codec in manifest.codecs
-            for level, name in enumerate(codec.levels)
-            if codec.codec == "raw" and name == "exact"
-        }
-        points = {
-            (point.end, point.tail_precision): number
-            for number, point in enumerate(manifest.points)
-            if point.tail_precision is not None and (point.codec, point.level) in exact
-        }
-        macs = tuple(boundary.macs for boundary in manifest.boundaries)
-        last = manifest.boundaries[-1]
-        places = {
-            precision: Places(
-                {end: manifest.boundaries[end].nbytes for end, its in points if its == precision}
-                | {last.index: last.nbytes},
-                macs,
-            )
-            for precision in {point.tail_precision for point in manifest.points if point.tail_precision is not None}
-        }
-        return cls(points, places)
 
 
 class NodeGroup:
@@ -119,7 +78,7 @@ class NodeGroup:
             url: Peer(url, models, reporter.id, token, context, clock, rng, self._update)
             for url in dict.fromkeys(settings.peer)
         }
-        self._handovers: dict[str, _Handover] = {}
+        self._handovers: dict[str, Handover] = {}
         #: By node: seconds of work and number of requests that it has from here.
         self._ahead = dict.fromkeys((_HERE, *self._peers), 0.0)
         self._tasks = dict.fromkeys((_HERE, *self._peers), 0)
@@ -182,7 +141,7 @@ class NodeGroup:
             return await model.tier.answer(asked)
         handover = self._handovers.get(model.hash)
         if handover is None:
-            handover = self._handovers[model.hash] = _Handover.of(model.bundle)
+            handover = self._handovers[model.hash] = Handover(model.bundle)
         work = _Work(self._name, self._clock, asked)
         sample, avoided = asked.sample, set[str]()
         while True:
@@ -205,9 +164,9 @@ class NodeGroup:
                     self._metrics.stages.labels(stage.node, "ok").inc()
                     if stage.end == model.bundle.manifest.last:
                         return work.answered(outputs)
-                    sample = _onward(model, handover, stage.end, sample, outputs)
+                    sample = handover.onward(stage.end, sample.tail[2], outputs)
 
-    def _route(self, model: Model, handover: _Handover, sample: Encoded, avoided: set[str], user: Hashable) -> Route:
+    def _route(self, model: Model, handover: Handover, sample: Encoded, avoided: set[str], user: Hashable) -> Route:
         point, (start, _, precision) = sample.point, sample.tail
         task = Task(model.hash, precision, start, round(point.measured.bytes_mean))
         places = handover.places[precision]
@@ -294,15 +253,3 @@ class _Work:
         outcome = Outcome(TailOutput(outputs, self._decode, tail), self._queue, 1)
         hop = Hop(self._name, self._queue, self._decode, self._compute, 0.0, total)
         return Answered(outcome, (hop, *self.hops))
-
-
-def _onward(model: Model, handover: _Handover, boundary: int, before: Encoded, tensors: tuple[Array, ...]) -> Encoded:
-    """A boundary's tensors as a request of their own."""
-    point = model.bundle.points[handover.points[boundary, before.tail[2]]]
-    specs = model.bundle.manifest.boundaries[boundary].tensors
-    # What the codec `raw` writes at the level `exact`: too little work for a thread.
-    payload = b"".join(
-        np.ascontiguousarray(tensor, dtype=np.dtype(spec.dtype).newbyteorder("<")).tobytes()
-        for tensor, spec in zip(tensors, specs, strict=True)
-    )
-    return Encoded(point, payload)

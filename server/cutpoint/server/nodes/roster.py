@@ -78,7 +78,7 @@ class Places:
         macs: from the input up to each boundary.
     """
 
-    nbytes: Mapping[int, int]
+    nbytes: dict[int, int]
     macs: tuple[int, ...]
 
     @property
