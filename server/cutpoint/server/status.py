@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
-__all__ = ["STAGES", "UNREFUSED", "Activity", "Answered", "Status", "StatusRoutes", "quantiles"]
+__all__ = ["STAGES", "UNREFUSED", "Activity", "Answered", "Status", "StatusRoutes", "UpstreamStatus", "quantiles"]
 
 #: The page loads nothing from anywhere, and talks to nobody but this server.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
@@ -73,6 +73,27 @@ class Row(msgspec.Struct, frozen=True):
     total: Quantiles | None
 
 
+class UpstreamStatus(msgspec.Struct, frozen=True):
+    """The next tier.
+
+    Attributes:
+        url: where it is.
+        up: whether it can be asked now.
+        uplink_mbps: Mbit/s that the way there is believed to carry.
+        rtt_ms: milliseconds there and back.
+        queue_ms: what a request would wait for a worker there.
+        ways: requests since the start, by what became of them: ``finished``, ``relayed``, ``forwarded``; and those that
+            the next tier did not answer, ``failed``.
+    """
+
+    url: str
+    up: bool
+    uplink_mbps: float
+    rtt_ms: float
+    queue_ms: float
+    ways: dict[str, int]
+
+
 class Status(msgspec.Struct, frozen=True):
     """The server now, and its last `seconds`.
 
@@ -92,6 +113,7 @@ class Status(msgspec.Struct, frozen=True):
         users: busiest first.
         points: busiest first.
         outcomes: requests by what came of them.
+        upstream: the next tier; None where this is the last.
     """
 
     server: str
@@ -109,6 +131,7 @@ class Status(msgspec.Struct, frozen=True):
     users: tuple[Row, ...]
     points: tuple[Row, ...]
     outcomes: dict[str, int]
+    upstream: UpstreamStatus | None = None
 
 
 class Activity:
