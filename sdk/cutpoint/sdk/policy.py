@@ -156,6 +156,7 @@ class AdaptivePolicy:
         uncut: task metric of the uncut model.
         energy: of the device.
         answer_bytes: size of a result.
+        races: that are saved up to begin with.
     """
 
     def __init__(
@@ -166,6 +167,7 @@ class AdaptivePolicy:
         uncut: float = 1.0,
         energy: EnergyModel | None = None,
         answer_bytes: int = 4096,
+        races: float = _MOST_RACES,
     ) -> None:
         self.objective = objective or Objective()
         self._predictor: Final = Predictor(
@@ -184,7 +186,7 @@ class AdaptivePolicy:
             + self.objective.energy_weight * self.energy.compute_mj(1.0)
         )
         self._deadline_ms = math.inf if self.objective.deadline is None else self.objective.deadline * 1e3
-        self._races = _MOST_RACES if self.objective.hedge_share else 0.0
+        self._races = races
         self._last: int | None = None
 
     @classmethod

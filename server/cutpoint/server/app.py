@@ -33,7 +33,7 @@ from cutpoint.server.nodes.reporter import Reporter
 from cutpoint.server.quotas import Quotas
 from cutpoint.server.scheduler import Scheduler
 from cutpoint.server.settings import Settings
-from cutpoint.server.status import STAGES, UNREFUSED, Status, StatusRoutes, quantiles
+from cutpoint.server.status import STAGES, UNREFUSED, Status, StatusRoutes, UpstreamStatus, quantiles
 from cutpoint.server.tier import Tiers
 from cutpoint.server.tls import server_context
 from cutpoint.server.watching import FileWatch
@@ -205,7 +205,11 @@ class EdgeServer:
             points=activity.rows(attrgetter("point"), recent, seconds),
             outcomes=dict(outcomes.most_common()),
             nodes=self.group.rows(),
+            upstream=self._upstream(),
         )
+
+    def _upstream(self) -> UpstreamStatus | None:
+        return self.tiers.status(model.tier for model in self.models)
 
     # -- WebSocket -----------------------------------------------------------------------------------------------
 
@@ -265,6 +269,8 @@ class EdgeServer:
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         self._authorise(request, "metrics")
         self._metrics.price.set(self._scheduler.price())
+        upstream = self._upstream()
+        self._metrics.upstream.set(upstream is not None and upstream.up)
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     def _authorise(self, request: web.Request, scope: Scope) -> Account:

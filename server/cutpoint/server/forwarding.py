@@ -82,9 +82,8 @@ class Forwarding:
                 its = msgspec.structs.replace(later.measured, metric=metric, device_ms=span, energy_mj=None)
                 points.append(msgspec.structs.replace(later, measured=its))
                 ways[later.id] = Way("forwarded", later)
-        policy = AdaptivePolicy(
-            points, _OBJECTIVE, uncut=manifest.task.uncut, answer_bytes=manifest.boundaries[-1].nbytes
-        )
+        answer = manifest.boundaries[-1].nbytes
+        policy = AdaptivePolicy(points, _OBJECTIVE, uncut=manifest.task.uncut, answer_bytes=answer, races=0.0)
         self._choices[point.id] = policy, ways
         return policy, ways
 

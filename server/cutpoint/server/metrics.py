@@ -45,6 +45,7 @@ class Metrics:
         self.sent = Counter("cutpoint_sent_bytes", "Outputs by point", ["point"], registry=registry)
         self.payload = Histogram("cutpoint_payload_bytes", "Received payloads", buckets=_BYTES, registry=registry)
 
+        self.upstream = Gauge("cutpoint_upstream_up", "1 while the next tier can be asked", registry=registry)
         self.ways: Tally[str] = Tally()
         self._ways = Counter("cutpoint_tier_requests", "Requests by way", ["way"], registry=registry)
         self._failures = Counter("cutpoint_upstream_failures", "Next tier's, by code", ["code"], registry=registry)

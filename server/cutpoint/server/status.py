@@ -10,7 +10,17 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
-__all__ = ["STAGES", "UNREFUSED", "Activity", "Answered", "NodeRow", "Status", "StatusRoutes", "quantiles"]
+__all__ = [
+    "STAGES",
+    "UNREFUSED",
+    "Activity",
+    "Answered",
+    "NodeRow",
+    "Status",
+    "StatusRoutes",
+    "UpstreamStatus",
+    "quantiles",
+]
 
 #: The page loads nothing from anywhere, and talks to nobody but this server.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
@@ -91,6 +101,27 @@ class NodeRow(msgspec.Struct, frozen=True):
     rtt_ms: float
 
 
+class UpstreamStatus(msgspec.Struct, frozen=True):
+    """The next tier.
+
+    Attributes:
+        url: where it is.
+        up: whether it can be asked now.
+        uplink_mbps: Mbit/s that the way there is believed to carry.
+        rtt_ms: milliseconds there and back.
+        queue_ms: what a request would wait for a worker there.
+        ways: requests since the start, by what became of them: ``finished``, ``relayed``, ``forwarded``; and those that
+            the next tier did not answer, ``failed``.
+    """
+
+    url: str
+    up: bool
+    uplink_mbps: float
+    rtt_ms: float
+    queue_ms: float
+    ways: dict[str, int]
+
+
 class Status(msgspec.Struct, frozen=True):
     """The server now, and its last `seconds`.
 
@@ -111,6 +142,7 @@ class Status(msgspec.Struct, frozen=True):
         points: busiest first.
         outcomes: requests by what came of them.
         nodes: of the group, this one first; none without peers.
+        upstream: the next tier; None where this is the last.
     """
 
     server: str
@@ -128,7 +160,8 @@ class Status(msgspec.Struct, frozen=True):
     users: tuple[Row, ...]
     points: tuple[Row, ...]
     outcomes: dict[str, int]
-    nodes: tuple[NodeRow, ...]
+    nodes: tuple[NodeRow, ...] = ()
+    upstream: UpstreamStatus | None = None
 
 
 class Activity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from math import inf
 from socket import gethostname
@@ -25,6 +25,7 @@ from cutpoint.server.forwarding import Forwarding, Way
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
+from cutpoint.server.status import UpstreamStatus
 from cutpoint.server.tails import Encoded, LoadedTails, Sample, Tensors
 from cutpoint.server.upstream import Upstream
 
@@ -323,3 +324,13 @@ class Tiers:
             )
         name = settings.tier or gethostname()
         return Tier(name, computing, upstream, settings, self._metrics, self._price, clock)
+
+    def status(self, tiers: Iterable[Tier]) -> UpstreamStatus | None:
+        """What is known of the next tier, where there is one: each model has a connection to it."""
+        if self._settings.upstream is None:
+            return None
+        up = [tier.upstream for tier in tiers if tier.upstream is not None and tier.upstream.up]
+        channel = self.estimator.channel(self._clock())
+        queue_ms = max((upstream.state.queue_ms for upstream in up), default=0.0)
+        believed = channel.uplink / 1e6, channel.rtt * 1e3, queue_ms
+        return UpstreamStatus(self._settings.upstream, bool(up), *believed, dict(self._metrics.ways))

@@ -38,7 +38,7 @@ public final class AdaptivePolicy implements Policy {
     /** Infinite without one. */
     private final double deadlineMs;
 
-    private double races;
+    private double races = MOST_RACES;
     /** Number of the last choice; -1 before the first. */
     private int last = -1;
 
@@ -53,7 +53,6 @@ public final class AdaptivePolicy implements Policy {
             List<Point> points, Objective objective, double uncut, EnergyModel energy, double answerBytes) {
         this.objective = objective;
         this.uncut = uncut;
-        races = objective.hedgeShare > 0 ? MOST_RACES : 0;
         predictor = new Predictor(worthwhile(points, objective), energy, answerBytes);
         wastedPrice =
                 objective.hedgePrice * objective.latencyWeight + objective.energyWeight * energy.computeMj(1);
