@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 from rich.table import Table
-from tests.bench._bundles import bundle_path
+from tests.bench._bundles import bundle_path, with_all_spans
 from tests.bench._load import Latencies, Load
 from tests.bench._photographs import photographs
 from tests.support.nodes import numbers
@@ -48,7 +48,7 @@ _PORT = 8700
 _IN_FLIGHT = (1, 16)
 _SECONDS, _SETTLE = 5.0, 2.5
 _CHAOS = 120.0
-_MONOLITHIC = "slow node alone, no batches"
+_TORCH, _MONOLITHIC = "slow alone, PyTorch", "slow alone, no batches"
 
 
 @asynccontextmanager
@@ -77,6 +77,22 @@ async def _nodes(
         yield servers
 
 
+@asynccontextmanager
+async def _torch(bed: TestBed) -> AsyncIterator[str]:
+    """The model in PyTorch on the slow machine."""
+    await asyncio.to_thread(bed.set_cpu, "slow", 2.0)
+    command = [*bed.command("slow"), sys.executable, "-m", "tests.bench._torch_server", bed.address("slow"), str(_PORT)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        await process.stdout.readline()
+        await asyncio.to_thread(bed.set_cpu, "slow", _NODES["slow"] * _UNIT)
+        yield f"http://{bed.address('slow')}:{_PORT}"
+    finally:
+        process.kill()
+        await process.communicate()
+
+
 async def _send(load: Load) -> Latencies:
     """Sends `load` from a process of its own."""
     pipe = asyncio.subprocess.PIPE
@@ -91,7 +107,7 @@ def run() -> dict[str, Any]:
     """Measures; see the module's docstring."""
     if reason := missing():
         raise SystemExit(reason)
-    path = bundle_path("MobileNetV2")
+    path = with_all_spans(bundle_path("MobileNetV2"))
     bundle = Bundle.open(path)
     picture = photographs(bundle, 1)[0]
     point = bundle.points[bundle.point_number(_POINT)]
@@ -106,13 +122,18 @@ def run() -> dict[str, Any]:
 
 async def _throughput(bed: TestBed, path: Path, load: Load) -> list[dict[str, Any]]:
     rows = []
+    async with _torch(bed) as url:
+        for in_flight in _IN_FLIGHT:
+            # Over HTTP a connection has one request at a time.
+            asked = msgspec.structs.replace(load, url=url, connections=in_flight)
+            rows.append({"system": _TORCH, "in_flight": in_flight} | _summary(await _send(asked), load.seconds))
     for system, names, options in (
         (_MONOLITHIC, ["slow"], ["--max-batch", "1"]),
-        ("slow node alone", ["slow"], []),
-        ("fast node alone", ["fast"], []),
-        ("nodes by AMP4EC's score", _NODES, ["--peer-rule", "amp4ec"]),
-        ("nodes for latency", _NODES, ["--peer-rule", "latency"]),
-        ("nodes for throughput", _NODES, ["--peer-rule", "throughput"]),
+        ("slow alone", ["slow"], []),
+        ("fast alone", ["fast"], []),
+        ("AMP4EC's score", _NODES, ["--peer-rule", "amp4ec"]),
+        ("for latency", _NODES, ["--peer-rule", "latency"]),
+        ("for throughput", _NODES, ["--peer-rule", "throughput"]),
     ):
         async with _nodes(bed, path, list(names), *options) as servers:
             for in_flight in _IN_FLIGHT:
@@ -247,7 +268,7 @@ async def _happen(bed: TestBed, server: ServerProcess, name: str, what: str, sec
 
 def table(result: dict[str, Any]) -> Table:
     """A row a system and load, then the killed node and the chaos."""
-    rows = Table("system", "in flight", "requests/s", "to monolithic", "mean ms", "to monolithic", "p99 ms")
+    rows = Table("system", "load", "requests/s", "", "mean ms", "", "p99 ms")
     base = {row["in_flight"]: row for row in result["rows"] if row["system"] == _MONOLITHIC}
     for row in result["rows"]:
         alone = base[row["in_flight"]]
@@ -264,8 +285,10 @@ def table(result: dict[str, Any]) -> Table:
     rows.add_section()
     counts = f"{killed['answered']} answered, {killed['failed']} failed"
     rates = f"{killed['before_per_second']:.0f} → {killed['after_per_second']:.0f}"
-    rows.add_row("fast node killed", "16", rates, counts, f"noticed in {killed['noticed_s']:.2f} s", "", "")
+    rows.add_row("fast killed", "16", rates, "", f"{killed['longest_ms']:.0f} at most", "", "")
+    rows.add_row("", "", counts, "", f"noticed after {killed['noticed_s']:.2f} s")
+    rows.add_section()
     counts = f"{chaos['answered']} answered, {chaos['failed']} failed"
     happened = ", ".join(f"{count} {what}" for what, count in chaos["happened"].items())
-    rows.add_row(f"{chaos['seconds']:.0f} s of chaos", "8", "", counts, happened, "", f"{chaos['p99_ms']:.0f}")
+    rows.add_row(f"chaos, {chaos['seconds']:.0f} s", "8", counts, "", happened, "", f"{chaos['p99_ms']:.0f}")
     return rows

@@ -9,8 +9,9 @@ from pathlib import Path
 __all__ = ["CpuQuota", "quota_root"]
 
 _ROOT = Path("/sys/fs/cgroup")
-#: Microseconds in which a quota is used up and given anew. Short, so that a request meets the mean speed, not a pause.
-_PERIOD = 10_000
+#: Microseconds in which a quota is used up and given anew. Short, so that a request meets the mean speed, not a pause;
+#: but the kernel takes no quota of less than a millisecond.
+_PERIOD, _LEAST = 5_000, 1_000
 
 
 def quota_root() -> Path | None:
@@ -50,11 +51,13 @@ class CpuQuota:
 
     def set(self, share: float) -> None:
         """From now on the group gets so many processors."""
-        quota = max(1000, round(share * _PERIOD))
+        period = max(_PERIOD, round(_LEAST / share))
+        quota = round(share * period)
         if (self._folder / "cpu.max").exists():
-            (self._folder / "cpu.max").write_text(f"{quota} {_PERIOD}")
+            (self._folder / "cpu.max").write_text(f"{quota} {period}")
         else:
-            (self._folder / "cpu.cfs_period_us").write_text(str(_PERIOD))
+            (self._folder / "cpu.cfs_quota_us").write_text("-1")
+            (self._folder / "cpu.cfs_period_us").write_text(str(period))
             (self._folder / "cpu.cfs_quota_us").write_text(str(quota))
 
     def close(self) -> None:

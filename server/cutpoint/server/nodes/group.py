@@ -179,8 +179,8 @@ class NodeGroup:
         """Seconds until a node is free: for what it has from here, or longer if it says so."""
         member = self._roster.members.get(name)
         ahead = self._ahead[name] / max(1, member.report.workers if member is not None else 1)
-        queue = model.queue_ms(user) if name == _HERE else self._peers[name].queue_ms(model.hash)
-        return max(ahead, queue / 1e3)
+        queue = model.queue_ms(user) / 1e3 if name == _HERE else self._peers[name].wait(model.hash)
+        return max(ahead, queue)
 
     @contextlib.contextmanager
     def _reserved(self, model: Model, route: Route) -> Iterator[dict[Stage, float]]:
@@ -209,7 +209,7 @@ class NodeGroup:
             return outcome.output.outputs
         peer = self._peers[stage.node]
         number = model.bundle.point_number(sample.point.id)
-        patience = max(_PATIENCE, _LATE * (expected + self._wait(stage.node, model, asked.user)))
+        patience = max(_PATIENCE, _LATE * self._ahead[stage.node])
         try:
             async with asyncio.timeout(patience):
                 result = await peer.request(model.hash, number, sample.payload, budget, expected, stop)

@@ -8,6 +8,7 @@ import logging
 import random
 import ssl as ssl_module
 from collections.abc import Callable, Iterable
+from math import inf
 
 import aiohttp
 import msgspec
@@ -32,8 +33,6 @@ _EVERY, _PROBE, _SILENCE = 0.5, 0.25, 0.75
 _TIMES = LinkTimes(connect=1.0, probe=_PROBE, silence=_SILENCE, backoff=Backoff(0.05, 1.0), eager=_PROBE)
 #: Bit/s and seconds of the link to begin with: servers are rarely far from each other.
 _RATE, _RTT = 2e8, 0.002
-#: Longest report in bytes.
-_LONGEST = 1 << 20
 
 
 class Peer:
@@ -86,10 +85,10 @@ class Peer:
             await asyncio.gather(*(link.close() for link, _ in self._links.values()))
             self._links.clear()
 
-    def queue_ms(self, model: str) -> float:
-        """How long a request would wait there for a worker, by the node's last word."""
+    def wait(self, model: str) -> float:
+        """Seconds that a request would wait there, by the node's last word; infinite if it takes no more from here."""
         found = self._links.get(model)
-        return found[0].server.queue_ms if found is not None else 0.0
+        return inf if found is None or found[0].full else found[0].server.queue_ms / 1e3
 
     async def request(
         self, model: str, point: int, payload: bytes, budget: float, expected: float, stop: int
@@ -141,7 +140,7 @@ class Peer:
                 if response.status != 200:
                     log.debug("%s answered %d", url, response.status)
                     return None
-                return msgspec.json.decode(await response.content.read(_LONGEST), type=NodeReport)
+                return msgspec.json.decode(await response.read(), type=NodeReport)
         except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
             log.debug("%s: %r", url, error)
             return None
