@@ -134,6 +134,7 @@ async def _throughput(bed: TestBed, path: Path, load: Load) -> list[dict[str, An
         ("AMP4EC's score", _NODES, ["--peer-rule", "amp4ec"]),
         ("for latency", _NODES, ["--peer-rule", "latency"]),
         ("for throughput", _NODES, ["--peer-rule", "throughput"]),
+        ("for latency, asked at fast", [*reversed(_NODES)], ["--peer-rule", "latency"]),
     ):
         async with _nodes(bed, path, list(names), *options) as servers:
             for in_flight in _IN_FLIGHT:

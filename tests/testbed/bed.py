@@ -48,8 +48,8 @@ def missing() -> str:
     """Why there can be no test bed here; empty if there can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "the test bed needs Linux and root"
-    if not (shutil.which("ip") and shutil.which("tc")):
-        return "the test bed needs the programs ip and tc (Debian: iproute2)"
+    if lacking := [name for name in ("ip", "tc", "nsenter") if not shutil.which(name)]:
+        return f"the test bed needs the programs {' and '.join(lacking)} (Debian: iproute2, util-linux)"
     if quota_root() is None:
         return "processor quotas cannot be set: no writable control group with the cpu controller"
     try:
@@ -127,7 +127,8 @@ class TestBed:
 
     def command(self, name: str) -> tuple[str, ...]:
         """What to put in front of a command to run it on a machine."""
-        inside = ("ip", "netns", "exec", self._space(name))
+        # Not `ip netns exec`, which hides the control groups behind a /sys of its own.
+        inside = ("nsenter", f"--net=/run/netns/{self._space(name)}")
         if name not in self._quotas:
             return inside
         join = f'echo $$ > {self._quotas[name].processes} && exec "$@"'

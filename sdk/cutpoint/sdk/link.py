@@ -27,6 +27,7 @@ from cutpoint.sdk.errors import (
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.protocol import (
     IDLE,
+    MAX_FRAMES,
     SUBPROTOCOL,
     TIERS,
     VERSION,
@@ -62,6 +63,7 @@ class Link:
         token: bearer token.
         ssl: for ``wss``; None for the system's certificates.
         times: see `LinkTimes`.
+        pieces: frames that a request is split into: fewer cost less, more say more of the link.
         clock: monotonic seconds.
         rng: for the jitter of reconnecting.
 
@@ -82,6 +84,7 @@ class Link:
         token: str | None = None,
         ssl: ssl_module.SSLContext | None = None,
         times: LinkTimes | None = None,
+        pieces: int = MAX_FRAMES,
         clock: Callable[[], float],
         rng: random.Random,
     ) -> None:
@@ -94,6 +97,7 @@ class Link:
         self._token = token or ""
         self._ssl = ssl
         self._times = times or LinkTimes()
+        self._pieces = pieces
         self._clock = clock
         self._rng = rng
         self._client = f"cutpoint/{version('cutpoint')}"
@@ -271,7 +275,7 @@ class Link:
 
     async def _live_once(self, session: aiohttp.ClientSession) -> bool:
         """Connects and serves one connection until it ends."""
-        connection = Connection(Role.CLIENT, self._frame_limit)
+        connection = Connection(Role.CLIENT, self._frame_limit, pieces=self._pieces)
         ws: aiohttp.ClientWebSocketResponse | None = None
         try:
             async with asyncio.timeout(self._times.connect):

@@ -60,10 +60,15 @@ class Connection:
             server to what it announces in its welcome.
         max_payload: server only: the most payload bytes of a point by its number, None if there is no such point. The
             announced size is checked with it before memory is taken.
+        pieces: client only: frames that a request is split into, if they fit in so few.
     """
 
     def __init__(
-        self, role: Role, frame_limit: int, max_payload: Callable[[int], int | None] = lambda point: None
+        self,
+        role: Role,
+        frame_limit: int,
+        max_payload: Callable[[int], int | None] = lambda point: None,
+        pieces: int = MAX_FRAMES,
     ) -> None:
         self.role = role
         self.peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
@@ -74,6 +79,7 @@ class Connection:
         self._offered: tuple[str, ...] = ()
         self._frame_limit = frame_limit
         self._max_payload = max_payload
+        self._pieces = pieces
         self._exchanges: dict[int, _Exchange] = {}
         self._last_id = 0
 
@@ -130,7 +136,7 @@ class Connection:
             raise LocalProtocolError(f"stop {request.stop} and hops {request.hops}: both are numbers below 256")
         size = len(request.payload)
         room = self.limits.frame - HEADER_SIZE - OPENING_SIZE
-        piece = min(room, max(MIN_CHUNK, -(-size // MAX_FRAMES)))
+        piece = min(room, max(MIN_CHUNK, -(-size // self._pieces)))
         offsets = list(range(0, size, piece)) or [0]
         parts = [request.payload[offset : offset + piece] for offset in offsets]
         asked = request.budget, size, parts[0], request.stop, request.hops

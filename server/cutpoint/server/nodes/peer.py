@@ -29,8 +29,10 @@ __all__ = ["Peer"]
 log = logging.getLogger("cutpoint.server")
 
 #: Seconds between looks at a node, and after which one that says nothing is given up.
-_EVERY, _PROBE, _SILENCE = 0.5, 0.25, 0.75
+_EVERY, _PROBE, _SILENCE = 0.5, 0.4, 0.6
 _TIMES = LinkTimes(connect=1.0, probe=_PROBE, silence=_SILENCE, backoff=Backoff(0.05, 1.0), eager=_PROBE)
+#: Frames of a request: their distance tells the rate, and each is work at both ends.
+_PIECES = 2
 #: Bit/s and seconds of the link to begin with: servers are rarely far from each other.
 _RATE, _RTT = 2e8, 0.002
 
@@ -165,6 +167,7 @@ class Peer:
                 token=self._token,
                 ssl=self._ssl,
                 times=_TIMES,
+                pieces=_PIECES,
                 clock=self._clock,
                 rng=self._rng,
             )

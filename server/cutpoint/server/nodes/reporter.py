@@ -84,11 +84,11 @@ class Reporter:
         self._times.observe(key, seconds, size)
 
     def _try(self) -> None:
-        """An idle node runs a tail now and then: its speed is news even when nobody uses it."""
+        """An idle node runs its shortest tail now and then: its speed is news even when nobody uses it."""
         idle = not self._scheduler.pending and self._clock() - self._batch_at >= _STALE
         model = next(iter(self._models), None)
         if idle and model is not None and model.tails.tails and (self._trial is None or self._trial.done()):
-            start, precision = min(model.tails.tails)
+            start, precision = min(model.tails.tails, key=lambda tail: model.tails.tails[tail].seconds)
             specs = model.bundle.manifest.boundaries[start].tensors
             zeros = tuple(np.zeros(spec.shape, spec.dtype) for spec in specs)
             self._trial = asyncio.create_task(self._run(model, Tensors(start, precision, zeros)))
