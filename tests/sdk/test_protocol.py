@@ -113,6 +113,15 @@ def test_request_of_any_size_arrives_whole(size: int) -> None:
     assert pair.client.in_flight == pair.server.in_flight == 0
 
 
+@pytest.mark.parametrize(("pieces", "size", "frames"), [(1, 3000, 1), (2, 3000, 2), (4, 3000, 3), (1, 9000, 3)])
+def test_a_client_may_want_fewer_frames(pieces: int, size: int, frames: int) -> None:
+    pair = Pair()
+    pair.client = Connection(Role.CLIENT, 1 << 20, pieces=pieces)
+    pair.up(HELLO)
+    pair.down(WELCOME)
+    assert len(pair.client.send(Request(1, 0, b"a" * size))) == frames
+
+
 def test_requests_are_multiplexed_and_answered_in_any_order() -> None:
     pair = Pair.open()
     first = pair.client.send(Request(1, 0, b"a" * 3000))
