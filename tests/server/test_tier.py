@@ -49,7 +49,7 @@ def tier(server: EdgeServer) -> Tier:
 
 def force(server: EdgeServer, kind: str, onward: str | None = None, hedge_ms: float = inf) -> None:
     """From now on every request goes that way as long as the next tier can be asked."""
-    forwarding = tier(server)._forwarding
+    forwarding = tier(server).forwarding
     usual = forwarding.choose
 
     def choose(point, conditions):  # type: ignore[no-untyped-def]
@@ -301,7 +301,7 @@ async def test_a_full_server_leaves_requests_to_the_next_tier(slow_bundle: Bundl
 async def test_streams_are_finished_or_forwarded_but_not_relayed(bundle: Bundle) -> None:
     async with serving(bundle) as cloud, serving(bundle, cloud.url) as edge:
         point = bundle.points[bundle.point_number("cut1-fp32-delta-fine")]
-        assert not tier(edge)._forwarding.relays(point)
+        assert not tier(edge).forwarding.relays(point)
         own = tier(edge)
         own.scale = 1e6
         async with Client(edge.url, bundle, mode="edge", times=QUICK, objective=PATIENT) as client:

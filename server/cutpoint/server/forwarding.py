@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -14,7 +14,7 @@ from cutpoint.sdk.policy import AdaptivePolicy, Plan
 from cutpoint.sdk.predictor import Conditions
 from cutpoint.server.tails import LoadedTails, span_ms
 
-__all__ = ["Forwarding", "Way"]
+__all__ = ["Chooser", "Forwarding", "Way"]
 
 #: Nothing is raced: a server has other requests to compute. What probably is lost is computed here, too.
 _OBJECTIVE = Objective(hedge_price=0.25, hedge_share=0.0)
@@ -36,6 +36,18 @@ class Way:
 _FINISHED = Way("finished")
 
 
+class Chooser(Protocol):
+    """Decides what becomes of requests."""
+
+    def choose(self, point: Point, conditions: Conditions) -> tuple[Way, Plan]:
+        """The way for a request that arrived at `point`, and what it will probably take."""
+        ...
+
+    def relays(self, point: Point) -> bool:
+        """Whether a payload can be passed on as it is."""
+        ...
+
+
 class Forwarding:
     """Chooses a way for each request of a bundle, by the policy with which a device chooses a point.
 
@@ -55,13 +67,12 @@ class Forwarding:
         self._choices: dict[str, tuple[AdaptivePolicy, dict[str, Way]]] = {}
 
     def choose(self, point: Point, conditions: Conditions) -> tuple[Way, Plan]:
-        """The way for a request that arrived at `point`, and what it will probably take."""
         policy, ways = self._choices.get(point.id) or self._prepare(point)
         plan = policy.choose(conditions)
         return ways[plan.point.id], plan
 
     def relays(self, point: Point) -> bool:
-        """Whether a payload can be passed on as it is: one of a stream means nothing without those before it."""
+        # A payload of a stream means nothing without those before it.
         assert point.codec is not None, "the protocol lets no local point through"
         return self._bundle.codec(point.codec).codec != DeltaCodec.codec_id
 

@@ -22,7 +22,7 @@ from cutpoint.sdk.predictor import Conditions
 from cutpoint.sdk.protocol import Hop, Result
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.sdk.times import LinkTimes
-from cutpoint.server.forwarding import Forwarding, Way
+from cutpoint.server.forwarding import Chooser, Forwarding, Way
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
@@ -114,6 +114,7 @@ class Tier:
 
     Attributes:
         upstream: as given.
+        forwarding: chooses what becomes of each request; may be exchanged.
         scale: how many times slower than in calibration this server computes.
     """
 
@@ -135,7 +136,7 @@ class Tier:
         self._metrics = metrics
         self._price = price
         self._clock = clock
-        self._forwarding = Forwarding(computing.bundle, computing.tails, settings.upstream_drop)
+        self.forwarding: Chooser = Forwarding(computing.bundle, computing.tails, settings.upstream_drop)
 
     def start(self) -> None:
         """Begins to connect to the next tier, where there is one and that has not begun. Within an event loop."""
@@ -158,7 +159,7 @@ class Tier:
         if upstream is None or asked.sample.stop or asked.hops >= self._most_hops:
             return self._own(asked, work, await self._compute(asked, asked.sample, work))
         upstream.wanted()
-        way, plan = self._forwarding.choose(asked.sample.point, self._conditions(asked, upstream))
+        way, plan = self.forwarding.choose(asked.sample.point, self._conditions(asked, upstream))
         if way.onward is None:
             return await self._finish(asked, work, upstream)
         payload: bytes | None = asked.sample.payload
@@ -178,7 +179,7 @@ class Tier:
         try:
             output = await self._compute(asked, asked.sample, work)
         except Overloaded:
-            if not upstream.up or upstream.state.draining or not self._forwarding.relays(point):
+            if not upstream.up or upstream.state.draining or not self.forwarding.relays(point):
                 raise
             try:
                 result = await self._ask(asked, upstream, point, asked.sample.payload)
