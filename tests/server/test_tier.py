@@ -298,6 +298,19 @@ async def test_a_full_server_leaves_requests_to_the_next_tier(slow_bundle: Bundl
         assert counted(edge)["relayed"] >= 1
 
 
+async def test_devices_are_told_of_the_shorter_queue(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(bundle) as cloud, serving(bundle, cloud.url) as edge:
+        (model,) = edge.models
+        monkeypatch.setattr(model, "queue_ms", lambda user: 5000.0)
+        async with Client(edge.url, bundle, mode="edge", times=QUICK) as client:
+            await client.infer(picture(1), point=RAW)
+            assert 0 < client.conditions.server.queue_ms < 1000
+            await cloud.stop()
+            await until(lambda: not tier(edge).upstream.up)  # type: ignore[union-attr]
+            await client.infer(picture(1), point=RAW)
+            assert client.conditions.server.queue_ms == 5000
+
+
 async def test_streams_are_finished_or_forwarded_but_not_relayed(bundle: Bundle) -> None:
     async with serving(bundle) as cloud, serving(bundle, cloud.url) as edge:
         point = bundle.points[bundle.point_number("cut1-fp32-delta-fine")]
@@ -356,6 +369,7 @@ async def test_the_next_tier_may_want_a_token(bundle: Bundle, tmp_path: Path) ->
         ("upstream_token_file", "a\nb\n", "one line with the token"),
         ("upstream_token_file", None, "cannot be read"),
         ("upstream_ca", "no certificate", "holds no certificates"),
+        ("upstream_ca", None, "holds no certificates"),
     ],
 )
 def test_files_that_cannot_be_used_are_named(
@@ -365,7 +379,7 @@ def test_files_that_cannot_be_used_are_named(
     if content is not None:
         file.write_text(content)
     with pytest.raises(InputError, match=message):
-        EdgeServer(bundle, Settings(port=0, upstream="ws://127.0.0.1:9", **{setting: file}))  # type: ignore[arg-type]
+        EdgeServer(bundle, Settings(port=0, upstream="wss://127.0.0.1:9", **{setting: file}))  # type: ignore[arg-type]
 
 
 def test_hops_add_up() -> None:

@@ -148,6 +148,14 @@ class Tier:
         if self.upstream is not None:
             await self.upstream.close()
 
+    def queue_ms(self, user: Hashable) -> float:
+        """How long a request of `user` that arrives now would wait for a worker, here or in the next tier."""
+        own, upstream = self._computing.queue_ms(user), self.upstream
+        channel = upstream.channel() if upstream is not None else None
+        if not own or upstream is None or channel is None or upstream.state.draining:
+            return own
+        return min(own, 1e3 * channel.rtt + upstream.state.queue_ms)
+
     async def answer(self, asked: Asked) -> Answered:
         """Answers a request: whatever becomes of the next tier, this one does what it can. Cancelling ends it in both.
 
@@ -307,7 +315,7 @@ class Tiers:
         self._times = times or LinkTimes()
         self._rng = random.Random()
         self._token = _read_token(settings.upstream_token_file)
-        self._ssl = _context(settings.upstream_ca)
+        self._ssl = _context(settings)
 
     def tier(self, computing: Computing) -> Tier:
         """The tier that answers the requests for one model."""
@@ -350,10 +358,15 @@ def _read_token(path: Path | None) -> str | None:
     return token
 
 
-def _context(authorities: Path | None) -> ssl.SSLContext | None:
-    if authorities is None:
+def _context(settings: Settings) -> ssl.SSLContext | None:
+    """For the link to the next tier, to which a server that has a certificate shows it; None where it needs none."""
+    if settings.upstream is None or not settings.upstream.startswith("wss://"):
         return None
     try:
-        return ssl.create_default_context(cafile=authorities)
+        context = ssl.create_default_context(cafile=settings.upstream_ca)
     except (OSError, ssl.SSLError) as error:
-        raise InputError(f"{authorities} holds no certificates for the next tier: {error}") from error
+        raise InputError(f"{settings.upstream_ca} holds no certificates for the next tier: {error}") from error
+    if settings.tls_cert is not None:
+        # `server_context` has read them already.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context
