@@ -76,12 +76,9 @@ class _Fixed:
     def __init__(self, partition: _Partition) -> None:
         self._partition = partition
 
-    def choose(self, point: Point, conditions: Conditions) -> tuple[Way, Plan]:
+    def choose(self, point: Point, conditions: Conditions, alone: bool) -> tuple[Way, Plan]:
         kind, onward = self._partition.kind, self._partition.onward
         return Way(kind, onward), Plan(point, 0.0, 0.0, hedge_ms=inf)  # type: ignore[arg-type]
-
-    def relays(self, point: Point) -> bool:
-        return True
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from cutpoint.codecs import DeltaCodec
 from cutpoint.sdk.bundle import Bundle, Measurement, Point
 from cutpoint.sdk.objective import Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Plan
@@ -39,12 +38,14 @@ _FINISHED = Way("finished")
 class Chooser(Protocol):
     """Decides what becomes of requests."""
 
-    def choose(self, point: Point, conditions: Conditions) -> tuple[Way, Plan]:
-        """The way for a request that arrived at `point`, and what it will probably take."""
-        ...
+    def choose(self, point: Point, conditions: Conditions, alone: bool) -> tuple[Way, Plan]:
+        """The way for a request, and what it will probably take.
 
-    def relays(self, point: Point) -> bool:
-        """Whether a payload can be passed on as it is."""
+        Args:
+            point: at which it arrived.
+            conditions: now.
+            alone: whether its payload means something without others, so that it can be relayed.
+        """
         ...
 
 
@@ -64,25 +65,20 @@ class Forwarding:
         self._bundle = bundle
         self._loaded = loaded
         self._floor = bundle.manifest.task.uncut - drop
-        self._choices: dict[str, tuple[AdaptivePolicy, dict[str, Way]]] = {}
+        self._choices: dict[tuple[str, bool], tuple[AdaptivePolicy, dict[str, Way]]] = {}
 
-    def choose(self, point: Point, conditions: Conditions) -> tuple[Way, Plan]:
-        policy, ways = self._choices.get(point.id) or self._prepare(point)
+    def choose(self, point: Point, conditions: Conditions, alone: bool) -> tuple[Way, Plan]:
+        policy, ways = self._choices.get((point.id, alone)) or self._prepare(point, alone)
         plan = policy.choose(conditions)
         return ways[plan.point.id], plan
 
-    def relays(self, point: Point) -> bool:
-        # A payload of a stream means nothing without those before it.
-        assert point.codec is not None, "the protocol lets no local point through"
-        return self._bundle.codec(point.codec).codec != DeltaCodec.codec_id
-
-    def _prepare(self, point: Point) -> tuple[AdaptivePolicy, dict[str, Way]]:
+    def _prepare(self, point: Point, alone: bool) -> tuple[AdaptivePolicy, dict[str, Way]]:
         manifest = self._bundle.manifest
         measured = point.measured
-        alone = measured.decode_ms + measured.tail_ms
-        points = [Point("finished", manifest.last, manifest.last, Measurement(measured.metric, 0, 0, alone))]
+        whole = measured.decode_ms + measured.tail_ms
+        points = [Point("finished", manifest.last, manifest.last, Measurement(measured.metric, 0, 0, whole))]
         ways = {"finished": _FINISHED}
-        if self.relays(point):
+        if alone:
             here = msgspec.structs.replace(measured, device_ms=0.0, encode_ms=0.0, energy_mj=None)
             points.append(msgspec.structs.replace(point, id="relayed", measured=here))
             ways["relayed"] = Way("relayed", point)
@@ -95,7 +91,7 @@ class Forwarding:
                 ways[later.id] = Way("forwarded", later)
         answer = manifest.boundaries[-1].nbytes
         policy = AdaptivePolicy(points, _OBJECTIVE, uncut=manifest.task.uncut, answer_bytes=answer, races=0.0)
-        self._choices[point.id] = policy, ways
+        self._choices[point.id, alone] = policy, ways
         return policy, ways
 
     def _forwards(self, point: Point, later: Point) -> bool:

@@ -10,8 +10,9 @@ from math import inf
 from pathlib import Path
 from socket import gethostname
 from typing import NamedTuple, Protocol
+from weakref import WeakSet
 
-from cutpoint.codecs import Array
+from cutpoint.codecs import Array, DeltaCodec, SymbolMemory
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.device import SCALE_WEIGHT
@@ -131,6 +132,8 @@ class Tier:
         self.upstream = upstream
         self.scale = computing.tails.scale
         self._name = name
+        #: Of connections on which frames referred to others.
+        self._streams: WeakSet[SymbolMemory] = WeakSet()
         self._computing = computing
         self._most_hops = settings.max_hops
         self._metrics = metrics
@@ -167,9 +170,10 @@ class Tier:
         if upstream is None or asked.sample.stop or asked.hops >= self._most_hops:
             return self._own(asked, work, await self._compute(asked, asked.sample, work))
         upstream.wanted()
-        way, plan = self.forwarding.choose(asked.sample.point, self._conditions(asked, upstream))
+        alone = self._alone(asked.sample)
+        way, plan = self.forwarding.choose(asked.sample.point, self._conditions(asked, upstream), alone)
         if way.onward is None:
-            return await self._finish(asked, work, upstream)
+            return await self._finish(asked, work, upstream, alone)
         payload: bytes | None = asked.sample.payload
         instead: Sample = asked.sample
         if way.kind == "forwarded":
@@ -181,13 +185,13 @@ class Tier:
 
     # -- ways ----------------------------------------------------------------------------------------------------
 
-    async def _finish(self, asked: Asked, work: _Work, upstream: Upstream) -> Answered:
+    async def _finish(self, asked: Asked, work: _Work, upstream: Upstream, alone: bool) -> Answered:
         """Here; or there, where this server has no room and the next tier may."""
         point = asked.sample.point
         try:
             output = await self._compute(asked, asked.sample, work)
         except Overloaded:
-            if not upstream.up or upstream.state.draining or not self.forwarding.relays(point):
+            if not upstream.up or upstream.state.draining or not alone:
                 raise
             try:
                 result = await self._ask(asked, upstream, point, asked.sample.payload)
@@ -220,6 +224,19 @@ class Tier:
         return self._own(asked, work, answer.device)
 
     # -- steps ---------------------------------------------------------------------------------------------------
+
+    def _alone(self, sample: Encoded) -> bool:
+        """Whether the payload means something to who has not seen those before it, nor those behind it without it.
+
+        A key frame may be a single request, or begin a stream. It is taken for the former until a frame of the same
+        connection refers to one: that one was relayed, perhaps; then it is lost, and its sender begins anew.
+        """
+        assert sample.point.codec is not None, "the protocol lets no local point through"
+        if self._computing.bundle.codec(sample.point.codec).codec != DeltaCodec.codec_id:
+            return True
+        if not DeltaCodec.is_key(sample.payload):
+            self._streams.add(sample.memory)
+        return sample.memory not in self._streams
 
     def _conditions(self, asked: Asked, upstream: Upstream) -> Conditions:
         left = self._left(asked)
