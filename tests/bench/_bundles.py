@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import onnx
 from tests.support.torch_models import shared_root
 
-from cutpoint.calibration.graphs.spans import extract_span
+from cutpoint.calibration.graphs.exports import export_spans
+from cutpoint.calibration.graphs.prepare import prepare_graph
+from cutpoint.calibration.importers import import_model
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
+from cutpoint.calibration.search.points import middle_spans, used_spans
 from cutpoint.calibration.settings import Settings
-from cutpoint.sdk.bundle import Bundle, GraphFile, Span
+from cutpoint.sdk.bundle import Bundle
 
-__all__ = ["NETWORKS", "bundle_path", "with_all_spans"]
+__all__ = ["NETWORKS", "bundle_path", "tiers_path"]
 
 _FOLDER = Path(__file__).parents[2] / "bench" / "bundles"
 _IMAGENET: dict[str, Any] = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -61,25 +62,21 @@ def bundle_path(name: str) -> Path:
     return path
 
 
-def with_all_spans(path: Path) -> Path:
-    """The bundle at `path` with the fp32 spans between all its cuts, taken out of its tails; made if it is not yet."""
-    out = path.with_name(f"{path.stem}-spans.cutpoint")
-    if not out.exists():
-        bundle = Bundle.open(path)
+def tiers_path(name: str) -> Path:
+    """`bundle_path`, with what `cutpoint calibrate --tiers` adds: spans between cuts, and encoders for servers."""
+    path = bundle_path(name).with_suffix(".tiers.cutpoint")
+    if not path.exists():
+        bundle = Bundle.open(bundle_path(name))
         manifest = bundle.manifest
-        files = {entry.path: (entry.part, bundle.read(entry.path)) for entry in manifest.files}
-        spans = list(manifest.spans)
-        with tempfile.TemporaryDirectory() as folder:
-            for name, (_, data) in files.items():
-                if name.startswith("spans/"):
-                    Path(folder, Path(name).name).write_bytes(data)
-            for start in range(1, manifest.last - 1):
-                tail = onnx.load(Path(folder, f"{start}-{manifest.last}.fp32.onnx"))
-                for end in range(start + 1, manifest.last):
-                    first, last = manifest.boundaries[start].tensors, manifest.boundaries[end].tensors
-                    name = f"spans/{start}-{end}.fp32.onnx"
-                    span = extract_span(tail, first, last, batch=True)
-                    files[name] = "server", bytes(span.SerializeToString())
-                    spans.append(Span(start, end, "fp32", (GraphFile("onnx", name),)))
-        Bundle.create(msgspec.structs.replace(manifest, spans=tuple(spans), files=()), files).save(out)
-    return out
+        imported = import_model(str(shared_root() / "models" / NETWORKS[name]["model"]))
+        graph, _ = prepare_graph(imported, manifest.preprocessing)
+        wanted, middle = used_spans(bundle.points, manifest.last), middle_spans(bundle.points)
+        exported = export_spans(graph, {"fp32": graph.model}, manifest.boundaries, wanted, middle)
+        encoders = {graph.file for codec in manifest.codecs for graph in codec.encoder}
+        kept = [entry for entry in manifest.files if not (entry.path.startswith("spans/") and ".fp32" in entry.path)]
+        files = {
+            entry.path: ("both" if entry.path in encoders else entry.part, bundle.read(entry.path)) for entry in kept
+        }
+        spans = (*(span for span in manifest.spans if span.precision != "fp32"), *exported.spans)
+        Bundle.create(msgspec.structs.replace(manifest, spans=spans, files=()), {**files, **exported.files}).save(path)
+    return path

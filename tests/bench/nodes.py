@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 from rich.table import Table
-from tests.bench._bundles import bundle_path, with_all_spans
+from tests.bench._bundles import tiers_path
 from tests.bench._load import Latencies, Load
 from tests.bench._photographs import photographs
 from tests.support.nodes import numbers
@@ -107,7 +107,7 @@ def run() -> dict[str, Any]:
     """Measures; see the module's docstring."""
     if reason := missing():
         raise SystemExit(reason)
-    path = with_all_spans(bundle_path("MobileNetV2"))
+    path = tiers_path("MobileNetV2")
     bundle = Bundle.open(path)
     picture = photographs(bundle, 1)[0]
     point = bundle.points[bundle.point_number(_POINT)]

@@ -144,6 +144,26 @@ async def test_mutual_tls(bundle_file: Path, bundle: Bundle, certificates: Path)
     assert process.log.count("no TLS connection") == 1
 
 
+async def test_a_server_shows_its_certificate_to_the_next_tier(
+    bundle_file: Path, bundle: Bundle, certificates: Path
+) -> None:
+    def options(name: str, more: dict[str, str]) -> list[str]:
+        files = {"--tls-cert": f"{name}.pem", "--tls-key": f"{name}.key", **more}
+        return [part for flag, file in files.items() for part in (flag, str(certificates / file))]
+
+    async with ServerProcess(bundle_file, *options("one", {"--tls-client-ca": "ca.pem"})) as cloud:
+        upstream = "--upstream", cloud.url, *options("two", {"--upstream-ca": "ca.pem"}), "--tier", "edge"
+        async with ServerProcess(bundle_file, *upstream) as edge:
+            async with Client(edge.url, bundle, mode="edge", ssl=context(certificates, None), times=QUICK) as client:
+                assert [hop.tier for hop in (await client.infer(picture(1))).hops] == ["edge"]
+            async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+                up = False
+                while not up:
+                    address = edge.url.replace("wss", "https", 1) + "/v1/status"
+                    async with session.get(address, ssl=context(certificates, None)) as response:
+                        up = (await response.json())["upstream"]["up"]
+
+
 async def test_an_expired_certificate_of_the_server(bundle_file: Path, bundle: Bundle, certificates: Path) -> None:
     options = ("--tls-cert", str(certificates / "past.pem"), "--tls-key", str(certificates / "past.key"))
     async with ServerProcess(bundle_file, *options) as process:

@@ -51,6 +51,12 @@ def test_printed_settings_can_be_read_again(tmp_path: Path) -> None:
         ("max_queue = 0", {"CUTPOINT_SERVE_MAX_QUEUE": "-2"}, {}, "CUTPOINT_SERVE_MAX_QUEUE: max_queue must be"),
         ("", {"CUTPOINT_SERVE_PROT": "1"}, {}, "CUTPOINT_SERVE_PROT: there is no setting 'prot'"),
         ("", {"CUTPOINT_SERVE_PORT": "many"}, {}, "CUTPOINT_SERVE_PORT: port cannot be 'many'"),
+        ("", {}, {"upstream": "cloud.example"}, "--upstream: upstream is a server's address, ws://… or wss://…"),
+        ('upstream_token_file = "token"', {}, {}, "edge.toml: upstream_token_file is of use with upstream only"),
+        ("upstream_drop = 2", {}, {}, "edge.toml: upstream_drop is a task metric"),
+        ("", {}, {"max_hops": 255}, "--max-hops: max_hops is between 0 and 254, not 255"),
+        ("", {}, {"slowdown": 0.5}, "--slowdown: slowdown is at least 1"),
+        ('slowdown = 2\nengine = "ray"', {}, {}, "edge.toml: slowdown is at least 1, and of use with engine local"),
         ("", {}, {"port": 70000}, "--port: port is between 0 and 65535, not 70000"),
         (
             "",

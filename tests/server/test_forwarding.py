@@ -40,8 +40,10 @@ def loaded(bundle: Bundle) -> LoadedTails:
     return load_tails(bundle, create_runtime("onnx"), middle=True)[1]
 
 
-def choose(bundle: Bundle, loaded: LoadedTails, point: str, conditions: Conditions, drop: float = 0.0) -> str:
-    way, plan = Forwarding(bundle, loaded, drop).choose(bundle.points[bundle.point_number(point)], conditions)
+def choose(
+    bundle: Bundle, loaded: LoadedTails, point: str, conditions: Conditions, drop: float = 0.0, alone: bool = True
+) -> str:
+    way, plan = Forwarding(bundle, loaded, drop).choose(bundle.points[bundle.point_number(point)], conditions, alone)
     assert (way.onward is None) == (way.kind == "finished")
     assert (plan.hedge_ms is None) == (way.kind == "finished")
     return f"{way.kind} {way.onward.id}" if way.kind == "forwarded" and way.onward else way.kind
@@ -85,16 +87,17 @@ def test_a_budget_brings_the_second_answer_forward(bundle: Bundle, loaded: Loade
     # The way usually is the faster one; to finish here takes 80 ms.
     shaky = replace(CALM, channel=Channel(100e6, 0.005, rtt_spread=0.02), device_scale=100.0)
     forwarding, point = Forwarding(bundle, loaded, 0.0), bundle.points[bundle.point_number(FINE)]
-    way, plan = forwarding.choose(point, shaky)
+    way, plan = forwarding.choose(point, shaky, alone=True)
     assert (way.kind, plan.hedge_ms) == ("relayed", pytest.approx(35, abs=5))
-    way, plan = forwarding.choose(point, replace(shaky, budget_ms=100.0))
+    way, plan = forwarding.choose(point, replace(shaky, budget_ms=100.0), alone=True)
     assert (way.kind, plan.hedge_ms) == ("relayed", pytest.approx(100 - 1.1 * 80 - 3, abs=1))
 
 
-def test_a_stream_is_not_relayed_nor_forwarded_as_one(bundle: Bundle, loaded: LoadedTails) -> None:
-    assert "1-delta" not in loaded.encoders
-    assert {"0-raw", "1-raw", "1-affine"} <= loaded.encoders
-    assert choose(bundle, loaded, DELTA, replace(CALM, device_scale=1e6)) == "finished"
+def test_what_means_nothing_alone_is_not_relayed(bundle: Bundle, loaded: LoadedTails) -> None:
+    assert {"0-raw", "1-raw", "1-affine", "1-delta"} <= loaded.encoders
+    slow = replace(CALM, device_scale=1e6)
+    assert choose(bundle, loaded, DELTA, slow) == "relayed"
+    assert choose(bundle, loaded, DELTA, slow, alone=False) == "finished"
 
 
 def test_without_spans_of_the_middle_nothing_is_forwarded(bundle: Bundle) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.support.toy import picture
 from tests.support.waiting import until
 
-from cutpoint.sdk import Bundle, Client, InferenceResult, InputError, Objective, Plan
+from cutpoint.sdk import Bundle, Client, InferenceResult, InputError, Objective, Plan, StaticPolicy
 from cutpoint.sdk.errors import DeadlineExceeded, TooManyHops, UnknownPoint
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.protocol import Hop
@@ -49,13 +49,14 @@ def tier(server: EdgeServer) -> Tier:
 
 def force(server: EdgeServer, kind: str, onward: str | None = None, hedge_ms: float = inf) -> None:
     """From now on every request goes that way as long as the next tier can be asked."""
-    forwarding = tier(server)._forwarding
+    forwarding = tier(server).forwarding
     usual = forwarding.choose
 
-    def choose(point, conditions):  # type: ignore[no-untyped-def]
-        _, plan = usual(point, conditions)
-        _, ways = forwarding._choices[point.id]
-        chosen = next(w for w in ways.values() if w.kind == kind and onward in (None, w.onward and w.onward.id))
+    def choose(point, conditions, alone):  # type: ignore[no-untyped-def]
+        _, plan = usual(point, conditions, alone)
+        _, ways = forwarding._choices[point.id, alone]
+        fitting = (w for w in ways.values() if w.kind == kind and onward in (None, w.onward and w.onward.id))
+        chosen = next(fitting, ways["finished"])
         if conditions.channel is None or chosen.onward is None:
             return ways["finished"], plan
         return chosen, Plan(chosen.onward, 1.0, 1.0, hedge_ms=hedge_ms)
@@ -298,16 +299,38 @@ async def test_a_full_server_leaves_requests_to_the_next_tier(slow_bundle: Bundl
         assert counted(edge)["relayed"] >= 1
 
 
-async def test_streams_are_finished_or_forwarded_but_not_relayed(bundle: Bundle) -> None:
+async def test_devices_are_told_of_the_shorter_queue(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(bundle) as cloud, serving(bundle, cloud.url) as edge:
-        point = bundle.points[bundle.point_number("cut1-fp32-delta-fine")]
-        assert not tier(edge)._forwarding.relays(point)
-        own = tier(edge)
-        own.scale = 1e6
-        async with Client(edge.url, bundle, mode="edge", times=QUICK, objective=PATIENT) as client:
-            results = [await client.infer(picture(1, 4), point=point.id) for _ in range(3)]
-        assert all(len(result.hops) == 1 for result in results)
-        assert counted(edge) == {"finished": 3}
+        (model,) = edge.models
+        monkeypatch.setattr(model, "queue_ms", lambda user: 5000.0)
+        async with Client(edge.url, bundle, mode="edge", times=QUICK) as client:
+            await client.infer(picture(1), point=RAW)
+            assert 0 < client.conditions.server.queue_ms < 1000
+            await cloud.stop()
+            await until(lambda: not tier(edge).upstream.up)  # type: ignore[union-attr]
+            await client.infer(picture(1), point=RAW)
+            assert client.conditions.server.queue_ms == 5000
+
+
+async def test_streams_stay_where_they_began(bundle: Bundle) -> None:
+    delta = "cut1-fp32-delta-fine"
+    points = bundle.points[bundle.point_number(delta)], bundle.points[0]
+    frames = [picture(1, 4)] * 6
+    async with serving(bundle) as cloud, serving(bundle, cloud.url) as edge:
+        force(edge, "relayed")
+        async with Client(edge.url, bundle, mode="edge", times=QUICK) as client:
+            for _ in range(3):  # single requests are key frames
+                assert len((await client.infer(frames[0], point=delta)).hops) == 2
+        assert counted(edge) == {"relayed": 3}
+        policy = StaticPolicy(*points)
+        async with Client(edge.url, bundle, policy=policy, times=QUICK, objective=PATIENT) as client:
+            results = [result async for result in client.stream(frames, in_flight=1)]
+        assert [int(result.outputs[0].argmax()) for result in results] == [1] * 6
+        # The first was relayed, so the second is sent twice; from then on they are decoded here.
+        assert [len(result.hops) for result in results] == [2, 1, 1, 1, 1, 1]
+        assert results[1].bytes_sent > results[0].bytes_sent > results[2].bytes_sent
+        text = edge._metrics.exposition().decode()
+        assert f'cutpoint_requests_total{{outcome="reference_lost",point="{delta}"}} 1.0' in text
 
 
 async def test_a_client_that_knows_nothing_of_tiers_is_served(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,6 +379,7 @@ async def test_the_next_tier_may_want_a_token(bundle: Bundle, tmp_path: Path) ->
         ("upstream_token_file", "a\nb\n", "one line with the token"),
         ("upstream_token_file", None, "cannot be read"),
         ("upstream_ca", "no certificate", "holds no certificates"),
+        ("upstream_ca", None, "holds no certificates"),
     ],
 )
 def test_files_that_cannot_be_used_are_named(
@@ -365,7 +389,7 @@ def test_files_that_cannot_be_used_are_named(
     if content is not None:
         file.write_text(content)
     with pytest.raises(InputError, match=message):
-        EdgeServer(bundle, Settings(port=0, upstream="ws://127.0.0.1:9", **{setting: file}))  # type: ignore[arg-type]
+        EdgeServer(bundle, Settings(port=0, upstream="wss://127.0.0.1:9", **{setting: file}))  # type: ignore[arg-type]
 
 
 def test_hops_add_up() -> None:

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from cutpoint.sdk.errors import InputError
+from cutpoint.server.settings import Settings
 
 __all__ = ["client_context", "read_token"]
 
@@ -23,11 +24,24 @@ def read_token(path: Path | None) -> str | None:
     return token
 
 
-def client_context(authorities: Path | None) -> ssl.SSLContext | None:
-    """TLS with the certificates of a file; None, for the system's, without one. Raises `InputError` for a bad file."""
-    if authorities is None:
+def client_context(settings: Settings, url: str | None, authorities: Path | None) -> ssl.SSLContext | None:
+    """TLS for the way to another server, to which this one shows its certificate, if it has one.
+
+    Args:
+        settings: with this server's certificate.
+        url: of the other server; without ``wss://`` there is no TLS.
+        authorities: certificates (PEM) that the other one's may be signed with; None for the system's.
+
+    Raises:
+        InputError: if the file cannot be used.
+    """
+    if url is None or not url.startswith("wss://"):
         return None
     try:
-        return ssl.create_default_context(cafile=authorities)
+        context = ssl.create_default_context(cafile=authorities)
     except (OSError, ssl.SSLError) as error:
         raise InputError(f"{authorities} holds no certificates of other servers: {error}") from error
+    if settings.tls_cert is not None:
+        # `server_context` has read them already.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context

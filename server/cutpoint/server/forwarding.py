@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
-from cutpoint.codecs import DeltaCodec
 from cutpoint.sdk.bundle import Bundle, Measurement, Point
 from cutpoint.sdk.objective import Objective
 from cutpoint.sdk.policy import AdaptivePolicy, Plan
 from cutpoint.sdk.predictor import Conditions
 from cutpoint.server.tails import LoadedTails, span_ms
 
-__all__ = ["Forwarding", "Way"]
+__all__ = ["Chooser", "Forwarding", "Way"]
 
 #: Nothing is raced: a server has other requests to compute. What probably is lost is computed here, too.
 _OBJECTIVE = Objective(hedge_price=0.25, hedge_share=0.0)
@@ -36,6 +35,20 @@ class Way:
 _FINISHED = Way("finished")
 
 
+class Chooser(Protocol):
+    """Decides what becomes of requests."""
+
+    def choose(self, point: Point, conditions: Conditions, alone: bool) -> tuple[Way, Plan]:
+        """The way for a request, and what it will probably take.
+
+        Args:
+            point: at which it arrived.
+            conditions: now.
+            alone: whether its payload means something without others, so that it can be relayed.
+        """
+        ...
+
+
 class Forwarding:
     """Chooses a way for each request of a bundle, by the policy with which a device chooses a point.
 
@@ -52,26 +65,20 @@ class Forwarding:
         self._bundle = bundle
         self._loaded = loaded
         self._floor = bundle.manifest.task.uncut - drop
-        self._choices: dict[str, tuple[AdaptivePolicy, dict[str, Way]]] = {}
+        self._choices: dict[tuple[str, bool], tuple[AdaptivePolicy, dict[str, Way]]] = {}
 
-    def choose(self, point: Point, conditions: Conditions) -> tuple[Way, Plan]:
-        """The way for a request that arrived at `point`, and what it will probably take."""
-        policy, ways = self._choices.get(point.id) or self._prepare(point)
+    def choose(self, point: Point, conditions: Conditions, alone: bool) -> tuple[Way, Plan]:
+        policy, ways = self._choices.get((point.id, alone)) or self._prepare(point, alone)
         plan = policy.choose(conditions)
         return ways[plan.point.id], plan
 
-    def relays(self, point: Point) -> bool:
-        """Whether a payload can be passed on as it is: one of a stream means nothing without those before it."""
-        assert point.codec is not None, "the protocol lets no local point through"
-        return self._bundle.codec(point.codec).codec != DeltaCodec.codec_id
-
-    def _prepare(self, point: Point) -> tuple[AdaptivePolicy, dict[str, Way]]:
+    def _prepare(self, point: Point, alone: bool) -> tuple[AdaptivePolicy, dict[str, Way]]:
         manifest = self._bundle.manifest
         measured = point.measured
-        alone = measured.decode_ms + measured.tail_ms
-        points = [Point("finished", manifest.last, manifest.last, Measurement(measured.metric, 0, 0, alone))]
+        whole = measured.decode_ms + measured.tail_ms
+        points = [Point("finished", manifest.last, manifest.last, Measurement(measured.metric, 0, 0, whole))]
         ways = {"finished": _FINISHED}
-        if self.relays(point):
+        if alone:
             here = msgspec.structs.replace(measured, device_ms=0.0, encode_ms=0.0, energy_mj=None)
             points.append(msgspec.structs.replace(point, id="relayed", measured=here))
             ways["relayed"] = Way("relayed", point)
@@ -84,7 +91,7 @@ class Forwarding:
                 ways[later.id] = Way("forwarded", later)
         answer = manifest.boundaries[-1].nbytes
         policy = AdaptivePolicy(points, _OBJECTIVE, uncut=manifest.task.uncut, answer_bytes=answer, races=0.0)
-        self._choices[point.id] = policy, ways
+        self._choices[point.id, alone] = policy, ways
         return policy, ways
 
     def _forwards(self, point: Point, later: Point) -> bool:

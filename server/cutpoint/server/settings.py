@@ -57,6 +57,7 @@ class Settings:
     providers: Annotated[tuple[str, ...], "Of onnxruntime, best first: cpu, cuda, tensorrt."] = ("cpu",)
     op_threads: Annotated[int, "Threads within one batch."] = 1
     arena: Annotated[bool, "Whether onnxruntime keeps memory between batches."] = True
+    slowdown: Annotated[float, "Emulates a server so many times slower, by waiting; for experiments."] = 1.0
     ray_address: Annotated[str | None, "Of a Ray cluster; without it, one is started here."] = None
     replicas: Annotated[int, "Processes on the Ray cluster, with so many threads each."] = 1
     max_replicas: Annotated[int | None, "Up to so many while requests wait; as many as replicas if not given."] = None
@@ -123,6 +124,8 @@ class Settings:
             )
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise SettingError("max_replicas", f"is {self.max_replicas}, less than replicas, {self.replicas}")
+        if not self.slowdown >= 1 or (self.slowdown > 1 and self.engine != "local"):
+            raise SettingError("slowdown", f"is at least 1, and of use with engine local only, not {self.slowdown}")
         if not 0 <= self.batch_window <= 1:
             raise SettingError("batch_window", f"is in seconds, between 0 and 1, not {self.batch_window}")
         if self.upstream is not None and not self.upstream.startswith(("ws://", "wss://")):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cutpoint.codecs import Array, DeltaCodec, SymbolMemory, TensorSpec
+from cutpoint.codecs import Array, SymbolMemory, TensorSpec
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.graphs import BundleGraphs
@@ -127,7 +127,7 @@ class LoadedTails:
         tails: by boundary and precision.
         max_payloads: most payload bytes of a point by its number; None for local points.
         spans: of the middle, by both boundaries and precision.
-        encoders: ids of codecs that can be written here, too; none for streams, whose frames lean on earlier ones.
+        encoders: ids of codecs that can be written here, too.
         scale: how many times slower than in calibration the tails are here.
     """
 
@@ -189,8 +189,7 @@ def _encoders(bundle: Bundle) -> frozenset[str]:
     return frozenset(
         codec.id
         for codec in bundle.manifest.codecs
-        if codec.codec != DeltaCodec.codec_id
-        and (not codec.encoder or any(graph.file in bundle for graph in codec.encoder))
+        if not codec.encoder or any(graph.file in bundle for graph in codec.encoder)
     )
 
 

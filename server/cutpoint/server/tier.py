@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from math import inf
 from socket import gethostname
 from typing import NamedTuple, Protocol
+from weakref import WeakSet
 
-from cutpoint.codecs import Array
+from cutpoint.codecs import Array, DeltaCodec, SymbolMemory
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.device import SCALE_WEIGHT
@@ -21,7 +22,7 @@ from cutpoint.sdk.protocol import Hop, Result
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.sdk.times import LinkTimes
 from cutpoint.server.credentials import client_context, read_token
-from cutpoint.server.forwarding import Forwarding, Way
+from cutpoint.server.forwarding import Chooser, Forwarding, Way
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
@@ -113,6 +114,7 @@ class Tier:
 
     Attributes:
         upstream: as given.
+        forwarding: chooses what becomes of each request; may be exchanged.
         scale: how many times slower than in calibration this server computes.
     """
 
@@ -129,12 +131,14 @@ class Tier:
         self.upstream = upstream
         self.scale = computing.tails.scale
         self._name = name
+        #: Of connections on which frames referred to others.
+        self._streams: WeakSet[SymbolMemory] = WeakSet()
         self._computing = computing
         self._most_hops = settings.max_hops
         self._metrics = metrics
         self._price = price
         self._clock = clock
-        self._forwarding = Forwarding(computing.bundle, computing.tails, settings.upstream_drop)
+        self.forwarding: Chooser = Forwarding(computing.bundle, computing.tails, settings.upstream_drop)
 
     def start(self) -> None:
         """Begins to connect to the next tier, where there is one and that has not begun. Within an event loop."""
@@ -145,6 +149,14 @@ class Tier:
         """Ends the connection to the next tier; what waits for it is computed here."""
         if self.upstream is not None:
             await self.upstream.close()
+
+    def queue_ms(self, user: Hashable) -> float:
+        """How long a request of `user` that arrives now would wait for a worker, here or in the next tier."""
+        own, upstream = self._computing.queue_ms(user), self.upstream
+        channel = upstream.channel() if upstream is not None else None
+        if not own or upstream is None or channel is None or upstream.state.draining:
+            return own
+        return min(own, 1e3 * channel.rtt + upstream.state.queue_ms)
 
     async def answer(self, asked: Asked) -> Answered:
         """Answers a request: whatever becomes of the next tier, this one does what it can. Cancelling ends it in both.
@@ -157,9 +169,10 @@ class Tier:
         if upstream is None or asked.sample.stop or asked.hops >= self._most_hops:
             return self._own(asked, work, await self._compute(asked, asked.sample, work))
         upstream.wanted()
-        way, plan = self._forwarding.choose(asked.sample.point, self._conditions(asked, upstream))
+        alone = self._alone(asked.sample)
+        way, plan = self.forwarding.choose(asked.sample.point, self._conditions(asked, upstream), alone)
         if way.onward is None:
-            return await self._finish(asked, work, upstream)
+            return await self._finish(asked, work, upstream, alone)
         payload: bytes | None = asked.sample.payload
         instead: Sample = asked.sample
         if way.kind == "forwarded":
@@ -171,13 +184,13 @@ class Tier:
 
     # -- ways ----------------------------------------------------------------------------------------------------
 
-    async def _finish(self, asked: Asked, work: _Work, upstream: Upstream) -> Answered:
+    async def _finish(self, asked: Asked, work: _Work, upstream: Upstream, alone: bool) -> Answered:
         """Here; or there, where this server has no room and the next tier may."""
         point = asked.sample.point
         try:
             output = await self._compute(asked, asked.sample, work)
         except Overloaded:
-            if not upstream.up or upstream.state.draining or not self._forwarding.relays(point):
+            if not upstream.up or upstream.state.draining or not alone:
                 raise
             try:
                 result = await self._ask(asked, upstream, point, asked.sample.payload)
@@ -210,6 +223,19 @@ class Tier:
         return self._own(asked, work, answer.device)
 
     # -- steps ---------------------------------------------------------------------------------------------------
+
+    def _alone(self, sample: Encoded) -> bool:
+        """Whether the payload means something to who has not seen those before it, nor those behind it without it.
+
+        A key frame may be a single request, or begin a stream. It is taken for the former until a frame of the same
+        connection refers to one: that one was relayed, perhaps; then it is lost, and its sender begins anew.
+        """
+        assert sample.point.codec is not None, "the protocol lets no local point through"
+        if self._computing.bundle.codec(sample.point.codec).codec != DeltaCodec.codec_id:
+            return True
+        if not DeltaCodec.is_key(sample.payload):
+            self._streams.add(sample.memory)
+        return sample.memory not in self._streams
 
     def _conditions(self, asked: Asked, upstream: Upstream) -> Conditions:
         left = self._left(asked)
@@ -305,7 +331,7 @@ class Tiers:
         self._times = times or LinkTimes()
         self._rng = random.Random()
         self._token = read_token(settings.upstream_token_file)
-        self._ssl = client_context(settings.upstream_ca)
+        self._ssl = client_context(settings, settings.upstream, settings.upstream_ca)
 
     def tier(self, computing: Computing) -> Tier:
         """The tier that answers the requests for one model."""

@@ -73,9 +73,18 @@ class NodeGroup:
         self._metrics = metrics
         self._clock = clock
         self._roster = Roster(_HERE, settings.peer_rule)
-        token, context, rng = read_token(settings.peer_token_file), client_context(settings.peer_ca), random.Random()
+        token, rng = read_token(settings.peer_token_file), random.Random()
         self._peers = {
-            url: Peer(url, models, reporter.id, token, context, clock, rng, self._update)
+            url: Peer(
+                url,
+                models,
+                reporter.id,
+                token,
+                client_context(settings, url, settings.peer_ca),
+                clock,
+                rng,
+                self._update,
+            )
             for url in dict.fromkeys(settings.peer)
         }
         self._handovers: dict[str, Handover] = {}
