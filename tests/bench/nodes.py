@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +223,12 @@ async def _chaos(bed: TestBed, path: Path, bundle: Bundle, picture: Array) -> di
     ):
         askers = _Askers(client, picture, 8)
         end = time.perf_counter() + _CHAOS
+        deck: list[tuple[str, str]] = []
         while time.perf_counter() < end:
-            name = rng.choice(["medium", "fast"])
-            what = rng.choice(["killed", "frozen", "slowed", "cut off"])
+            if not deck:
+                deck = list(product(["medium", "fast"], ["killed", "frozen", "slowed", "cut off"]))
+                rng.shuffle(deck)
+            name, what = deck.pop()
             seconds = rng.uniform(0.3, 3.0)
             happened[what] += 1
             await _happen(bed, servers[name], name, what, seconds)

@@ -157,7 +157,7 @@ class NodeGroup:
             route = self._route(model, handover, sample, avoided, asked.user)
             if sample is asked.sample and route.nodes == (_HERE,):
                 return await model.tier.answer(asked)
-            with self._reserved(model, route) as expected:
+            with self._reserved(model, sample.tail[2], route) as expected:
                 for stage in route.stages:
                     try:
                         outputs = await self._stage(model, asked, sample, stage, expected[stage], work)
@@ -192,9 +192,9 @@ class NodeGroup:
         return max(ahead, queue)
 
     @contextlib.contextmanager
-    def _reserved(self, model: Model, route: Route) -> Iterator[dict[Stage, float]]:
+    def _reserved(self, model: Model, precision: str, route: Route) -> Iterator[dict[Stage, float]]:
         """Counts a route's work as its nodes'; gives the seconds of each stage."""
-        seconds = {stage: self._roster.seconds(model.hash, stage) for stage in route.stages}
+        seconds = {stage: self._roster.seconds(model.hash, precision, stage) for stage in route.stages}
         for stage in route.stages:
             self._ahead[stage.node] += seconds[stage]
             self._tasks[stage.node] += 1

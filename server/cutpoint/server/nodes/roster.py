@@ -126,11 +126,12 @@ class Roster:
             self.version += 1
             self._plans.clear()
 
-    def seconds(self, model: str, stage: Stage) -> float:
+    def seconds(self, model: str, precision: str, stage: Stage) -> float:
         """What a stage takes its node, as it last said; 0 where it has said nothing."""
         member = self._members.get(stage.node)
         spans = member.report.models.get(model, ()) if member is not None else ()
-        return next((span.seconds for span in spans if (span.start, span.end) == (stage.start, stage.end)), 0.0)
+        wanted = stage.start, stage.end, precision
+        return next((span.seconds for span in spans if (span.start, span.end, span.precision) == wanted), 0.0)
 
     def plan(self, task: Task, places: Places, without: Iterable[str], tasks: Mapping[str, int]) -> Plan | None:
         """How to answer a task; None if no nodes can.
