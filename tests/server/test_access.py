@@ -164,6 +164,23 @@ async def test_a_server_shows_its_certificate_to_the_next_tier(
                         up = (await response.json())["upstream"]["up"]
 
 
+async def test_nodes_show_each_other_certificates(bundle: Bundle, certificates: Path) -> None:
+    def settings(name: str, port: int, *peers: str) -> Settings:
+        ca, cert, key = (certificates / file for file in ("ca.pem", f"{name}.pem", f"{name}.key"))
+        tls = {"tls_cert": cert, "tls_key": key, "tls_client_ca": ca}
+        return Settings(port=port, peer=peers, peer_ca=ca if peers else None, grace=0.5, **tls)
+
+    first = EdgeServer(bundle, settings("one", 0))
+    await first.start()
+    second = EdgeServer(bundle, settings("two", 0, first.url))
+    await second.start()
+    try:
+        await until(lambda: len(second.group.rows()) == 2)
+    finally:
+        await second.stop()
+        await first.stop()
+
+
 async def test_an_expired_certificate_of_the_server(bundle_file: Path, bundle: Bundle, certificates: Path) -> None:
     options = ("--tls-cert", str(certificates / "past.pem"), "--tls-key", str(certificates / "past.key"))
     async with ServerProcess(bundle_file, *options) as process:
