@@ -108,6 +108,30 @@ async def test_200_requests_get_the_python_clients_labels(recorded: Recorded) ->
         assert same == len(POINTS) * PICTURES == 200
 
 
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url) as response:
+        return bytes(response.read())
+
+
+async def test_an_edge_with_a_next_tier_is_a_server_like_others(recorded: Recorded) -> None:
+    async with ServerProcess(recorded.bundle) as cloud:
+        options = "--upstream", cloud.url, "--threads", "1", "--max-batch", "1", "--slowdown", "20"
+        async with ServerProcess(recorded.bundle, *options) as edge, Driver() as driver:
+            await driver.open(edge.url, recorded.bundle, recorded.folder, mode="edge", point=POINTS[0])
+            relayed, rounds = False, 0
+            while not relayed:
+                rounds += 1
+                assert rounds < 20, "everything was finished at the edge, which is 20 times slower"
+                for number in range(PICTURES):
+                    await driver.tell("begin", number, recorded.pictures[number], POINTS[0])
+                for number in range(PICTURES):
+                    answer = await driver.tell("await", number)
+                    assert answer["source"] == "edge", answer
+                    assert answer["label"] == recorded.labels[POINTS[0], number]
+                status = await asyncio.to_thread(fetch, edge.url.replace("ws", "http", 1) + "/v1/status")
+                relayed = b'"relayed":' in status
+
+
 async def test_the_bundle_comes_from_the_server_and_stays(recorded: Recorded, tmp_path: Path) -> None:
     store = f"store:{tmp_path / 'store'}"
     async with ServerProcess(recorded.bundle) as server:

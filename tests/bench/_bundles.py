@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from tests.support.torch_models import shared_root
 
+from cutpoint.calibration.graphs.exports import export_spans
+from cutpoint.calibration.graphs.prepare import prepare_graph
+from cutpoint.calibration.importers import import_model
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
+from cutpoint.calibration.search.points import middle_spans, used_spans
 from cutpoint.calibration.settings import Settings
 from cutpoint.sdk.bundle import Bundle
 
-__all__ = ["NETWORKS", "bundle_path"]
+__all__ = ["NETWORKS", "bundle_path", "tiers_path"]
 
 _FOLDER = Path(__file__).parents[2] / "bench" / "bundles"
 _IMAGENET: dict[str, Any] = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -54,4 +59,24 @@ def bundle_path(name: str) -> Path:
         )
         run_calibration(settings, SilentReporter())
     Bundle.open(path)  # says what is wrong with one that is damaged
+    return path
+
+
+def tiers_path(name: str) -> Path:
+    """`bundle_path`, with what `cutpoint calibrate --tiers` adds: spans between cuts, and encoders for servers."""
+    path = bundle_path(name).with_suffix(".tiers.cutpoint")
+    if not path.exists():
+        bundle = Bundle.open(bundle_path(name))
+        manifest = bundle.manifest
+        imported = import_model(str(shared_root() / "models" / NETWORKS[name]["model"]))
+        graph, _ = prepare_graph(imported, manifest.preprocessing)
+        wanted, middle = used_spans(bundle.points, manifest.last), middle_spans(bundle.points)
+        exported = export_spans(graph, {"fp32": graph.model}, manifest.boundaries, wanted, middle)
+        encoders = {graph.file for codec in manifest.codecs for graph in codec.encoder}
+        kept = [entry for entry in manifest.files if not (entry.path.startswith("spans/") and ".fp32" in entry.path)]
+        files = {
+            entry.path: ("both" if entry.path in encoders else entry.part, bundle.read(entry.path)) for entry in kept
+        }
+        spans = (*(span for span in manifest.spans if span.precision != "fp32"), *exported.spans)
+        Bundle.create(msgspec.structs.replace(manifest, spans=spans, files=()), {**files, **exported.files}).save(path)
     return path

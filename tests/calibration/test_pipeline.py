@@ -78,6 +78,28 @@ def test_parts_hold_only_what_a_machine_needs(settings: Settings) -> None:
     assert "codecs/1-affine.dec.onnx" in server
 
 
+def test_tiers_have_what_they_need_between_the_cuts(settings: Settings) -> None:
+    bundle = _run(_with(settings, keep_all=False, tiers=True, points=2)).bundle
+    manifest, last = bundle.manifest, bundle.manifest.last
+    kept = {point.start for point in bundle.points if point.codec is not None and "raw-fp16" in point.id}
+    assert kept == set(range(1, last))
+    runtime = create_runtime("onnx")
+    server = bundle.part("server")
+    head, tail = Head(BundleGraphs(bundle.part("device"), [runtime])), Tail(BundleGraphs(server, [runtime]))
+    picture = head.prepare(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+    uncut = head.run(bundle.points[bundle.point_number(f"cut{last}-fp32")], picture).outputs
+    assert uncut is not None
+    starts = {point.end for point in bundle.points if not point.local}
+    assert starts >= {0, 1}
+    for start in starts:
+        for stop in (stop for stop in range(1, last) if stop > start):
+            crossing = tail.span(0, "fp32", start).run(picture) if start else picture
+            tensors = tail.span(start, "fp32", stop).run(crossing)
+            np.testing.assert_allclose(tail.span(stop, "fp32").run(tensors)[0], uncut[0], rtol=1e-5, atol=1e-6)
+    for codec in manifest.codecs:
+        assert all(graph.file in server for graph in codec.encoder)
+
+
 def test_the_same_input_gives_the_same_files(settings: Settings) -> None:
     def files(out: Path) -> list[FileEntry]:
         return [entry for entry in _run(_with(settings, out=out)).bundle.manifest.files if entry.part != "report"]

@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.vectors import conversations
 
-FILES = sorted(path.name for path in conversations.FOLDER.glob("*.json"))
+FILES = sorted(str(path.relative_to(conversations.FOLDER)) for path in conversations.FOLDER.rglob("*.json"))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -25,3 +25,15 @@ def test_every_kind_of_frame_and_every_verdict_is_there() -> None:
                 seen.add(step.get("error") or (event["kind"] if event else "refused" if step.get("refused") else None))
     kinds = {"Hello", "Welcome", "Request", "Cancel", "Result", "Error", "Ping", "Pong", "Goaway", "Rejected"}
     assert seen >= kinds | {"refused", "bad_request", "bad_payload", None}
+
+
+def test_tiers_are_agreed_on_refused_and_listed() -> None:
+    steps = [
+        step
+        for conversation in json.loads((conversations.FOLDER / "extensions" / "tiers.json").read_text())
+        for step in conversation["steps"]
+    ]
+    events = [step.get("event") or {} for step in steps]
+    assert {"Request", "Result"} <= {event.get("kind") for event in events if event.get("hops")}
+    assert any(event.get("stop") for event in events)
+    assert any(step.get("refused") and step["send"].get("hops") for step in steps)

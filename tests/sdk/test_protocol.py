@@ -1,7 +1,9 @@
 import contextlib
 import struct
 import zlib
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from cutpoint.codecs import DTYPES
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol import (
     MAX_FRAMES,
+    TIERS,
     Cancel,
     Connection,
     ConnectionState,
@@ -18,6 +21,7 @@ from cutpoint.sdk.protocol import (
     Event,
     Goaway,
     Hello,
+    Hop,
     Limits,
     Ping,
     Pong,
@@ -46,10 +50,12 @@ class Pair:
         self.now = 0.0
 
     @classmethod
-    def open(cls, max_payload: int = 1 << 20) -> "Pair":
+    def open(cls, max_payload: int = 1 << 20, offered: bool = False, taken: bool = False) -> "Pair":
         pair = cls(max_payload)
-        assert pair.up(HELLO) == [HELLO]
-        assert pair.down(WELCOME) == [WELCOME]
+        hello = msgspec.structs.replace(HELLO, extensions=(TIERS, "unheard-of") if offered else ())
+        welcome = msgspec.structs.replace(WELCOME, extensions=(TIERS,) if taken else ())
+        assert pair.up(hello) == [hello]
+        assert pair.down(welcome) == [welcome]
         return pair
 
     def up(self, event: Event) -> list[Event]:
@@ -105,6 +111,15 @@ def test_request_of_any_size_arrives_whole(size: int) -> None:
     assert isinstance(answer, Result)
     assert_same(answer, result(1))
     assert pair.client.in_flight == pair.server.in_flight == 0
+
+
+@pytest.mark.parametrize(("pieces", "size", "frames"), [(1, 3000, 1), (2, 3000, 2), (4, 3000, 3), (1, 9000, 3)])
+def test_a_client_may_want_fewer_frames(pieces: int, size: int, frames: int) -> None:
+    pair = Pair()
+    pair.client = Connection(Role.CLIENT, 1 << 20, pieces=pieces)
+    pair.up(HELLO)
+    pair.down(WELCOME)
+    assert len(pair.client.send(Request(1, 0, b"a" * size))) == frames
 
 
 def test_requests_are_multiplexed_and_answered_in_any_order() -> None:
@@ -240,6 +255,72 @@ def test_ping_pong_both_ways() -> None:
     assert pair.down(pong) == [pong]
     assert pair.down(Ping(3.0)) == [Ping(3.0)]
     assert pair.up(Pong(3.0, 4.0)) == [Pong(3.0, 4.0)]
+
+
+# -- tiers -------------------------------------------------------------------------------------------------------
+
+
+def test_tiers_hold_where_both_ends_know_of_them() -> None:
+    pair = Pair.open(offered=True, taken=True)
+    asked = Request(1, 5, b"x" * 3000, 0.25, stop=3, hops=2)
+    assert pair.up(asked) == [asked]
+    hops = (Hop("Kante 1", 1.5, 0.25, 3.0, 0.5, 40.0), Hop("cloud", 0.0, 0.125, 9.0, 0.0, 9.5))
+    (answer,) = pair.down(replace(result(1), hops=hops))
+    assert isinstance(answer, Result)
+    assert answer.hops == hops
+    assert [hop.away_ms for hop in answer.hops] == [34.75, 0.375]
+
+
+@pytest.mark.parametrize(("offered", "taken"), [(False, False), (True, False), (False, True)])
+def test_tiers_that_were_not_agreed_on_are_errors_of_whoever_uses_them(offered: bool, taken: bool) -> None:
+    pair, agreed = Pair.open(offered=offered, taken=taken), Pair.open(offered=True, taken=True)
+    asked = Request(1, 5, b"x", stop=3)
+    with pytest.raises(LocalProtocolError, match="does not know of tiers"):
+        pair.client.send(asked)
+    with pytest.raises(RemoteProtocolError, match="not agreed on"):
+        pair.server.receive(agreed.client.send(asked)[0], 0.0)
+    pair.up(Request(1, 5, b"x"))
+    answer = replace(result(1), hops=(Hop("cloud"),))
+    with pytest.raises(LocalProtocolError, match="does not know of tiers"):
+        pair.server.send(answer)
+    with pytest.raises(RemoteProtocolError, match="not agreed on"):
+        pair.client.receive(encode_frame(answer), 0.0)
+    assert pair.client.in_flight == 1
+
+
+@pytest.mark.parametrize("wrong", [{"stop": 256}, {"stop": -1}, {"hops": 256}])
+def test_numbers_that_do_not_fit_are_not_sent(wrong: dict[str, int]) -> None:
+    with pytest.raises(LocalProtocolError, match="below 256"):
+        Pair.open(offered=True, taken=True).client.send(replace(Request(1, 5, b"x"), **wrong))
+
+
+def test_greetings_without_extensions_are_what_they_always_were() -> None:
+    assert b"extensions" not in encode_frame(HELLO) + encode_frame(WELCOME)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.text(max_size=300), st.floats(0, 4000)), max_size=5))
+def test_hops_round_trip(hops: list[tuple[str, float]]) -> None:
+    sent = tuple(Hop(name, *(round(ms, 3) for ms in (time, time / 2, 0.0, 1.0, time))) for name, time in hops)
+    got = decode_frame(encode_frame(replace(result(1), hops=sent)))
+    assert isinstance(got, Result)
+    assert_same(got, result(1))
+    for there, here in zip(got.hops, sent, strict=True):
+        assert replace(there, tier=here.tier) == here
+        assert here.tier.startswith(there.tier)
+        assert len(there.tier.encode()) > 251 or there.tier == here.tier
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=120), st.integers(1, 255))
+def test_hops_that_are_cut_off_are_errors(body: bytes, count: int) -> None:
+    header = struct.pack("<IfI", 0, 0.0, 0) + struct.pack("<IIIHBB", 0, 0, 0, 0, 0, count)
+    pair = Pair.open(offered=True, taken=True)
+    pair.up(Request(1, 0, b"x"))
+    with contextlib.suppress(RemoteProtocolError):
+        event = pair.client.receive(with_checksum(6, 1, header + body), 0.0)
+        assert isinstance(event, Result)
+        assert len(event.hops) == count
 
 
 # -- damage ------------------------------------------------------------------------------------------------------

@@ -144,6 +144,43 @@ async def test_mutual_tls(bundle_file: Path, bundle: Bundle, certificates: Path)
     assert process.log.count("no TLS connection") == 1
 
 
+async def test_a_server_shows_its_certificate_to_the_next_tier(
+    bundle_file: Path, bundle: Bundle, certificates: Path
+) -> None:
+    def options(name: str, more: dict[str, str]) -> list[str]:
+        files = {"--tls-cert": f"{name}.pem", "--tls-key": f"{name}.key", **more}
+        return [part for flag, file in files.items() for part in (flag, str(certificates / file))]
+
+    async with ServerProcess(bundle_file, *options("one", {"--tls-client-ca": "ca.pem"})) as cloud:
+        upstream = "--upstream", cloud.url, *options("two", {"--upstream-ca": "ca.pem"}), "--tier", "edge"
+        async with ServerProcess(bundle_file, *upstream) as edge:
+            async with Client(edge.url, bundle, mode="edge", ssl=context(certificates, None), times=QUICK) as client:
+                assert [hop.tier for hop in (await client.infer(picture(1))).hops] == ["edge"]
+            async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+                up = False
+                while not up:
+                    address = edge.url.replace("wss", "https", 1) + "/v1/status"
+                    async with session.get(address, ssl=context(certificates, None)) as response:
+                        up = (await response.json())["upstream"]["up"]
+
+
+async def test_nodes_show_each_other_certificates(bundle: Bundle, certificates: Path) -> None:
+    def settings(name: str, port: int, *peers: str) -> Settings:
+        ca, cert, key = (certificates / file for file in ("ca.pem", f"{name}.pem", f"{name}.key"))
+        tls = {"tls_cert": cert, "tls_key": key, "tls_client_ca": ca}
+        return Settings(port=port, peer=peers, peer_ca=ca if peers else None, grace=0.5, **tls)
+
+    first = EdgeServer(bundle, settings("one", 0))
+    await first.start()
+    second = EdgeServer(bundle, settings("two", 0, first.url))
+    await second.start()
+    try:
+        await until(lambda: len(second.group.rows()) == 2)
+    finally:
+        await second.stop()
+        await first.stop()
+
+
 async def test_an_expired_certificate_of_the_server(bundle_file: Path, bundle: Bundle, certificates: Path) -> None:
     options = ("--tls-cert", str(certificates / "past.pem"), "--tls-key", str(certificates / "past.key"))
     async with ServerProcess(bundle_file, *options) as process:

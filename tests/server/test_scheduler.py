@@ -70,7 +70,7 @@ class Bench:
     def learn(self) -> None:
         """Lets the engine believe that eight together cost no more than one."""
         for size in (1, 2, 4, 8):
-            self.scheduler._queue._curves[self.bundle.hash, 1, "fp32"].observe(size, 0.001)
+            self.scheduler._queue._curves[self.bundle.hash, 1, 0, "fp32"].observe(size, 0.001)
 
     async def busy(self) -> asyncio.Task[Outcome]:
         """A request that is in the worker's hands until the gate opens."""

@@ -7,27 +7,32 @@ from 10 on do not exist), and steps:
 * ``{"send": event, "frames": [hex, …]}``, or ``"refused": true`` where the protocol does not allow it;
 * ``{"receive": hex, "now": seconds, "event": event or null}``, or ``"error": code``;
 
-each with the ``state`` and the number of requests ``in_flight`` after it. ``python -m tests.vectors.conversations``
-writes the files anew.
+each with the ``state`` and the number of requests ``in_flight`` after it. What an extension adds is in
+``extensions/``; who does not know it need not replay that. ``python -m tests.vectors.conversations`` writes the files
+anew.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from cutpoint.codecs import DTYPES
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol import (
+    TIERS,
     Cancel,
     Connection,
     Error,
     Event,
     Goaway,
     Hello,
+    Hop,
     Limits,
     Ping,
     Pong,
@@ -55,25 +60,34 @@ def event_to_json(event: Event) -> Json:
         case Hello():
             versions = list(event.versions)
             names = {"bundle": event.bundle, "token": event.token, "client": event.client, "device": event.device}
-            return kind | {"versions": versions} | names
+            return kind | {"versions": versions} | names | _extensions_to_json(event.extensions)
         case Welcome():
             limits = {"frame": event.limits.frame, "in_flight": event.limits.in_flight}
             names = {"version": event.version, "server": event.server, "bundle": event.bundle}
-            return kind | names | {"limits": limits, "state": _state_to_json(event.state)}
+            rest = {"limits": limits, "state": _state_to_json(event.state)}
+            rest |= {"scale": event.scale} if event.extensions else {}
+            return kind | names | rest | _extensions_to_json(event.extensions)
         case Request():
             rest = {"payload": event.payload.hex(), "budget": event.budget, "arrivals": list(event.arrivals)}
-            return kind | {"request_id": event.request_id, "point": event.point} | rest
+            tiers = {"stop": event.stop, "hops": event.hops} if event.stop or event.hops else {}
+            return kind | {"request_id": event.request_id, "point": event.point} | rest | tiers
         case Result():
             times = event.timings
-            return kind | {
-                "request_id": event.request_id,
-                "outputs": [
-                    {"dtype": t.dtype.name, "shape": list(t.shape), "values": t.tobytes().hex()} for t in event.outputs
-                ],
-                "timings": [times.queue_ms, times.decode_ms, times.tail_ms],
-                "state": _state_to_json(event.state),
-                "arrivals": list(event.arrivals),
-            }
+            hops = {"hops": [list(dataclasses.astuple(hop)) for hop in event.hops]} if event.hops else {}
+            return (
+                kind
+                | hops
+                | {
+                    "request_id": event.request_id,
+                    "outputs": [
+                        {"dtype": t.dtype.name, "shape": list(t.shape), "values": t.tobytes().hex()}
+                        for t in event.outputs
+                    ],
+                    "timings": [times.queue_ms, times.decode_ms, times.tail_ms],
+                    "state": _state_to_json(event.state),
+                    "arrivals": list(event.arrivals),
+                }
+            )
         case Error():
             rest = {"code": event.code, "message": event.message, "retry_after": event.retry_after}
             return kind | {"request_id": event.request_id} | rest
@@ -94,18 +108,23 @@ def event_from_json(data: Json) -> Event:
     match data["kind"]:
         case "Hello":
             names = (data[name] for name in ("bundle", "token", "client", "device"))
-            return Hello(tuple(data["versions"]), *names)
+            return Hello(tuple(data["versions"]), *names, tuple(data.get("extensions", ())))
         case "Welcome":
             limits = Limits(**data["limits"])
-            return Welcome(data["version"], data["server"], data["bundle"], limits, ServerState(**data["state"]))
+            names = (data[name] for name in ("version", "server", "bundle"))
+            tiers = tuple(data.get("extensions", ())), data.get("scale", 1.0)
+            return Welcome(*names, limits, ServerState(**data["state"]), *tiers)
         case "Request":
-            return Request(data["request_id"], data["point"], bytes.fromhex(data["payload"]), data["budget"])
+            payload, tiers = bytes.fromhex(data["payload"]), (data.get("stop", 0), data.get("hops", 0))
+            return Request(data["request_id"], data["point"], payload, data["budget"], *tiers)
         case "Result":
             outputs = tuple(
                 np.frombuffer(bytes.fromhex(t["values"]), t["dtype"]).reshape(t["shape"]) for t in data["outputs"]
             )
             state = ServerState(**data["state"])
-            return Result(data["request_id"], outputs, Timings(*data["timings"]), state, tuple(data["arrivals"]))
+            hops = tuple(Hop(*hop) for hop in data.get("hops", ()))
+            arrivals = tuple(data["arrivals"])
+            return Result(data["request_id"], outputs, Timings(*data["timings"]), state, arrivals, hops)
         case "Error":
             return Error(data["request_id"], data["code"], data["message"], data["retry_after"])
         case "Cancel":
@@ -123,6 +142,10 @@ def event_from_json(data: Json) -> Event:
 def _state_to_json(state: ServerState) -> Json:
     flags = {"draining": state.draining, "outdated": state.outdated}
     return {"queue_ms": state.queue_ms, "price": state.price} | flags
+
+
+def _extensions_to_json(extensions: tuple[str, ...]) -> Json:
+    return {"extensions": list(extensions)} if extensions else {}
 
 
 class Recorder:
@@ -210,6 +233,24 @@ def random_event(rng: np.random.Generator, role: Role, next_id: int) -> Event:
     return Result(request_id, tuple(outputs), Timings(0.5, 1.25, 8.0), state, arrivals)
 
 
+def tiered(rng: np.random.Generator, event: Event) -> Event:
+    """The event, half of the time with what tiers add to it."""
+    if rng.random() < 0.5:
+        return event
+    match event:
+        case Hello():
+            return msgspec.structs.replace(event, extensions=(TIERS, "unheard-of"))
+        case Welcome():
+            return msgspec.structs.replace(event, extensions=(TIERS,), scale=2.5)
+        case Request():
+            return dataclasses.replace(event, stop=int(rng.integers(0, 4)), hops=int(rng.choice([0, 1, 255])))
+        case Result():
+            names = rng.choice(["edge", "", "Wolke 9", "größer"], int(rng.integers(0, 3)))
+            return dataclasses.replace(event, hops=tuple(Hop(str(name), 0.5, 0.25, 8.0, 1.5, 20.25) for name in names))
+        case _:
+            return event
+
+
 def damaged(rng: np.random.Generator, frame: bytes) -> bytes:
     """The frame with a bit turned, cut, longer, or of another kind."""
     data = bytearray(frame)
@@ -225,15 +266,17 @@ def damaged(rng: np.random.Generator, frame: bytes) -> bytes:
     return bytes(data)
 
 
-def converse(seed: int, steps: int) -> list[Json]:
+def converse(seed: int, steps: int, tiers: bool = False) -> list[Json]:
     """A random conversation, as both ends saw it."""
     rng = np.random.default_rng(seed)
+    extensions = (TIERS,) if tiers else ()
     ends = {role: Recorder(role) for role in Role}
     on_the_way: dict[Role, list[bytes]] = {role: [] for role in Role}
     if seed % 4:  # otherwise the greeting is left to chance
-        for frame in ends[Role.CLIENT].send(Hello((1,), "c" * 64, "secret", "test/1", "phone")):
+        for frame in ends[Role.CLIENT].send(Hello((1,), "c" * 64, "secret", "test/1", "phone", extensions)):
             ends[Role.SERVER].receive(frame, 0.0)
-        for frame in ends[Role.SERVER].send(Welcome(1, "server/1", "c" * 64, Limits(FRAME_LIMIT, 3))):
+        welcome = Welcome(1, "server/1", "c" * 64, Limits(FRAME_LIMIT, 3), extensions=extensions)
+        for frame in ends[Role.SERVER].send(welcome):
             ends[Role.CLIENT].receive(frame, 0.25)
     for number in range(steps):
         role = Role.CLIENT if rng.random() < 0.5 else Role.SERVER
@@ -245,26 +288,31 @@ def converse(seed: int, steps: int) -> list[Json]:
             ends[role].receive(frame, number / 4)
             continue
         event = random_event(rng, role, ends[role].connection.next_id())
+        event = tiered(rng, event) if tiers else event
         on_the_way[role] += ends[role].send(event)
     return [end.to_json() for end in ends.values()]
 
 
 def generate() -> dict[str, list[Json]]:
     """All files: name → conversations."""
-    return {f"{name}.json": [c for seed in seeds for c in converse(seed, 40)] for name, seeds in _FILES.items()}
+    return {
+        f"{name}.json": [c for seed in seeds for c in converse(seed, 40, name.startswith("extensions/"))]
+        for name, seeds in _FILES.items()
+    }
 
 
 _FILES = {
     "ordinary": [1, 2, 3, 6, 7, 8, 9, 11, 13, 14],
     "damaged": [5, 10, 15, 25, 30, 35],
     "greetings": [4, 12, 16, 24, 28],
+    "extensions/tiers": [17, 18, 19, 21, 24, 28, 32, 35],
 }
 
 
 def main() -> None:
     """Writes the files."""
-    FOLDER.mkdir(exist_ok=True)
     for name, conversations in generate().items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(json.dumps(conversations, ensure_ascii=False) + "\n")
 
 

@@ -121,6 +121,7 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     help=f"Of {', '.join(CODECS)}; {', '.join(TRAINED)} take training.",
 )
 @click.option("--streams", is_flag=True, help="For video: code differences to earlier frames where that is smaller.")
+@click.option("--tiers", is_flag=True, help="For servers with a next tier: what passes requests on at a later cut.")
 @click.option(
     "--precisions",
     default=",".join(USUAL_PRECISIONS),
@@ -234,6 +235,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         cuts=_cuts(options["cuts"]),
         codecs=_list(options["codecs"]),
         streams=options["streams"],
+        tiers=options["tiers"],
         precisions=_list(options["precisions"]),
         int8_drop=options["int8_drop"],
         runtimes=_list(options["runtimes"]) if options["runtimes"] is not None else None,

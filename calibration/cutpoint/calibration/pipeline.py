@@ -12,7 +12,7 @@ from time import monotonic
 import msgspec
 import onnx
 
-from cutpoint.calibration.codecs.entries import FittedCodec
+from cutpoint.calibration.codecs.entries import FittedCodec, on_servers
 from cutpoint.calibration.codecs.fitted import convert_codecs, fit_codecs
 from cutpoint.calibration.conversion import head_converter
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
@@ -34,7 +34,7 @@ from cutpoint.calibration.search.device_part import only_to, small_heads
 from cutpoint.calibration.search.halving import search
 from cutpoint.calibration.search.measure import WORKERS, Bench, uncut_answers
 from cutpoint.calibration.search.memory import DeviceMemory
-from cutpoint.calibration.search.points import find_baselines, make_points, used_spans
+from cutpoint.calibration.search.points import find_baselines, make_points, middle_spans, used_spans
 from cutpoint.calibration.search.scope import MODES, Scope
 from cutpoint.calibration.search.trials import Trial, report_trial
 from cutpoint.calibration.settings import Settings
@@ -168,8 +168,9 @@ def _calibrate(
 
     points = tuple(msgspec.structs.replace(trial.point, measured=trial.measured) for trial in trials if trial.kept)
     wanted = used_spans(points, len(boundaries) - 1)
+    middle = middle_spans(points) if settings.tiers else frozenset()
     used = {point.codec for point in points}
-    codecs = [codec for codec in codecs if codec.entry.id in used]
+    codecs = [on_servers(codec) if settings.tiers else codec for codec in codecs if codec.entry.id in used]
     convert = head_converter(settings, imported, samples, data.preprocessing, work, reporter)
     if convert is not None:
         ends = small_heads(graph, boundaries, wanted, codecs)
@@ -177,7 +178,7 @@ def _calibrate(
         there = [codec.entry.start in ends | {0} for codec in codecs]
         made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
         codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
-    exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter)
+    exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter, middle)
     files = dict(exported.files)
     for codec in codecs:
         files |= codec.files
@@ -227,7 +228,7 @@ def _search(
     memory = DeviceMemory(bundle, graph)
     scope = Scope(
         mode=MODES[settings.mode],
-        baselines=find_baselines(manifest.points, manifest.codecs),
+        baselines=find_baselines(manifest.points, manifest.codecs, settings.tiers),
         uncut=f"cut{manifest.last}-fp32",
         constraints=settings.constraints,
         most=settings.points,
@@ -351,11 +352,12 @@ def _spans(
     wanted: frozenset[tuple[int, int, str]] | None,
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None,
     reporter: Reporter,
+    middle: frozenset[tuple[int, int]] = frozenset(),
 ) -> ExportedSpans:
     last = len(boundaries) - 1
-    total = len(wanted) if wanted is not None else len(variants) * last + last - 1
+    total = len(middle) + (len(wanted) if wanted is not None else len(variants) * last + last - 1)
     with reporter.stage("writing spans", total) as advance:
-        exported = export_spans(graph, variants, boundaries, wanted, convert, advance)
+        exported = export_spans(graph, variants, boundaries, wanted, middle, convert, advance)
     for (end, precision), reason in exported.lacking.items():
         reporter.note(f"no {precision} head for boundary {end}: {reason}")
     return exported

@@ -39,6 +39,7 @@ class Settings:
         cuts: how many cuts to keep at most, or the names of the cuts.
         codecs: of `CODECS`.
         streams: make the codecs with symbols codecs for streams (`delta`), where the model takes pictures.
+        tiers: whether servers shall be able to pass requests on to further ones at a later cut.
         precisions: of `PRECISIONS`, of the device's spans.
         int8_drop: of the metric that int8 may cost the whole model; layers that cost more stay floats.
         runtimes: of `RUNTIMES`, for the heads. None: ``onnx``, and for torch models ``tflite`` too where the converter
@@ -76,6 +77,7 @@ class Settings:
     cuts: int | tuple[str, ...] = 8
     codecs: tuple[str, ...] = tuple(codec for codec in CODECS if codec not in TRAINED)
     streams: bool = False
+    tiers: bool = False
     precisions: tuple[str, ...] = USUAL_PRECISIONS
     int8_drop: float = 0.01
     runtimes: tuple[str, ...] | None = None

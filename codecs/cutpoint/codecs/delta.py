@@ -96,6 +96,11 @@ class DeltaCodec(SymbolCodec):
     def __init__(self, parts: CodecParts) -> None:
         super().__init__(parts, unpack_tables(parts.tables, 2 * len(parts.levels), len(parts.symbols)))
 
+    @staticmethod
+    def is_key(data: bytes | memoryview) -> bool:
+        """Whether a payload refers to no other frame."""
+        return bytes(data[:1]) == _KEY
+
     def encode_frame(
         self, tensors: Sequence[Array], level: int, reference: Sequence[Array] | None
     ) -> tuple[bytes, tuple[Array, ...]]:

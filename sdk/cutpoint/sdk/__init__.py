@@ -28,6 +28,7 @@ from cutpoint.sdk.errors import (
     RuntimeUnavailable,
     ServerDraining,
     TooLarge,
+    TooManyHops,
     UnknownPoint,
     VersionMismatch,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "StaticPolicy",
     "Timing",
     "TooLarge",
+    "TooManyHops",
     "UnknownPoint",
     "VersionMismatch",
     "create_runtime",

@@ -22,6 +22,7 @@ CutpointError
       ├── Overloaded                overloaded
       ├── DeadlineExceeded          deadline_exceeded
       ├── ServerDraining            draining
+      ├── TooManyHops               too_many_hops
       └── InternalError             internal
 """
 
@@ -54,6 +55,7 @@ __all__ = [
     "RuntimeUnavailable",
     "ServerDraining",
     "TooLarge",
+    "TooManyHops",
     "UnknownPoint",
     "VersionMismatch",
     "refusal",
@@ -181,6 +183,12 @@ class ServerDraining(Refused):
     """The server is going away and takes no new requests."""
 
     code = "draining"
+
+
+class TooManyHops(Refused):
+    """The request has passed more tiers than the server lets pass: they probably go round in a circle."""
+
+    code = "too_many_hops"
 
 
 class InternalError(Refused):

@@ -301,7 +301,8 @@ class Installation:
             decode=on_server.decode_ms,
             tail=on_server.tail_ms,
         )
-        return InferenceResult(asked.result.outputs, plan.point, "edge", timing, asked.bytes_sent, plan, hedged=hedged)
+        outputs, hops = asked.result.outputs, asked.result.hops
+        return InferenceResult(outputs, plan.point, "edge", timing, asked.bytes_sent, plan, hedged=hedged, hops=hops)
 
     def _device_result(
         self,

@@ -27,7 +27,9 @@ from cutpoint.sdk.errors import (
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.protocol import (
     IDLE,
+    MAX_FRAMES,
     SUBPROTOCOL,
+    TIERS,
     VERSION,
     Cancel,
     Connection,
@@ -61,11 +63,13 @@ class Link:
         token: bearer token.
         ssl: for ``wss``; None for the system's certificates.
         times: see `LinkTimes`.
+        pieces: frames that a request is split into: fewer cost less, more say more of the link.
         clock: monotonic seconds.
         rng: for the jitter of reconnecting.
 
     Attributes:
         server: the server's last word about itself.
+        scale: how many times slower than in calibration the server said it computes; 1 where it said nothing.
         refusal: why the server last refused the connection; None if it did not.
         outdated: set once the server has said that the bundle has a successor, or that it does not hold it.
     """
@@ -80,6 +84,7 @@ class Link:
         token: str | None = None,
         ssl: ssl_module.SSLContext | None = None,
         times: LinkTimes | None = None,
+        pieces: int = MAX_FRAMES,
         clock: Callable[[], float],
         rng: random.Random,
     ) -> None:
@@ -92,10 +97,12 @@ class Link:
         self._token = token or ""
         self._ssl = ssl
         self._times = times or LinkTimes()
+        self._pieces = pieces
         self._clock = clock
         self._rng = rng
         self._client = f"cutpoint/{version('cutpoint')}"
         self.server: ServerState = IDLE
+        self.scale = 1.0
         self.outdated = asyncio.Event()
         self.refusal: Refused | None = None
         self._connection: Connection | None = None
@@ -119,6 +126,16 @@ class Link:
     def in_flight(self) -> int:
         """Requests that wait for an answer."""
         return len(self._waiting)
+
+    @property
+    def tiers(self) -> bool:
+        """Whether the server knows of tiers."""
+        return self._connection is not None and self._connection.tiers
+
+    @property
+    def full(self) -> bool:
+        """Whether the server would not take a further request now."""
+        return self._connection is not None and self._connection.in_flight >= self._connection.limits.in_flight
 
     async def start(self) -> None:
         """Begins to connect, and returns when the first attempt has succeeded or failed."""
@@ -156,7 +173,17 @@ class Link:
         self._wake.set()
         self._abort()
 
-    async def request(self, point: int, payload: bytes, budget: float, server_s: float, sent: list[int]) -> Result:
+    async def request(
+        self,
+        point: int,
+        payload: bytes,
+        budget: float,
+        server_s: float,
+        sent: list[int],
+        *,
+        stop: int = 0,
+        hops: int = 0,
+    ) -> Result:
         """Asks the server and waits for its answer. Cancelling this cancels the request on the server.
 
         Args:
@@ -165,14 +192,17 @@ class Link:
             budget: seconds the server has; 0 for no limit.
             server_s: seconds that the server will probably compute.
             sent: the size of each frame is added here as it is sent, so that it is known also of a request that fails.
+            stop: boundary whose tensors are wanted; 0 for the model's outputs.
+            hops: tiers that the request has passed.
 
         Raises:
             LinkError: if there is no connection or it goes away.
             Refused: if the server answers with an error.
+            LocalProtocolError: for a stop or hops, if the server does not know of tiers.
         """
         connection = await self._free_slot()
         number = connection.next_id()
-        frames = connection.send(Request(number, point, payload, budget))
+        frames = connection.send(Request(number, point, payload, budget, stop, hops))
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         self._monitor.sent(number, [len(frame) for frame in frames], server_s, self._clock())
@@ -245,7 +275,7 @@ class Link:
 
     async def _live_once(self, session: aiohttp.ClientSession) -> bool:
         """Connects and serves one connection until it ends."""
-        connection = Connection(Role.CLIENT, self._frame_limit)
+        connection = Connection(Role.CLIENT, self._frame_limit, pieces=self._pieces)
         ws: aiohttp.ClientWebSocketResponse | None = None
         try:
             async with asyncio.timeout(self._times.connect):
@@ -259,7 +289,8 @@ class Link:
                 self._ws = ws
                 _no_delay(ws)
                 greeted_at = self._clock()
-                hello = Hello((VERSION,), self._bundle_hash, self._token, self._client, socket.gethostname())
+                names = self._token, self._client, socket.gethostname()
+                hello = Hello((VERSION,), self._bundle_hash, *names, (TIERS,))
                 await self._send_all(connection, hello)
                 welcome = await self._read(ws, connection)
             if isinstance(welcome, Error):
@@ -270,6 +301,7 @@ class Link:
             self._monitor.heard(now)
             self._monitor.estimator.observe_rtt(now - greeted_at)
             self._heard_of(welcome.state)
+            self.scale = welcome.scale
             self.refusal, self._connection = None, connection
             self._up.set()
             self._tried.set()

@@ -156,6 +156,7 @@ class AdaptivePolicy:
         uncut: task metric of the uncut model.
         energy: of the device.
         answer_bytes: size of a result.
+        races: that are saved up to begin with.
     """
 
     def __init__(
@@ -166,6 +167,7 @@ class AdaptivePolicy:
         uncut: float = 1.0,
         energy: EnergyModel | None = None,
         answer_bytes: int = 4096,
+        races: float = _MOST_RACES,
     ) -> None:
         self.objective = objective or Objective()
         self._predictor: Final = Predictor(
@@ -184,7 +186,7 @@ class AdaptivePolicy:
             + self.objective.energy_weight * self.energy.compute_mj(1.0)
         )
         self._deadline_ms = math.inf if self.objective.deadline is None else self.objective.deadline * 1e3
-        self._races = _MOST_RACES
+        self._races = races
         self._last: int | None = None
 
     @classmethod
@@ -230,8 +232,11 @@ class AdaptivePolicy:
         objective = self.objective
         q, done, chances = prediction.latency_ms, prediction.device_ms, prediction.probabilities
         sparing = _STRAIN if conditions.device.strained else 1.0
-        price = sparing * self._wasted_price
+        price = sparing * self._wasted_price + conditions.device_price
+        deadline_ms = min(self._deadline_ms, conditions.budget_ms)
         prices: list[Array] = []
+        if conditions.device_price:
+            prices.append(conditions.device_price * np.maximum(0.0, done - conditions.device_queue_ms))
         if conditions.server.price:
             prices.append(conditions.server.price * prediction.server_ms)
         if objective.energy_weight:
@@ -242,18 +247,19 @@ class AdaptivePolicy:
         if self._predictor.local:
             alone = min(done[: self._predictor.local].tolist()) - conditions.device_queue_ms
             late = q[_WORST]
-            if self._deadline_ms < math.inf:
-                latest = self._deadline_ms - _MARGIN * alone - _MARGIN_MS
+            if deadline_ms < math.inf:
+                latest = deadline_ms - _MARGIN * alone - _MARGIN_MS
                 # Where the device could not be in time either, hurrying it helps nobody.
                 late = np.where(done <= latest, np.minimum(late, latest), late)
             starts = [done, late] if race else [late]
-            if objective.energy_weight and self._deadline_ms == math.inf:
+            if objective.energy_weight and deadline_ms == math.inf:
                 starts.append(q[-1])
         else:
             alone = math.inf
             starts = [np.full(len(done), math.inf)]
         # When the device has an answer of its own, and when it starts on it: one product gives both expectations.
-        bounds = np.array([starts, starts])
+        # At points that do not wait for the device's turn, that answer does.
+        bounds = np.maximum(np.array([starts, starts]), conditions.device_queue_ms)
         bounds[0] += alone
         capped = np.minimum(q, bounds[:, :, None, :])
         latency, started = chances @ capped
@@ -262,8 +268,8 @@ class AdaptivePolicy:
         for each in prices:
             cost += each
         missed = None
-        if self._deadline_ms < math.inf:
-            missed = chances @ (capped[0] > self._deadline_ms)
+        if deadline_ms < math.inf:
+            missed = chances @ (capped[0] > deadline_ms)
             cost += _MISSED * missed
         return _Ways(race, bounds[1], capped[0], latency, wasted, missed, cost)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,6 +37,8 @@ class Conditions:
         unanswered: bytes that are on the way already, and that this request's bytes have to wait for.
         device: what the system says of the device.
         radio: of the network in use, where the app told; None for the energy model's own.
+        device_price: milliseconds that others wait longer for one of this device's; 0 for a device of its own.
+        budget_ms: milliseconds that are left for the answer, beside the objective's deadline.
     """
 
     channel: Channel | None
@@ -46,6 +49,8 @@ class Conditions:
     unanswered: int = 0
     device: DeviceState = field(default_factory=DeviceState)
     radio: Radio | None = None
+    device_price: float = 0.0
+    budget_ms: float = math.inf
 
 
 class Prediction(NamedTuple):
@@ -92,9 +97,11 @@ class Predictor:
         m = point.measured
         device_ms = m.device_ms + m.encode_ms
         compute_mj = self.energy.compute_mj(device_ms) if m.energy_mj is None else m.energy_mj
+        # What the device does not touch, as a server that passes a payload on, does not wait for its turn either.
+        queued = float(device_ms > 0.0)
         if point.local:
-            return device_ms, 0.0, 0.0, compute_mj, 0.0, 1.0
-        return device_ms, m.bytes_mean + OVERHEAD_BYTES, m.decode_ms + m.tail_ms, compute_mj, 1.0, 1.0
+            return device_ms, 0.0, 0.0, compute_mj, 0.0, queued
+        return device_ms, m.bytes_mean + OVERHEAD_BYTES, m.decode_ms + m.tail_ms, compute_mj, 1.0, queued
 
     def predict(self, conditions: Conditions) -> Prediction:
         """The prediction; without a link, or for a server that drains, of the local points only."""

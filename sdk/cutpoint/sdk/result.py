@@ -9,6 +9,7 @@ from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Point
 from cutpoint.sdk.errors import CutpointError
 from cutpoint.sdk.policy import Plan
+from cutpoint.sdk.protocol import Hop
 
 __all__ = ["InferenceResult", "Timing"]
 
@@ -51,6 +52,8 @@ class InferenceResult:
         plan: what the policy chose, what it expected, and what the runners-up would have cost.
         fallback: why the device stepped in: the link's or server's error; None if it did not have to.
         hedged: whether the device worked on an answer beside the server.
+        hops: what each tier behind the device did, the nearest first; empty where none did anything, or the server does
+            not tell.
         frame: number in the stream, from 0, counting also those that were left out; None outside streams.
     """
 
@@ -63,3 +66,4 @@ class InferenceResult:
     fallback: CutpointError | None = None
     hedged: bool = False
     frame: int | None = None
+    hops: tuple[Hop, ...] = ()

@@ -17,11 +17,21 @@ __all__ = ["Tail", "TailOutput"]
 
 @dataclass(frozen=True, slots=True)
 class TailOutput:
-    """The model's outputs, and the times of decoder and tail in milliseconds."""
+    """What came of a request on a server.
+
+    Attributes:
+        outputs: the model's, or the tensors of the boundary where a span in the middle ends.
+        decode_ms: time in the decoder.
+        tail_ms: time in the tail or span.
+        payload: the same tensors for a further server, where they go to one.
+        encode_ms: time in the encoder for it.
+    """
 
     outputs: tuple[Array, ...]
     decode_ms: float
     tail_ms: float
+    payload: bytes | None = None
+    encode_ms: float = 0.0
 
 
 class Tail:
@@ -75,9 +85,24 @@ class Tail:
             raise CodecError(f"point {point.id!r} is computed on the device alone")
         return self.span(point.end, point.tail_precision)
 
-    def span(self, boundary: int, precision: str) -> Graph:
-        """The tail that begins at a boundary, loaded. Raises `BundleError` or `GraphError` as `BundleGraphs.span`."""
-        return self._graphs.span(boundary, self._manifest.last, precision)
+    def span(self, boundary: int, precision: str, stop: int = 0) -> Graph:
+        """The span that begins at a boundary, loaded: the tail, or where `stop` is not 0 what lies before it.
+
+        Raises:
+            BundleError, GraphError: as `BundleGraphs.span`.
+        """
+        return self._graphs.span(boundary, stop or self._manifest.last, precision)
+
+    def encode(self, point: Point, tensors: tuple[Array, ...]) -> bytes:
+        """The tensors of boundary `point.start` as a further server takes them.
+
+        Raises:
+            CodecError: if they are not that boundary's, or the encoder is not here.
+            GraphError, BundleError: if the bundle's files do not work here.
+        """
+        if point.codec is None:
+            raise CodecError(f"point {point.id!r} sends nothing")
+        return self._graphs.codec(point.codec).encode(tensors, point.level)
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
         """Loads every tail and codec that `points` need, and runs each tail once on zeros."""

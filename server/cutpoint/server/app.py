@@ -12,6 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from operator import attrgetter
 
+import msgspec
 from aiohttp import WSCloseCode, web
 
 from cutpoint.sdk.bundle import Bundle
@@ -27,10 +28,13 @@ from cutpoint.server.inference_routes import InferenceRoutes
 from cutpoint.server.logs import Repeats
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
+from cutpoint.server.nodes.group import NodeGroup
+from cutpoint.server.nodes.reporter import Reporter
 from cutpoint.server.quotas import Quotas
 from cutpoint.server.scheduler import Scheduler
 from cutpoint.server.settings import Settings
-from cutpoint.server.status import STAGES, UNREFUSED, Status, StatusRoutes, quantiles
+from cutpoint.server.status import STAGES, UNREFUSED, Status, StatusRoutes, UpstreamStatus, quantiles
+from cutpoint.server.tier import Tiers
 from cutpoint.server.tls import server_context
 from cutpoint.server.watching import FileWatch
 
@@ -77,12 +81,16 @@ class EdgeServer:
         self._watched = FileWatch([settings.token_file, settings.tls_cert, settings.tls_key, settings.tls_client_ca])
         engine = create_engine(settings, clock)
         self._scheduler = Scheduler(engine, settings.max_queue, settings.max_batch, settings.batch_window, clock)
-        self.models = Models(engine, self._scheduler, settings.model_grace, settings.grace, settings.trusted_keys)
+        self._metrics = Metrics()
+        self.tiers = Tiers(settings, self._metrics, self._scheduler.price, clock)
+        times = settings.model_grace, settings.grace
+        self.models = Models(engine, self._scheduler, self.tiers, *times, settings.trusted_keys)
         for bundle in [bundles] if isinstance(bundles, Bundle) else bundles:
             self.models.add(self.models.load(bundle))
         self._folder = ModelFolder(settings.models, self.models) if settings.models is not None else None
         self._following: list[asyncio.Task[None]] = []
-        self._metrics = Metrics()
+        self._reporter = Reporter(self.models, self._scheduler, lambda: engine.workers, lambda: self._draining, clock)
+        self.group = NodeGroup(settings, self.models, self._reporter, self._metrics, clock)
         self._started_at = clock()
         self._status_routes = StatusRoutes(self._status, partial(self._authorise, scope="status"))
         self._connections: set[ClientConnection] = set()
@@ -102,6 +110,7 @@ class EdgeServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
+        app.router.add_get("/v1/node", self._node)
         Downloads(self.models, partial(self._authorise, scope="download")).add_routes(app.router)
         InferenceRoutes(
             self.models,
@@ -121,6 +130,9 @@ class EdgeServer:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         self.url = f"{'wss' if self._door.tls else 'ws'}://{host}:{port}"
         self._metrics.ready.set(1)
+        for model in self.models:
+            model.tier.start()
+        await self.group.start()
 
     async def stop(self) -> None:
         """Drains and closes: no new requests, those in flight get `settings.grace` seconds, then all is closed."""
@@ -131,6 +143,9 @@ class EdgeServer:
         await asyncio.gather(*self._following, return_exceptions=True)
         await self.models.close()
         await asyncio.gather(*(connection.leave(self.settings.grace) for connection in self._connections))
+        await self.group.close()
+        await self._reporter.close()
+        await asyncio.gather(*(model.tier.close() for model in self.models))
         await self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -165,7 +180,7 @@ class EdgeServer:
     def state(self, model: Model, user: Hashable) -> ServerState:
         """What a user of a model is told about the server."""
         outdated = self.models.outdated(model)
-        return ServerState(model.queue_ms(user), self._scheduler.price(), self._draining, outdated)
+        return ServerState(model.tier.queue_ms(user), self._scheduler.price(), self._draining, outdated)
 
     def _status(self) -> Status:
         now = self._clock()
@@ -189,7 +204,12 @@ class EdgeServer:
             users=activity.rows(attrgetter("user"), recent, seconds),
             points=activity.rows(attrgetter("point"), recent, seconds),
             outcomes=dict(outcomes.most_common()),
+            nodes=self.group.rows(),
+            upstream=self._upstream(),
         )
+
+    def _upstream(self) -> UpstreamStatus | None:
+        return self.tiers.status(model.tier for model in self.models)
 
     # -- WebSocket -----------------------------------------------------------------------------------------------
 
@@ -210,6 +230,7 @@ class EdgeServer:
             ws,
             request.remote or "?",
             self.models,
+            self.group,
             self._tokens,
             self._quotas,
             self._metrics,
@@ -240,9 +261,16 @@ class EdgeServer:
             return web.Response(status=503, text="there is no model yet\n")
         return web.Response(text="ready\n")
 
+    async def _node(self, request: web.Request) -> web.Response:
+        self._authorise(request, "infer")
+        report = msgspec.json.encode(await self._reporter.report())
+        return web.Response(body=report, content_type="application/json", headers={"Cache-Control": "no-store"})
+
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         self._authorise(request, "metrics")
         self._metrics.price.set(self._scheduler.price())
+        upstream = self._upstream()
+        self._metrics.upstream.set(upstream is not None and upstream.up)
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     def _authorise(self, request: web.Request, scope: Scope) -> Account:

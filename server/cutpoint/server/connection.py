@@ -12,8 +12,17 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from cutpoint.codecs import ReferenceLost, SymbolMemory
-from cutpoint.sdk.errors import BitstreamError, CutpointError, LocalProtocolError, Refused, RemoteProtocolError
+from cutpoint.sdk.errors import (
+    BitstreamError,
+    CutpointError,
+    LocalProtocolError,
+    Refused,
+    RemoteProtocolError,
+    TooManyHops,
+    UnknownPoint,
+)
 from cutpoint.sdk.protocol import (
+    TIERS,
     VERSION,
     Cancel,
     Connection,
@@ -35,9 +44,11 @@ from cutpoint.server.auth import Account, Tokens, digest
 from cutpoint.server.logs import Repeats
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
+from cutpoint.server.nodes.group import NodeGroup
 from cutpoint.server.quotas import Quotas
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import Encoded
+from cutpoint.server.tier import Asked
 
 __all__ = ["ClientConnection"]
 
@@ -59,6 +70,7 @@ class ClientConnection:
         ws: prepared.
         peer: address of the client, for the log.
         models: what requests may be for; the client's hello names one.
+        group: answers them.
         tokens: who may come in.
         quotas: what the accounts use.
         metrics: what is counted.
@@ -74,6 +86,7 @@ class ClientConnection:
         ws: web.WebSocketResponse,
         peer: str,
         models: Models,
+        group: NodeGroup,
         tokens: Tokens,
         quotas: Quotas,
         metrics: Metrics,
@@ -86,6 +99,7 @@ class ClientConnection:
         self._ws = ws
         self._peer = peer
         self._models = models
+        self._group = group
         self._model: Model | None = None
         self._tokens = tokens
         self._quotas = quotas
@@ -185,7 +199,9 @@ class ClientConnection:
         limits = self._settings.limits
         if model.limits.max_in_flight is not None:
             limits = msgspec.structs.replace(limits, in_flight=min(limits.in_flight, model.limits.max_in_flight))
-        await self._send(Welcome(VERSION, server, model.hash, limits, self._state(model, self._user)))
+        state, known = self._state(model, self._user), tuple(name for name in event.extensions if name == TIERS)
+        await self._send(Welcome(VERSION, server, model.hash, limits, state, known, model.tier.scale))
+        model.tier.start()
         return True
 
     async def _refuse(self, error: Error) -> None:
@@ -259,13 +275,14 @@ class ClientConnection:
             if self._draining():
                 answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
             else:
-                sample = Encoded(point, request.payload, self._memory)
+                asked = self._asked(request, model, account, arrived)
                 with self._quotas.used(account, arrived):
-                    outcome = await model.submit(sample, request.budget, self._user, account.weight)
+                    outcome, hops = await self._group.answer(model, asked)
                 output = outcome.output
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
                 state = self._state(model, self._user)
-                answer = Result(request.request_id, output.outputs, timings, state, request.arrivals)
+                hops = hops if self._connection.tiers else ()
+                answer = Result(request.request_id, output.outputs, timings, state, request.arrivals, hops)
         except asyncio.CancelledError:
             if self._ws.closed:
                 raise
@@ -288,3 +305,13 @@ class ClientConnection:
         self._metrics.answered(user, point.id, result, arrived, self._clock(), len(request.payload), outcome)
         with contextlib.suppress(ConnectionError, RuntimeError):
             await self._send(answer)
+
+    def _asked(self, request: Request, model: Model, account: Account, arrived: float) -> Asked:
+        """What a request asks for. Raises `TooManyHops` or `UnknownPoint` if the server does not do that."""
+        point = model.bundle.points[request.point]
+        if request.hops > self._settings.max_hops:
+            raise TooManyHops(f"the request has passed {request.hops} tiers; are these each other's upstream?")
+        if request.stop and (point.end, request.stop, point.tail_precision) not in model.tails.spans:
+            raise UnknownPoint(f"span {point.end}-{request.stop} is not one this server computes")
+        sample = Encoded(point, request.payload, self._memory, request.stop)
+        return Asked(sample, request.budget, request.hops, self._user, account.weight, arrived)

@@ -25,8 +25,8 @@ T = TypeVar("T")
 #: Users without waiting jobs that are remembered before it is looked through who can be forgotten.
 _PRUNE = 64
 
-#: A model, the boundary where the tail begins, and its precision.
-TailKey = tuple[str, int, str]
+#: A model, the boundary where the tail begins, that where it stops (0: at the outputs), and its precision.
+TailKey = tuple[str, int, int, str]
 
 
 @dataclass(slots=True, order=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from cutpoint.server.scheduler import Outcome
@@ -19,6 +21,7 @@ class Metrics:
 
     Attributes:
         activity: the last seconds, for the status page.
+        ways: requests by what became of them where there is a next tier.
     """
 
     def __init__(self) -> None:
@@ -28,6 +31,9 @@ class Metrics:
         self.in_flight = Gauge("cutpoint_requests_in_flight", "Requests without an answer yet", registry=registry)
         self.ready = Gauge("cutpoint_ready", "1 while the server takes new requests", registry=registry)
         self.price = Gauge("cutpoint_price", "Milliseconds others wait for one of tail time", registry=registry)
+        self.nodes = Gauge("cutpoint_nodes", "Nodes of the group, this one among them", registry=registry)
+        self.plans = Counter("cutpoint_plans", "Plans for the group that were made anew", registry=registry)
+        self.stages = Counter("cutpoint_stages", "Spans that nodes were given", ["node", "outcome"], registry=registry)
         self.requests = Counter("cutpoint_requests", "Answered requests", ["point", "outcome"], registry=registry)
         self.refused = Counter("cutpoint_connections_refused", "Refused connections", ["code"], registry=registry)
         self.queue = Histogram("cutpoint_queue_seconds", "Waiting for a worker", buckets=_SECONDS, registry=registry)
@@ -38,6 +44,21 @@ class Metrics:
         self.received = Counter("cutpoint_received_bytes", "Payloads by point", ["point"], registry=registry)
         self.sent = Counter("cutpoint_sent_bytes", "Outputs by point", ["point"], registry=registry)
         self.payload = Histogram("cutpoint_payload_bytes", "Received payloads", buckets=_BYTES, registry=registry)
+
+        self.upstream = Gauge("cutpoint_upstream_up", "1 while the next tier can be asked", registry=registry)
+        self.ways: Tally[str] = Tally()
+        self._ways = Counter("cutpoint_tier_requests", "Requests by way", ["way"], registry=registry)
+        self._failures = Counter("cutpoint_upstream_failures", "Next tier's, by code", ["code"], registry=registry)
+
+    def went(self, way: str) -> None:
+        """A request was ``finished`` here, ``relayed`` or ``forwarded``."""
+        self.ways[way] += 1
+        self._ways.labels(way).inc()
+
+    def upstream_failed(self, code: str) -> None:
+        """The next tier did not answer: an error's code, or ``link``."""
+        self.ways["failed"] += 1
+        self._failures.labels(code).inc()
 
     def answered(
         self, user: str, point: str, result: str, began: float, now: float, received: int, computed: Outcome | None

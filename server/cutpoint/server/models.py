@@ -15,6 +15,7 @@ from cutpoint.server.batching import Share
 from cutpoint.server.engines import Engine
 from cutpoint.server.scheduler import Outcome, Scheduler
 from cutpoint.server.tails import LoadedTails, Sample
+from cutpoint.server.tier import Tiers
 
 __all__ = ["Holder", "Model", "ModelLimits", "Models"]
 
@@ -62,10 +63,12 @@ class Model:
         bundle: with its server part.
         tails: what the engine says of it.
         scheduler: where its requests go.
+        tiers: makes what answers them.
 
     Attributes:
         bundle: as given.
         tails: as given.
+        tier: answers its requests.
         name: the bundle's.
         hash: the bundle's.
         limits: what it may take.
@@ -73,7 +76,7 @@ class Model:
         retired: whether it is about to be forgotten.
     """
 
-    def __init__(self, bundle: Bundle, tails: LoadedTails, scheduler: Scheduler) -> None:
+    def __init__(self, bundle: Bundle, tails: LoadedTails, scheduler: Scheduler, tiers: Tiers) -> None:
         self.bundle = bundle
         self.tails = tails
         self.name = bundle.manifest.name
@@ -89,6 +92,7 @@ class Model:
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self.tier = tiers.tier(self)
 
     def max_payload(self, number: int) -> int | None:
         """Most payload bytes of a point by its number; None if there is none, or the device computes it alone."""
@@ -136,16 +140,24 @@ class Models:
     Args:
         engine: loads them.
         scheduler: where their requests go.
+        tiers: make what answers them.
         grace: seconds for which a version is still served to those who hold it after it was retired.
         leave: seconds that requests in flight get when that is over.
         trusted_keys: bundles must be signed with one of them; none: they need not be signed.
     """
 
     def __init__(
-        self, engine: Engine, scheduler: Scheduler, grace: float, leave: float, trusted_keys: Sequence[str] = ()
+        self,
+        engine: Engine,
+        scheduler: Scheduler,
+        tiers: Tiers,
+        grace: float,
+        leave: float,
+        trusted_keys: Sequence[str] = (),
     ) -> None:
         self._engine = engine
         self._scheduler = scheduler
+        self._tiers = tiers
         self._grace = grace
         self._leave = leave
         self._trusted_keys = trusted_keys
@@ -187,7 +199,7 @@ class Models:
         if self._trusted_keys:
             check_signature(bundle, self._trusted_keys)
         known = self._models.get(bundle.hash)
-        return known or Model(bundle, self._engine.load(bundle), self._scheduler)
+        return known or Model(bundle, self._engine.load(bundle), self._scheduler, self._tiers)
 
     async def open(self, path: Path) -> Model:
         """Loads the bundle at `path` in a thread, and makes it the current version of its model. Raises as `load`."""
@@ -243,6 +255,7 @@ class Models:
         del self._models[model.hash]
         log.info("%s (%s) is not served any more", model.name, model.hash[:12])
         await asyncio.gather(*(holder.leave(self._leave) for holder in model.connections))
+        await model.tier.close()
         await model.idle()
         async with self._engine_lock:
             if model.hash not in self._models:  # or it came back meanwhile

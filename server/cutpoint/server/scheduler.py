@@ -13,6 +13,7 @@ from cutpoint.sdk.errors import ServerDraining
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.server.batching import Batch, BatchQueue, Share
 from cutpoint.server.engines import Computed, Engine
+from cutpoint.server.fairness import TailKey
 from cutpoint.server.pricing import CongestionPrice
 from cutpoint.server.tails import LoadedTails, Sample
 
@@ -25,8 +26,8 @@ class Outcome:
 
     Attributes:
         output: what the tail gave.
-        queue_ms: time from its arrival until the output was there, less decoder and tail: it waited for a worker, and
-            for the decoders of those in its batch.
+        queue_ms: time from its arrival until the output was there, less its own computation: it waited for a worker,
+            and for the codecs of those in its batch.
         batch: samples that were computed together.
     """
 
@@ -60,6 +61,7 @@ class Scheduler:
         self._queue: BatchQueue[_Request] = BatchQueue(engine.workers, max_queue, max_batch, batch_window)
         self._price = CongestionPrice(engine.workers)
         self._computing = 0
+        self._finished: Callable[[TailKey, float, int], None] = lambda tail, seconds, size: None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -75,7 +77,9 @@ class Scheduler:
     def add(self, bundle: Bundle, loaded: LoadedTails, share: Share) -> None:
         """From now on there may be requests for `bundle`, which the engine has loaded."""
         for (boundary, precision), tail in loaded.tails.items():
-            self._queue.add_tail((bundle.hash, boundary, precision), tail.seconds, tail.batches)
+            self._queue.add_tail((bundle.hash, boundary, 0, precision), tail.seconds, tail.batches)
+        for key, span in loaded.spans.items():
+            self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
         self._queue.limit(bundle.hash, share)
 
     def limit(self, bundle_hash: str, share: Share) -> None:
@@ -85,6 +89,10 @@ class Scheduler:
     def remove(self, bundle_hash: str) -> None:
         """Forgets a bundle, of which nothing may be under way."""
         self._queue.remove_model(bundle_hash)
+
+    def tell(self, finished: Callable[[TailKey, float, int], None]) -> None:
+        """From now on `finished` is called with each batch's tail, seconds and size, if nothing in it failed."""
+        self._finished = finished
 
     def queue_ms(self, user: Hashable) -> float:
         """How long a request of `user` that arrives now would wait for a worker, in milliseconds; an estimate."""
@@ -155,6 +163,8 @@ class Scheduler:
         self._computing -= len(batch.jobs)
         failed = any(isinstance(outcome, BaseException) for outcome in outcomes)
         self._queue.finish(batch, self._clock(), learn=not failed)
+        if not failed:
+            self._finished(batch.tail, done - batch.started, len(batch.jobs))
         self._dispatch()
         for job, outcome in zip(batch.jobs, outcomes, strict=True):
             answer = job.work.answer
@@ -163,7 +173,7 @@ class Scheduler:
             if isinstance(outcome, BaseException):
                 answer.set_exception(outcome)
             else:
-                waited = (done - job.arrived) * 1e3 - outcome.decode_ms - outcome.tail_ms
+                waited = (done - job.arrived) * 1e3 - outcome.decode_ms - outcome.tail_ms - outcome.encode_ms
                 answer.set_result(Outcome(outcome, max(0.0, waited), len(batch.jobs)))
 
     def _observe(self) -> None:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from cutpoint.sdk.bundle import check_keys
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.protocol import Limits
+from cutpoint.server.nodes.planner import MOST_NODES
+from cutpoint.server.nodes.roster import Rule
 
 __all__ = ["LogFormat", "SettingError", "Settings"]
 
@@ -27,6 +29,8 @@ _AT_LEAST_ONE = (
     "op_threads",
     "replicas",
 )
+_OF_UPSTREAM = ("upstream_token_file", "upstream_ca")
+_OF_PEERS = ("peer_token_file", "peer_ca")
 _SECONDS = ("models_interval", "reload_interval", "hello_timeout", "idle_timeout", "http_timeout")
 
 
@@ -53,6 +57,7 @@ class Settings:
     providers: Annotated[tuple[str, ...], "Of onnxruntime, best first: cpu, cuda, tensorrt."] = ("cpu",)
     op_threads: Annotated[int, "Threads within one batch."] = 1
     arena: Annotated[bool, "Whether onnxruntime keeps memory between batches."] = True
+    slowdown: Annotated[float, "Emulates a server so many times slower, by waiting; for experiments."] = 1.0
     ray_address: Annotated[str | None, "Of a Ray cluster; without it, one is started here."] = None
     replicas: Annotated[int, "Processes on the Ray cluster, with so many threads each."] = 1
     max_replicas: Annotated[int | None, "Up to so many while requests wait; as many as replicas if not given."] = None
@@ -60,6 +65,19 @@ class Settings:
     models: Annotated[Path | None, "Serve what is in this folder, as it comes and goes."] = None
     models_interval: Annotated[float, "Seconds between looks at that folder."] = 1.0
     model_grace: Annotated[float, "Seconds for those who hold a replaced bundle."] = 60.0
+
+    tier: Annotated[str, "Name of this server in the timings of results; the host's if not given."] = ""
+    upstream: Annotated[str | None, "Address of the next tier, ws://… or wss://…: requests may be passed on."] = None
+    upstream_token_file: Annotated[Path | None, "File with the bearer token for the next tier."] = None
+    upstream_ca: Annotated[Path | None, "Certificates (PEM) that the next tier's may be signed with."] = None
+    upstream_drop: Annotated[float, "Task metric, 0 to 1, that passing on may cost beside the request's point."] = 0.0
+    max_hops: Annotated[int, "Tiers that a request may have passed when it arrives."] = 4
+    spans: Annotated[bool, "Load the spans between cuts as well, for requests that name where to stop."] = False
+
+    peer: Annotated[tuple[str, ...], "Address of a node that shares the work, ws://… or wss://…; one or several."] = ()
+    peer_token_file: Annotated[Path | None, "File with the bearer token for those nodes."] = None
+    peer_ca: Annotated[Path | None, "Certificates (PEM) that those nodes' may be signed with."] = None
+    peer_rule: Annotated[Rule, "What nodes are chosen for; amp4ec is a baseline to compare with."] = "latency"
 
     trusted_keys: Annotated[tuple[str, ...], "Serve only bundles that are signed with one of these keys."] = ()
 
@@ -106,12 +124,34 @@ class Settings:
             )
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise SettingError("max_replicas", f"is {self.max_replicas}, less than replicas, {self.replicas}")
+        if not self.slowdown >= 1 or (self.slowdown > 1 and self.engine != "local"):
+            raise SettingError("slowdown", f"is at least 1, and of use with engine local only, not {self.slowdown}")
         if not 0 <= self.batch_window <= 1:
             raise SettingError("batch_window", f"is in seconds, between 0 and 1, not {self.batch_window}")
+        if self.upstream is not None and not self.upstream.startswith(("ws://", "wss://")):
+            raise SettingError("upstream", f"is a server's address, ws://… or wss://…, not {self.upstream!r}")
+        if self.upstream is None and (alone := [n for n in _OF_UPSTREAM if getattr(self, n) is not None]):
+            raise SettingError(alone[0], "is of use with upstream only")
+        for address in self.peer:
+            if not address.startswith(("ws://", "wss://")):
+                raise SettingError("peer", f"is a server's address, ws://… or wss://…, not {address!r}")
+        if not self.peer and (alone := [n for n in _OF_PEERS if getattr(self, n) is not None]):
+            raise SettingError(alone[0], "is of use with peer only")
+        if len(self.peer) >= MOST_NODES:
+            raise SettingError("peer", f"names {len(self.peer)} nodes; a group has at most {MOST_NODES}")
+        if not 0 <= self.upstream_drop <= 1:
+            raise SettingError("upstream_drop", f"is a task metric, between 0 and 1, not {self.upstream_drop}")
+        if not 0 <= self.max_hops < 255:
+            raise SettingError("max_hops", f"is between 0 and 254, not {self.max_hops}")
         if not 0 <= self.port < 65536:
             raise SettingError("port", f"is between 0 and 65535, not {self.port}")
         if self.grace < 0 or self.model_grace < 0:
             raise SettingError("grace" if self.grace < 0 else "model_grace", "cannot be negative")
+
+    @property
+    def middle(self) -> bool:
+        """Whether the server runs spans that do not end at the outputs."""
+        return self.spans or self.upstream is not None or bool(self.peer)
 
     @property
     def limits(self) -> Limits:

@@ -10,7 +10,17 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
-__all__ = ["STAGES", "UNREFUSED", "Activity", "Answered", "Status", "StatusRoutes", "quantiles"]
+__all__ = [
+    "STAGES",
+    "UNREFUSED",
+    "Activity",
+    "Answered",
+    "NodeRow",
+    "Status",
+    "StatusRoutes",
+    "UpstreamStatus",
+    "quantiles",
+]
 
 #: The page loads nothing from anywhere, and talks to nobody but this server.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
@@ -73,6 +83,45 @@ class Row(msgspec.Struct, frozen=True):
     total: Quantiles | None
 
 
+class NodeRow(msgspec.Struct, frozen=True):
+    """A node of the group.
+
+    Attributes:
+        name: its address; ``here`` for this one.
+        cpu: processors that it may keep busy.
+        load: share of them that it uses, 0 … 1.
+        tasks: requests that wait there or are computed.
+        rtt_ms: of the way there and back.
+    """
+
+    name: str
+    cpu: float
+    load: float
+    tasks: int
+    rtt_ms: float
+
+
+class UpstreamStatus(msgspec.Struct, frozen=True):
+    """The next tier.
+
+    Attributes:
+        url: where it is.
+        up: whether it can be asked now.
+        uplink_mbps: Mbit/s that the way there is believed to carry.
+        rtt_ms: milliseconds there and back.
+        queue_ms: what a request would wait for a worker there.
+        ways: requests since the start, by what became of them: ``finished``, ``relayed``, ``forwarded``; and those that
+            the next tier did not answer, ``failed``.
+    """
+
+    url: str
+    up: bool
+    uplink_mbps: float
+    rtt_ms: float
+    queue_ms: float
+    ways: dict[str, int]
+
+
 class Status(msgspec.Struct, frozen=True):
     """The server now, and its last `seconds`.
 
@@ -92,6 +141,8 @@ class Status(msgspec.Struct, frozen=True):
         users: busiest first.
         points: busiest first.
         outcomes: requests by what came of them.
+        nodes: of the group, this one first; none without peers.
+        upstream: the next tier; None where this is the last.
     """
 
     server: str
@@ -109,6 +160,8 @@ class Status(msgspec.Struct, frozen=True):
     users: tuple[Row, ...]
     points: tuple[Row, ...]
     outcomes: dict[str, int]
+    nodes: tuple[NodeRow, ...] = ()
+    upstream: UpstreamStatus | None = None
 
 
 class Activity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Protocol
 
@@ -16,19 +16,38 @@ from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Runtime
 from cutpoint.sdk.tail import Tail, TailOutput
 
-__all__ = ["Encoded", "LoadedTail", "LoadedTails", "Sample", "Tensors", "load_tails", "run_together", "takes_batches"]
+__all__ = [
+    "Encoded",
+    "LoadedTail",
+    "LoadedTails",
+    "Sample",
+    "Tensors",
+    "inner_spans",
+    "load_tails",
+    "run_together",
+    "span_ms",
+    "takes_batches",
+]
+
+
+#: Runs of each tail that tell how fast it is here.
+_TIMED = 3
 
 
 class Sample(Protocol):
     """What a worker needs of a request."""
 
     @property
-    def tail(self) -> tuple[int, str]:
-        """Boundary and precision of the tail it is for."""
+    def tail(self) -> tuple[int, int, str]:
+        """The boundary where its tail begins, that where it stops (0: at the outputs), and its precision."""
         ...
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
-        """The tensors of that boundary. Raises as `Tail.decode`."""
+        """The tensors of the first boundary. Raises as `Tail.decode`."""
+        ...
+
+    def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
+        """What a further server gets of the outputs; None if they are the answer. Raises as `Tail.encode`."""
         ...
 
 
@@ -40,19 +59,26 @@ class Encoded:
         point: its point, which is not local.
         payload: what the client's codec wrote.
         memory: earlier frames of the client's stream.
+        stop: boundary whose tensors are wanted; 0: the outputs.
+        onward: the point, starting there, at which they go to a further server; None: nowhere.
     """
 
     point: Point
     payload: bytes
     memory: SymbolMemory = field(default_factory=SymbolMemory)
+    stop: int = 0
+    onward: Point | None = None
 
     @property
-    def tail(self) -> tuple[int, str]:
+    def tail(self) -> tuple[int, int, str]:
         assert self.point.tail_precision is not None, "the protocol lets no local point through"
-        return self.point.end, self.point.tail_precision
+        return self.point.end, self.stop, self.point.tail_precision
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return tail.decode(self.point, self.payload, self.memory)
+
+    def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
+        return tail.encode(self.onward, outputs) if self.onward is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +96,14 @@ class Tensors:
     tensors: tuple[Array, ...]
 
     @property
-    def tail(self) -> tuple[int, str]:
-        return self.boundary, self.precision
+    def tail(self) -> tuple[int, int, str]:
+        return self.boundary, 0, self.precision
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return self.tensors
+
+    def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +126,25 @@ class LoadedTails:
     Attributes:
         tails: by boundary and precision.
         max_payloads: most payload bytes of a point by its number; None for local points.
+        spans: of the middle, by both boundaries and precision.
+        encoders: ids of codecs that can be written here, too.
+        scale: how many times slower than in calibration the tails are here.
     """
 
     tails: Mapping[tuple[int, str], LoadedTail]
     max_payloads: tuple[int | None, ...]
+    spans: Mapping[tuple[int, int, str], LoadedTail] = field(default_factory=dict)
+    encoders: frozenset[str] = frozenset()
+    scale: float = 1.0
 
 
-def load_tails(bundle: Bundle, runtime: Runtime) -> tuple[Tail, LoadedTails]:
+def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[Tail, LoadedTails]:
     """Loads every tail and decoder of `bundle`, runs each tail a few times, and says what was found.
+
+    Args:
+        bundle: with its server part.
+        runtime: loads the graphs.
+        middle: whether to load the spans of the middle, too; see `inner_spans`.
 
     Raises:
         BundleError, GraphError, CodecError: if something of it does not work here.
@@ -120,7 +160,68 @@ def load_tails(bundle: Bundle, runtime: Runtime) -> tuple[Tail, LoadedTails]:
         seconds = [(point.measured.decode_ms + point.measured.tail_ms) / 1e3 for point in its]
         batches = takes_batches(tail.graph(its[0]), bundle.manifest.boundaries[key[0]].tensors)
         tails[key] = LoadedTail(sum(seconds) / len(seconds), batches)
-    return tail, LoadedTails(tails, tuple(None if p.local else tail.max_payload(p) for p in bundle.points))
+    spans = {}
+    for start, stop, precision in inner_spans(bundle, runtime.format) if middle else ():
+        batches = takes_batches(tail.span(start, precision, stop), bundle.manifest.boundaries[start].tensors)
+        spans[start, stop, precision] = LoadedTail(span_ms(bundle, start, stop) / 1e3, batches)
+    payloads = tuple(None if point.local else tail.max_payload(point) for point in bundle.points)
+    encoders = _encoders(bundle) if middle else frozenset[str]()
+    return tail, LoadedTails(tails, payloads, spans, encoders, _scale(tail, points, bundle))
+
+
+def _scale(tail: Tail, points: Mapping[tuple[int, str], Sequence[Point]], bundle: Bundle) -> float:
+    """The median over all tails of their time here, as a share of what calibration measured."""
+    ratios = []
+    for (end, precision), its in points.items():
+        measured = sum(point.measured.tail_ms for point in its) / len(its)
+        zeros = [np.zeros(spec.shape, spec.dtype) for spec in bundle.manifest.boundaries[end].tensors]
+        times = []
+        for _ in range(_TIMED):
+            began = perf_counter()
+            tail.span(end, precision).run(zeros)
+            times.append((perf_counter() - began) * 1e3)
+        if measured > 0:
+            ratios.append(sorted(times)[_TIMED // 2] / measured)
+    return float(np.median(ratios)) if ratios else 1.0
+
+
+def _encoders(bundle: Bundle) -> frozenset[str]:
+    return frozenset(
+        codec.id
+        for codec in bundle.manifest.codecs
+        if not codec.encoder or any(graph.file in bundle for graph in codec.encoder)
+    )
+
+
+def inner_spans(bundle: Bundle, graph_format: str) -> tuple[tuple[int, int, str], ...]:
+    """The spans that a server in the middle can run, both boundaries and precision.
+
+    They begin where the decoder of a point ends, at the precision of its tail, and end before the outputs.
+    """
+    begin = {(point.end, point.tail_precision) for point in bundle.points if not point.local}
+    return tuple(
+        span.key
+        for span in bundle.manifest.spans
+        if span.end < bundle.manifest.last
+        and (span.start, span.precision) in begin
+        and any(graph.format == graph_format and graph.file in bundle for graph in span.graphs)
+    )
+
+
+def span_ms(bundle: Bundle, start: int, stop: int) -> float:
+    """Milliseconds of a span of the middle: what tails from its beginning took in calibration more than from its end.
+
+    Where no point ends at `stop`, its share of the multiply-accumulates behind `start`.
+    """
+    times: dict[int, list[float]] = {}
+    for point in bundle.points:
+        if not point.local:
+            times.setdefault(point.end, []).append(point.measured.tail_ms)
+    tails = {end: sum(its) / len(its) for end, its in times.items()}
+    if stop in tails:
+        return max(0.0, tails[start] - tails[stop])
+    macs = [boundary.macs for boundary in bundle.manifest.boundaries]
+    return tails[start] * (macs[stop] - macs[start]) / max(1, macs[-1] - macs[start])
 
 
 def takes_batches(graph: Graph, inputs: Sequence[TensorSpec]) -> bool:
@@ -167,8 +268,22 @@ def run_together(tail: Tail, samples: Sequence[Sample]) -> list[TailOutput | Exc
             outcomes[i] = error
         decode_ms[i] = (perf_counter() - began) * 1e3
     if decoded:
-        outcomes |= _run(tail.span(*samples[0].tail), decoded, decode_ms)
-    return [outcomes[i] for i in range(len(samples))]
+        start, stop, precision = samples[0].tail
+        outcomes |= _run(tail.span(start, precision, stop), decoded, decode_ms)
+    return [_encode(tail, sample, outcomes[i]) for i, sample in enumerate(samples)]
+
+
+def _encode(tail: Tail, sample: Sample, outcome: TailOutput | Exception) -> TailOutput | Exception:
+    if isinstance(outcome, Exception):
+        return outcome
+    began = perf_counter()
+    try:
+        payload = sample.encode(tail, outcome.outputs)
+    except Exception as error:  # As with a decoder.
+        return error
+    if payload is None:
+        return outcome
+    return replace(outcome, payload=payload, encode_ms=(perf_counter() - began) * 1e3)
 
 
 def _run(

@@ -13,7 +13,7 @@ from cutpoint.calibration.codecs.affine import LEVELS, build_affine, channel_row
 from cutpoint.codecs import Array, EntropyModel, TensorSpec, pack_tables
 from cutpoint.sdk.bundle import Boundary, CodecEntry, GraphFile, Part
 
-__all__ = ["FittedCodec", "fit_affine", "picture_codec", "raw_codec", "symbol_codec"]
+__all__ = ["FittedCodec", "fit_affine", "on_servers", "picture_codec", "raw_codec", "symbol_codec"]
 
 #: Quality of the picture codecs' levels, from "recognisable" to "as the camera made it".
 _QUALITY = (10, 30, 60, 85, 95)
@@ -73,6 +73,15 @@ def symbol_codec(
         tables: ("both", pack_tables(rows)),
     }
     return FittedCodec(entry, files)
+
+
+def on_servers(codec: FittedCodec) -> FittedCodec:
+    """The codec, its ONNX encoder for servers, too: those with a next tier write payloads themselves."""
+    encoders = {graph.file for graph in codec.entry.encoder if graph.format == "onnx"}
+    files: dict[str, tuple[Part, bytes]] = {
+        path: ("both" if path in encoders else part, data) for path, (part, data) in codec.files.items()
+    }
+    return msgspec.structs.replace(codec, files=files)
 
 
 def raw_codec(boundary: Boundary) -> FittedCodec:

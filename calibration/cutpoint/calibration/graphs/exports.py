@@ -36,16 +36,18 @@ def export_spans(
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
     only: frozenset[tuple[int, int, str]] | None = None,
+    middle: frozenset[tuple[int, int]] = frozenset(),
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> ExportedSpans:
-    """Heads of every precision up to every boundary, fp32 tails from every boundary but the last.
+    """Heads of every precision up to every boundary, fp32 tails from every boundary but the last, fp32 spans between.
 
     Args:
         graph: the fp32 model.
         variants: precision → model; ``fp32`` among them.
         boundaries: 0 … n.
-        only: start, end and precision of the spans to write; None: all.
+        only: start, end and precision of the heads and tails to write; None: all.
+        middle: start and end of spans that servers with a next tier run.
         convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
             it out; None: heads are ONNX only.
         advance: called for each span.
@@ -64,9 +66,11 @@ def export_spans(
         wanted: list[tuple[int, int, Part]] = [(0, last, "both" if precision == "fp32" else "device")]
         wanted += [(0, end, "device") for end in range(1, last)]
         if precision == "fp32":
+            wanted = [(start, end, "both" if (start, end) in middle else part) for start, end, part in wanted]
+            wanted += [(start, end, "server") for start, end in sorted(middle) if start > 0]
             wanted += [(start, last, "server") for start in range(1, last)]
         for start, end, part in wanted:
-            if only is not None and (start, end, precision) not in only:
+            if only is not None and (start, end, precision) not in only and (start, end) not in middle:
                 continue
             try:
                 span = extract_span(model, boundaries[start].tensors, boundaries[end].tensors, graph.batch)

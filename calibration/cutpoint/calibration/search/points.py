@@ -7,7 +7,7 @@ from itertools import groupby
 
 from cutpoint.sdk.bundle import CodecEntry, Measurement, Point, Span
 
-__all__ = ["find_baselines", "group_by_head", "make_points", "used_spans"]
+__all__ = ["find_baselines", "group_by_head", "make_points", "middle_spans", "used_spans"]
 
 _UNMEASURED = Measurement(metric=0.0, bytes_mean=0.0, bytes_p95=0.0, device_ms=0.0)
 
@@ -56,17 +56,32 @@ def group_by_head(points: Sequence[Point]) -> Iterator[tuple[Point, ...]]:
         yield tuple(group)
 
 
-def find_baselines(points: Sequence[Point], codecs: Sequence[CodecEntry]) -> frozenset[str]:
-    """Ids of what splitting is compared with: the whole model on the device, the raw input, the finest picture."""
+def find_baselines(points: Sequence[Point], codecs: Sequence[CodecEntry], tiers: bool = False) -> frozenset[str]:
+    """Ids of what splitting is compared with: the whole model on the device, the raw input, the finest picture.
+
+    Args:
+        points: of a bundle.
+        codecs: of the bundle.
+        tiers: whether servers pass requests on: then also what crosses each cut as it is, in the fewest bytes.
+    """
     families = {codec.id: codec for codec in codecs}
-    found = set()
-    for point in points:
-        codec = families[point.codec] if point.codec is not None else None
-        if codec is None or (
-            point.start == 0 and codec.codec in ("raw", "jpeg", "webp") and point.level == len(codec.levels) - 1
-        ):
-            found.add(point.id)
-    return frozenset(found)
+
+    def wanted(point: Point) -> bool:
+        if point.codec is None:
+            return True
+        codec = families[point.codec]
+        if point.start == 0:
+            return codec.codec in ("raw", "jpeg", "webp") and point.level == len(codec.levels) - 1
+        return tiers and point.precision == "fp32" and codec.codec == "raw" and point.level == 0
+
+    return frozenset(point.id for point in points if wanted(point))
+
+
+def middle_spans(points: Sequence[Point]) -> frozenset[tuple[int, int]]:
+    """Start and end of the spans by which a server gets from one point to another, later one."""
+    ends = {point.end for point in points if not point.local}
+    starts = {point.start for point in points if not point.local}
+    return frozenset((end, start) for end in ends for start in starts if end < start)
 
 
 def used_spans(points: Sequence[Point], last: int) -> frozenset[tuple[int, int, str]]:

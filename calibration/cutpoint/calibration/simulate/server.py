@@ -105,7 +105,7 @@ class SimulatedServer:
     def submit(self, work: Work, user: Hashable, point: Point) -> None:
         """`work` arrives; it is refused at once, or later, or answered."""
         assert point.tail_precision is not None, "local points ask no server"
-        tail = "", point.end, point.tail_precision
+        tail = "", point.end, 0, point.tail_precision
         if tail not in self._tails:
             self._tails.add(tail)
             self._queue.add_tail(tail, work.seconds, self._scenario.max_batch > 1)

@@ -132,4 +132,9 @@ def _as_json(image: Path, best: list[tuple[str, float]], result: InferenceResult
         "source": result.source,
         "bytes_sent": result.bytes_sent,
         "timing_ms": {name: round(getattr(timing, name), 3) for name in timing.__dataclass_fields__},
+        "hops": [
+            {"tier": hop.tier}
+            | {name: round(getattr(hop, name), 3) for name in hop.__dataclass_fields__ if name != "tier"}
+            for hop in result.hops
+        ],
     }

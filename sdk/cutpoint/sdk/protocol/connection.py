@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol.events import (
+    TIERS,
     Cancel,
     Error,
     Event,
+    Hello,
     Limits,
     Rejected,
     Request,
@@ -58,17 +60,26 @@ class Connection:
             server to what it announces in its welcome.
         max_payload: server only: the most payload bytes of a point by its number, None if there is no such point. The
             announced size is checked with it before memory is taken.
+        pieces: client only: frames that a request is split into, if they fit in so few.
     """
 
     def __init__(
-        self, role: Role, frame_limit: int, max_payload: Callable[[int], int | None] = lambda point: None
+        self,
+        role: Role,
+        frame_limit: int,
+        max_payload: Callable[[int], int | None] = lambda point: None,
+        pieces: int = MAX_FRAMES,
     ) -> None:
         self.role = role
         self.peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
         self.state = ConnectionState.START
         self.limits = Limits()
+        #: Whether both ends know of tiers.
+        self.tiers = False
+        self._offered: tuple[str, ...] = ()
         self._frame_limit = frame_limit
         self._max_payload = max_payload
+        self._pieces = pieces
         self._exchanges: dict[int, _Exchange] = {}
         self._last_id = 0
 
@@ -92,6 +103,8 @@ class Connection:
         match event:
             case Rejected():
                 raise LocalProtocolError("Rejected is not sent; send an Error")
+            case Request() | Result() if not self.tiers and _names_tiers(event):
+                raise LocalProtocolError("the other side does not know of tiers: no stop and no hops")
             case Request():
                 frames: list[Frame] = self._split(event)
             case _:
@@ -102,21 +115,32 @@ class Connection:
         for frame in frames:
             if not self._follow(frame, self.role):
                 raise LocalProtocolError(f"{type(frame).__name__} is not allowed in state {self.state.name}")
-        if isinstance(event, Welcome):
-            self.limits = event.limits
+        self._learn(event)
         return encoded
+
+    def _learn(self, event: Event | Frame) -> None:
+        """What a greeting says about the connection."""
+        match event:
+            case Hello():
+                self._offered = event.extensions
+            case Welcome():
+                self.limits = event.limits
+                self.tiers = TIERS in event.extensions and TIERS in self._offered
 
     def _split(self, request: Request) -> list[Frame]:
         if request.request_id <= self._last_id:
             raise LocalProtocolError(f"request id {request.request_id} was used: the next is {self.next_id()}")
         if len(self._exchanges) >= self.limits.in_flight:
             raise LocalProtocolError(f"{len(self._exchanges)} requests are in flight, which is the server's limit")
+        if not (0 <= request.stop < 256 and 0 <= request.hops < 256):
+            raise LocalProtocolError(f"stop {request.stop} and hops {request.hops}: both are numbers below 256")
         size = len(request.payload)
         room = self.limits.frame - HEADER_SIZE - OPENING_SIZE
-        piece = min(room, max(MIN_CHUNK, -(-size // MAX_FRAMES)))
+        piece = min(room, max(MIN_CHUNK, -(-size // self._pieces)))
         offsets = list(range(0, size, piece)) or [0]
         parts = [request.payload[offset : offset + piece] for offset in offsets]
-        opening = Opening(request.request_id, request.point, request.budget, size, parts[0])
+        asked = request.budget, size, parts[0], request.stop, request.hops
+        opening = Opening(request.request_id, request.point, *asked)
         chunks = (Chunk(request.request_id, o, p) for o, p in zip(offsets[1:], parts[1:], strict=True))
         return [opening, *chunks]
 
@@ -143,6 +167,8 @@ class Connection:
                 f"a frame of {len(data)} bytes arrived, over the limit of {self._frame_limit}", code="too_large"
             )
         frame = decode_frame(data)
+        if isinstance(frame, Opening | Result) and not self.tiers and _names_tiers(frame):
+            raise RemoteProtocolError("a stop or hops, though tiers were not agreed on")
         match frame:
             case Opening():
                 return self._receive_opening(frame, now)
@@ -156,8 +182,7 @@ class Connection:
                 raise RemoteProtocolError(f"an answer to request {frame.request_id}, which is not waiting for one")
             case _:
                 self._require(frame)
-                if isinstance(frame, Welcome):
-                    self.limits = frame.limits
+                self._learn(frame)
                 return frame
 
     def _require(self, frame: Frame) -> None:
@@ -220,7 +245,8 @@ class Connection:
             return None
         payload = b"".join(exchange.pieces)
         exchange.pieces.clear()
-        return Request(request_id, opening.point, payload, opening.budget, tuple(exchange.arrivals))
+        asked = opening.budget, opening.stop, opening.hops
+        return Request(request_id, opening.point, payload, *asked, tuple(exchange.arrivals))
 
     # -- the tables ----------------------------------------------------------------------------------------------
 
@@ -260,3 +286,7 @@ class Connection:
         if state is RequestState.DONE:
             del self._exchanges[request_id]
         return True
+
+
+def _names_tiers(about: Request | Opening | Result) -> bool:
+    return bool(about.hops) if isinstance(about, Result) else bool(about.stop or about.hops)

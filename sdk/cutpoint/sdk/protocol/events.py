@@ -11,11 +11,13 @@ from cutpoint.codecs import Array
 
 __all__ = [
     "IDLE",
+    "TIERS",
     "Cancel",
     "Error",
     "Event",
     "Goaway",
     "Hello",
+    "Hop",
     "Limits",
     "Ping",
     "Pong",
@@ -26,6 +28,9 @@ __all__ = [
     "Timings",
     "Welcome",
 ]
+
+#: Extension: requests that name the boundary where the server stops and the tiers they passed; results with `hops`.
+TIERS = "tiers"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -49,6 +54,7 @@ class Hello(msgspec.Struct, frozen=True):
         token: bearer token; empty for none.
         client: program and version, for the server's log.
         device: name of the device, for the server's log.
+        extensions: that the client understands.
     """
 
     versions: tuple[int, ...]
@@ -56,6 +62,7 @@ class Hello(msgspec.Struct, frozen=True):
     token: str = ""
     client: str = ""
     device: str = ""
+    extensions: tuple[str, ...] = ()
 
 
 class ServerState(msgspec.Struct, frozen=True):
@@ -87,6 +94,8 @@ class Welcome(msgspec.Struct, frozen=True):
         bundle: hash of the bundle that requests on this connection are for.
         limits: what the server accepts.
         state: how it is doing.
+        extensions: those of the client's that hold on this connection.
+        scale: how many times slower than in calibration the server computes; said where tiers were agreed on.
     """
 
     version: int
@@ -94,6 +103,8 @@ class Welcome(msgspec.Struct, frozen=True):
     bundle: str
     limits: Limits = Limits()
     state: ServerState = IDLE
+    extensions: tuple[str, ...] = ()
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,8 @@ class Request:
         point: number of the operating point in the manifest.
         payload: what the codec wrote.
         budget: seconds that are left for the answer; 0 for no limit. Not a clock time: clocks differ.
+        stop: boundary whose tensors are asked for; 0 for the model's outputs. Others than 0 need `TIERS`.
+        hops: tiers that the request has passed already. Others than 0 need `TIERS`.
         arrivals: receiver only: seconds from the arrival of the first frame to that of each frame.
     """
 
@@ -112,6 +125,8 @@ class Request:
     point: int
     payload: bytes
     budget: float = 0.0
+    stop: int = 0
+    hops: int = 0
     arrivals: tuple[float, ...] = field(default=(), compare=False)
 
 
@@ -135,16 +150,44 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """What one tier did for a request. Times in milliseconds.
+
+    Attributes:
+        tier: its name.
+        queue_ms: waiting for a worker.
+        decode_ms: decoders.
+        compute_ms: spans, of the whole batch.
+        encode_ms: encoders, of what it sent to the next tier.
+        total_ms: from the request's arrival to its answer.
+    """
+
+    tier: str
+    queue_ms: float = 0.0
+    decode_ms: float = 0.0
+    compute_ms: float = 0.0
+    encode_ms: float = 0.0
+    total_ms: float = 0.0
+
+    @property
+    def away_ms(self) -> float:
+        """Time in which the tier did nothing itself: the next one's, and the way there and back."""
+        own = self.queue_ms + self.decode_ms + self.compute_ms + self.encode_ms
+        return max(0.0, self.total_ms - own)
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """Server → client.
 
     Attributes:
         request_id: the request it answers.
-        outputs: the model's outputs.
-        timings: on the server.
+        outputs: the model's outputs, or the tensors of the boundary that the request named.
+        timings: on the server; what further tiers and the ways to them took counts as tail.
         state: how the server is doing.
         arrivals: seconds from the arrival of the request's first frame to that of each of its frames: the client's
             measurement of the uplink.
+        hops: the tiers that worked on it, the server that answers first. Needs `TIERS`.
     """
 
     request_id: int
@@ -152,6 +195,7 @@ class Result:
     timings: Timings = Timings()
     state: ServerState = IDLE
     arrivals: tuple[float, ...] = ()
+    hops: tuple[Hop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from cutpoint.sdk.protocol.events import (
     Error,
     Goaway,
     Hello,
+    Hop,
     Ping,
     Pong,
     Result,
@@ -35,14 +36,17 @@ __all__ = ["HEADER_SIZE", "OPENING_SIZE", "Chunk", "Frame", "Kind", "Opening", "
 _HEADER = struct.Struct("<BBHIII")
 _HEADER_CHECKED = struct.Struct("<BBHII")
 HEADER_SIZE = _HEADER.size
-#: point, 0, budget in microseconds, payload size.
-_OPENING = struct.Struct("<HHII")
+#: point, stop, hops, budget in microseconds, payload size.
+_OPENING = struct.Struct("<HBBII")
 OPENING_SIZE = _OPENING.size
 _CHUNK = struct.Struct("<I")
 #: queue delay in microseconds, price, flags (bit 0: draining, bit 1: outdated).
 _STATE = struct.Struct("<IfI")
-#: queue, decode, tail in microseconds; number of arrivals; number of tensors; 0.
+#: queue, decode, tail in microseconds; number of arrivals; number of tensors; number of hops.
 _RESULT = struct.Struct("<IIIHBB")
+#: queue, decode, compute, encode, total in microseconds; length of the name, which follows.
+_HOP = struct.Struct("<IIIIIB")
+_LONGEST_NAME = 255
 #: element type (place in DTYPES), number of dimensions, 0.
 _TENSOR = struct.Struct("<BBH")
 _PING = struct.Struct("<Q")
@@ -75,6 +79,8 @@ class Opening:
     budget: float
     size: int
     data: bytes
+    stop: int = 0
+    hops: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,13 @@ def _pack_state(state: ServerState) -> bytes:
     return _STATE.pack(_micros(state.queue_ms / 1e3), state.price, state.draining | state.outdated << 1)
 
 
+def _pack_hop(hop: Hop) -> bytes:
+    # A name that is too long loses its end, and with it half a character.
+    name = hop.tier.encode()[:_LONGEST_NAME].decode(errors="ignore").encode()
+    times = (hop.queue_ms, hop.decode_ms, hop.compute_ms, hop.encode_ms, hop.total_ms)
+    return _HOP.pack(*(_micros(time / 1e3) for time in times), len(name)) + name
+
+
 def _pack_result(result: Result) -> bytes:
     timings = result.timings
     parts = [
@@ -119,9 +132,10 @@ def _pack_result(result: Result) -> bytes:
             _micros(timings.tail_ms / 1e3),
             len(result.arrivals),
             len(result.outputs),
-            0,
+            len(result.hops),
         ),
         np.array([_micros(arrival) for arrival in result.arrivals], dtype="<u4").tobytes(),
+        *(_pack_hop(hop) for hop in result.hops),
     ]
     for tensor in result.outputs:
         parts.append(_TENSOR.pack(DTYPES.index(tensor.dtype.name), tensor.ndim, 0))
@@ -131,13 +145,22 @@ def _pack_result(result: Result) -> bytes:
     return _pack(Kind.RESULT, result.request_id, *parts)
 
 
+def _pack_greeting(kind: Kind, greeting: Hello | Welcome) -> bytes:
+    """JSON; where there are no extensions, nothing is said about them."""
+    fields = msgspec.to_builtins(greeting)
+    if not greeting.extensions:
+        del fields["extensions"]
+        fields.pop("scale", None)
+    return _pack(kind, 0, msgspec.json.encode(fields))
+
+
 def encode_frame(frame: Frame) -> bytes:
     """The bytes of one frame."""
     match frame:
         case Chunk():
             return _pack(Kind.CHUNK, frame.request_id, _CHUNK.pack(frame.offset), frame.data)
         case Opening():
-            head = _OPENING.pack(frame.point, 0, _micros(frame.budget), frame.size)
+            head = _OPENING.pack(frame.point, frame.stop, frame.hops, _micros(frame.budget), frame.size)
             return _pack(Kind.REQUEST, frame.request_id, head, frame.data)
         case Result():
             return _pack_result(frame)
@@ -156,9 +179,9 @@ def encode_frame(frame: Frame) -> bytes:
         case Goaway():
             return _pack(Kind.GOAWAY, 0, _GOAWAY.pack(round(frame.grace * 1e3)))
         case Hello():
-            return _pack(Kind.HELLO, 0, msgspec.json.encode(frame))
+            return _pack_greeting(Kind.HELLO, frame)
         case Welcome():
-            return _pack(Kind.WELCOME, 0, msgspec.json.encode(frame))
+            return _pack_greeting(Kind.WELCOME, frame)
 
 
 def decode_frame(data: bytes) -> Frame:
@@ -189,8 +212,8 @@ def _decode_body(kind: Kind, request_id: int, body: memoryview) -> Frame:
             (offset,) = _CHUNK.unpack_from(body)
             return Chunk(request_id, offset, bytes(body[_CHUNK.size :]))
         case Kind.REQUEST:
-            point, _, budget, size = _OPENING.unpack_from(body)
-            return Opening(request_id, point, budget / 1e6, size, bytes(body[OPENING_SIZE:]))
+            point, stop, hops, budget, size = _OPENING.unpack_from(body)
+            return Opening(request_id, point, budget / 1e6, size, bytes(body[OPENING_SIZE:]), stop, hops)
         case Kind.RESULT:
             return _unpack_result(request_id, body)
         case Kind.CANCEL:
@@ -226,13 +249,26 @@ def _unpack_state(body: memoryview) -> ServerState:
     return ServerState(queue / 1e3, price, bool(flags & 1), bool(flags & 2))
 
 
+def _unpack_hop(body: memoryview, offset: int) -> tuple[Hop, int]:
+    *times, length = _HOP.unpack_from(body, offset)
+    offset += _HOP.size
+    name = bytes(body[offset : offset + length])
+    if len(name) < length:
+        raise ValueError("the name of a hop is cut off")
+    return Hop(name.decode(), *(time / 1e3 for time in times)), offset + length
+
+
 def _unpack_result(request_id: int, body: memoryview) -> Result:
     state = _unpack_state(body)
     offset = _STATE.size
-    queue, decode, tail, arrivals, tensors, _ = _RESULT.unpack_from(body, offset)
+    queue, decode, tail, arrivals, tensors, tiers = _RESULT.unpack_from(body, offset)
     offset += _RESULT.size
     times = np.frombuffer(body, "<u4", arrivals, offset)
     offset += times.nbytes
+    hops: list[Hop] = []
+    for _ in range(tiers):
+        hop, offset = _unpack_hop(body, offset)
+        hops.append(hop)
     shapes: list[tuple[np.dtype[Any], tuple[int, ...], int]] = []
     for _ in range(tensors):
         code, dimensions, _ = _TENSOR.unpack_from(body, offset)
@@ -258,4 +294,5 @@ def _unpack_result(request_id: int, body: memoryview) -> Result:
         Timings(queue / 1e3, decode / 1e3, tail / 1e3),
         state,
         tuple(int(time) / 1e6 for time in times),
+        tuple(hops),
     )

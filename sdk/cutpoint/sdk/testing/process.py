@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,7 @@ class ServerProcess:
         bundle: folder or file; None where an option says what is served.
         options: further options of ``cutpoint serve``.
         timeout: seconds for it to be ready.
+        prefix: words in front of the command, such as ``ip netns exec NAME``.
 
     Attributes:
         url: where it listens.
@@ -32,10 +34,17 @@ class ServerProcess:
         CutpointError: if it does not come up; says what it printed.
     """
 
-    def __init__(self, bundle: str | os.PathLike[str] | None, *options: str, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] | None,
+        *options: str,
+        timeout: float = 60.0,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self._bundles = [os.fspath(bundle)] if bundle is not None else []
         self._options = options
         self._timeout = timeout
+        self._prefix = prefix
         self._process: asyncio.subprocess.Process | None = None
         self._port = 0
         self.log = ""
@@ -55,7 +64,7 @@ class ServerProcess:
         """Starts it, on the port it had before if it ran before."""
         command = ["-m", "cutpoint.sdk", "serve", *self._bundles, "--port", str(self._port), "--json", *self._options]
         self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *self._prefix, sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
         assert process.stdout is not None
         try:

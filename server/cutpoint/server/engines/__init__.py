@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cutpoint.sdk.runtimes import Runtime
 from cutpoint.server.engines.base import Computed, Engine
 from cutpoint.server.engines.local import LocalEngine
 from cutpoint.server.settings import Settings
@@ -23,6 +24,9 @@ def create_engine(settings: Settings, clock: Callable[[], float]) -> Engine:
 
         return RayEngine(settings, clock)
     from cutpoint.sdk.runtimes.onnx import OnnxRuntime
+    from cutpoint.sdk.testing import SlowRuntime
 
-    runtime = OnnxRuntime(settings.op_threads, settings.providers, settings.arena)
-    return LocalEngine(runtime, settings.threads, clock)
+    runtime: Runtime = OnnxRuntime(settings.op_threads, settings.providers, settings.arena)
+    if settings.slowdown > 1:
+        runtime = SlowRuntime(runtime, settings.slowdown)
+    return LocalEngine(runtime, settings.threads, clock, settings.middle)

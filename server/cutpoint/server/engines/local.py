@@ -22,10 +22,12 @@ class LocalEngine:
         runtime: loads the graphs.
         threads: batches computed at a time.
         clock: monotonic seconds.
+        middle: whether spans of the middle are loaded, too.
     """
 
-    def __init__(self, runtime: Runtime, threads: int, clock: Callable[[], float]) -> None:
+    def __init__(self, runtime: Runtime, threads: int, clock: Callable[[], float], middle: bool = False) -> None:
         self._runtime = runtime
+        self._middle = middle
         self._threads = threads
         self._clock = clock
         self._tails: dict[str, Tail] = {}
@@ -36,7 +38,7 @@ class LocalEngine:
         return self._threads
 
     def load(self, bundle: Bundle) -> LoadedTails:
-        self._tails[bundle.hash], loaded = load_tails(bundle, self._runtime)
+        self._tails[bundle.hash], loaded = load_tails(bundle, self._runtime, self._middle)
         return loaded
 
     def unload(self, bundle_hash: str) -> None:

@@ -43,13 +43,14 @@ _Symbols = Any
 class _Replica:
     """What runs on the cluster."""
 
-    def __init__(self, op_threads: int, providers: Sequence[str], arena: bool) -> None:
+    def __init__(self, op_threads: int, providers: Sequence[str], arena: bool, middle: bool) -> None:
         self._runtime = OnnxRuntime(op_threads, providers, arena)
+        self._middle = middle
         self._tails: dict[str, Tail] = {}
 
     def load(self, data: bytes) -> LoadedTails:
         bundle = Bundle.from_bytes(data)
-        self._tails[bundle.hash], loaded = load_tails(bundle, self._runtime)
+        self._tails[bundle.hash], loaded = load_tails(bundle, self._runtime, self._middle)
         return loaded
 
     def unload(self, bundle_hash: str) -> None:
@@ -101,7 +102,7 @@ class RayEngine:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._threads = settings.threads
         self._clock = clock
-        self._options = settings.op_threads, settings.providers, settings.arena
+        self._options = settings.op_threads, settings.providers, settings.arena, settings.middle
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

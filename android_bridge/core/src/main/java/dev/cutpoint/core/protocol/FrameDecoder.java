@@ -90,7 +90,7 @@ final class FrameDecoder {
         double tail = unsigned(in.getInt()) / 1e3;
         int arrivalCount = in.getShort() & 0xFFFF;
         int tensorCount = in.get() & 0xFF;
-        in.get();
+        need(in.get() == 0, "hops of tiers, which were not agreed on");
         need(4 * arrivalCount <= in.remaining(), "the arrivals are cut short");
         double[] arrivals = new double[arrivalCount];
         for (int i = 0; i < arrivals.length; i++) {

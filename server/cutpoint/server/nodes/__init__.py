@@ -1,0 +1,1 @@
+"""Nodes that share the work of a bundle."""

@@ -1,0 +1,362 @@
+"""How a model's requests are answered: here, or with the help of the next tier."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+from math import inf
+from socket import gethostname
+from typing import NamedTuple, Protocol
+from weakref import WeakSet
+
+from cutpoint.codecs import Array, DeltaCodec, SymbolMemory
+from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.channel import ChannelEstimator
+from cutpoint.sdk.device import SCALE_WEIGHT
+from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, Overloaded, Refused
+from cutpoint.sdk.hedge import first_answer
+from cutpoint.sdk.policy import Plan
+from cutpoint.sdk.predictor import Conditions
+from cutpoint.sdk.protocol import Hop, Result
+from cutpoint.sdk.tail import TailOutput
+from cutpoint.sdk.times import LinkTimes
+from cutpoint.server.credentials import client_context, read_token
+from cutpoint.server.forwarding import Chooser, Forwarding, Way
+from cutpoint.server.metrics import Metrics
+from cutpoint.server.scheduler import Outcome
+from cutpoint.server.settings import Settings
+from cutpoint.server.status import UpstreamStatus
+from cutpoint.server.tails import Encoded, LoadedTails, Sample, Tensors
+from cutpoint.server.upstream import Upstream
+
+__all__ = ["Answered", "Asked", "Computing", "Tier", "Tiers"]
+
+#: Milliseconds below which a time says more about the call than about the work.
+_MEASURABLE_MS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request.
+
+    Attributes:
+        sample: what it is about.
+        budget: seconds for the answer; 0 for no limit.
+        hops: tiers that it has passed.
+        user: whose it is.
+        weight: his share of the workers.
+        arrived: clock time.
+    """
+
+    sample: Encoded
+    budget: float
+    hops: int
+    user: Hashable
+    weight: float
+    arrived: float
+
+
+class Answered(NamedTuple):
+    """What came of a request: the outcome as if this server had done all of it, and what each tier did."""
+
+    outcome: Outcome
+    hops: tuple[Hop, ...]
+
+
+class Computing(Protocol):
+    """What computes the requests for one model on this server."""
+
+    bundle: Bundle
+    tails: LoadedTails
+
+    async def submit(self, sample: Sample, budget: float, user: Hashable, weight: float = 1.0) -> Outcome:
+        """Computes a sample; as `Scheduler.submit`."""
+        ...
+
+    def queue_ms(self, user: Hashable) -> float:
+        """How long a request of `user` that arrives now would wait for a worker, in milliseconds."""
+        ...
+
+
+class _Work:
+    """What this server did for a request; milliseconds."""
+
+    def __init__(self) -> None:
+        self.queue = self.decode = self.compute = self.encode = 0.0
+        self.batch = 1
+
+    def add(self, outcome: Outcome) -> None:
+        self.queue += outcome.queue_ms
+        self.decode += outcome.output.decode_ms
+        self.compute += outcome.output.tail_ms
+        self.encode += outcome.output.encode_ms
+        self.batch = outcome.batch
+
+    def answered(self, name: str, outputs: tuple[Array, ...], total: float, behind: tuple[Hop, ...]) -> Answered:
+        """The answer, `total` milliseconds after the request; `behind` are the tiers behind this one."""
+        tail = max(0.0, total - self.queue - self.decode)
+        outcome = Outcome(TailOutput(outputs, self.decode, tail), self.queue, self.batch)
+        return Answered(outcome, (Hop(name, self.queue, self.decode, self.compute, self.encode, total), *behind))
+
+
+class Tier:
+    """Answers the requests for one model.
+
+    Args:
+        name: of this tier.
+        computing: what computes here.
+        upstream: the next tier; None where this is the last.
+        settings: `max_hops`, `upstream_drop`.
+        metrics: what is counted.
+        price: of a millisecond of this server.
+        clock: monotonic seconds.
+
+    Attributes:
+        upstream: as given.
+        forwarding: chooses what becomes of each request; may be exchanged.
+        scale: how many times slower than in calibration this server computes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        computing: Computing,
+        upstream: Upstream | None,
+        settings: Settings,
+        metrics: Metrics,
+        price: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self.upstream = upstream
+        self.scale = computing.tails.scale
+        self._name = name
+        #: Of connections on which frames referred to others.
+        self._streams: WeakSet[SymbolMemory] = WeakSet()
+        self._computing = computing
+        self._most_hops = settings.max_hops
+        self._metrics = metrics
+        self._price = price
+        self._clock = clock
+        self.forwarding: Chooser = Forwarding(computing.bundle, computing.tails, settings.upstream_drop)
+
+    def start(self) -> None:
+        """Begins to connect to the next tier, where there is one and that has not begun. Within an event loop."""
+        if self.upstream is not None:
+            self.upstream.start()
+
+    async def close(self) -> None:
+        """Ends the connection to the next tier; what waits for it is computed here."""
+        if self.upstream is not None:
+            await self.upstream.close()
+
+    def queue_ms(self, user: Hashable) -> float:
+        """How long a request of `user` that arrives now would wait for a worker, here or in the next tier."""
+        own, upstream = self._computing.queue_ms(user), self.upstream
+        channel = upstream.channel() if upstream is not None else None
+        if not own or upstream is None or channel is None or upstream.state.draining:
+            return own
+        return min(own, 1e3 * channel.rtt + upstream.state.queue_ms)
+
+    async def answer(self, asked: Asked) -> Answered:
+        """Answers a request: whatever becomes of the next tier, this one does what it can. Cancelling ends it in both.
+
+        Raises:
+            Refused, BitstreamError, CodecError, GraphError: as `Scheduler.submit`.
+        """
+        work = _Work()
+        upstream = self.upstream
+        if upstream is None or asked.sample.stop or asked.hops >= self._most_hops:
+            return self._own(asked, work, await self._compute(asked, asked.sample, work))
+        upstream.wanted()
+        alone = self._alone(asked.sample)
+        way, plan = self.forwarding.choose(asked.sample.point, self._conditions(asked, upstream), alone)
+        if way.onward is None:
+            return await self._finish(asked, work, upstream, alone)
+        payload: bytes | None = asked.sample.payload
+        instead: Sample = asked.sample
+        if way.kind == "forwarded":
+            sample = replace(asked.sample, stop=way.onward.start, onward=way.onward)
+            output = await self._compute(asked, sample, work)
+            payload, instead = output.payload, self._from_here(asked.sample, way.onward, output)
+        assert payload is not None, "a sample that goes on is encoded"
+        return await self._pass_on(asked, work, upstream, way, plan, payload, instead)
+
+    # -- ways ----------------------------------------------------------------------------------------------------
+
+    async def _finish(self, asked: Asked, work: _Work, upstream: Upstream, alone: bool) -> Answered:
+        """Here; or there, where this server has no room and the next tier may."""
+        point = asked.sample.point
+        try:
+            output = await self._compute(asked, asked.sample, work)
+        except Overloaded:
+            if not upstream.up or upstream.state.draining or not alone:
+                raise
+            try:
+                result = await self._ask(asked, upstream, point, asked.sample.payload)
+            except CutpointError as error:
+                self._failed(error)
+                raise
+            self._metrics.went("relayed")
+            return self._theirs(asked, work, result)
+        self._metrics.went("finished")
+        return self._own(asked, work, output)
+
+    async def _pass_on(
+        self, asked: Asked, work: _Work, upstream: Upstream, way: Way, plan: Plan, payload: bytes, instead: Sample
+    ) -> Answered:
+        """There, and here as well if that fails or takes longer than a second answer here would be worth."""
+        assert way.onward is not None
+        assert plan.hedge_ms is not None, "a plan of `AdaptivePolicy` says when"
+        asking = self._ask(asked, upstream, way.onward, payload)
+        # What is to begin by then has to join the queue before.
+        ahead = (plan.hedge_ms - self._computing.queue_ms(asked.user)) / 1e3
+        patience = ahead - (self._clock() - asked.arrived)
+        answer = await first_answer(asking, lambda: self._compute(asked, instead, work), patience)
+        if answer.failure is not None:
+            self._failed(answer.failure)
+        if answer.edge is not None:
+            self._metrics.went(way.kind)
+            return self._theirs(asked, work, answer.edge)
+        assert answer.device is not None
+        self._metrics.went("finished")
+        return self._own(asked, work, answer.device)
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def _alone(self, sample: Encoded) -> bool:
+        """Whether the payload means something to who has not seen those before it, nor those behind it without it.
+
+        A key frame may be a single request, or begin a stream. It is taken for the former until a frame of the same
+        connection refers to one: that one was relayed, perhaps; then it is lost, and its sender begins anew.
+        """
+        assert sample.point.codec is not None, "the protocol lets no local point through"
+        if self._computing.bundle.codec(sample.point.codec).codec != DeltaCodec.codec_id:
+            return True
+        if not DeltaCodec.is_key(sample.payload):
+            self._streams.add(sample.memory)
+        return sample.memory not in self._streams
+
+    def _conditions(self, asked: Asked, upstream: Upstream) -> Conditions:
+        left = self._left(asked)
+        return Conditions(
+            upstream.channel(),
+            upstream.state,
+            self.scale,
+            upstream.scale,
+            self._computing.queue_ms(asked.user),
+            upstream.unanswered,
+            device_price=self._price(),
+            budget_ms=left * 1e3 if left else inf,
+        )
+
+    def _from_here(self, sample: Encoded, later: Point, output: TailOutput) -> Sample:
+        """What is computed here after all once `later` was reached: the rest, where its tail is there."""
+        precision = sample.point.tail_precision
+        if precision is None or (later.start, precision) not in self._computing.tails.tails:
+            return sample
+        return Tensors(later.start, precision, output.outputs)
+
+    async def _compute(self, asked: Asked, sample: Sample, work: _Work) -> TailOutput:
+        outcome = await self._computing.submit(sample, self._left(asked), asked.user, asked.weight)
+        work.add(outcome)
+        if isinstance(sample, Encoded):
+            self._learn(sample, outcome.output)
+        return outcome.output
+
+    def _learn(self, sample: Encoded, output: TailOutput) -> None:
+        measured = sample.point.measured
+        span = self._computing.tails.spans.get(sample.tail)
+        expected = measured.decode_ms + (measured.tail_ms if span is None else span.seconds * 1e3)
+        if expected > _MEASURABLE_MS:
+            self.scale += SCALE_WEIGHT * ((output.decode_ms + output.tail_ms) / expected - self.scale)
+
+    async def _ask(self, asked: Asked, upstream: Upstream, point: Point, payload: bytes) -> Result:
+        return await upstream.ask(point, payload, self._left(asked), asked.hops + 1)
+
+    def _left(self, asked: Asked) -> float:
+        """Seconds that are left for the answer; 0 for no limit. Raises `DeadlineExceeded`."""
+        if not asked.budget:
+            return 0.0
+        left = asked.budget - (self._clock() - asked.arrived)
+        if left <= 0:
+            raise DeadlineExceeded(f"the budget of {asked.budget:.3f} s ran out")
+        return left
+
+    def _own(self, asked: Asked, work: _Work, output: TailOutput) -> Answered:
+        return work.answered(self._name, output.outputs, self._total_ms(asked), ())
+
+    def _theirs(self, asked: Asked, work: _Work, result: Result) -> Answered:
+        its = result.timings
+        behind = result.hops
+        if not behind:
+            total = its.queue_ms + its.decode_ms + its.tail_ms
+            behind = (Hop("", its.queue_ms, its.decode_ms, its.tail_ms, 0.0, total),)
+        return work.answered(self._name, result.outputs, self._total_ms(asked), behind)
+
+    def _total_ms(self, asked: Asked) -> float:
+        return (self._clock() - asked.arrived) * 1e3
+
+    def _failed(self, error: CutpointError) -> None:
+        self._metrics.upstream_failed(error.code if isinstance(error, Refused) else "link")
+
+
+class Tiers:
+    """Makes the tier of each model of a server.
+
+    Args:
+        settings: where the next tier is, and how to get in.
+        metrics: what is counted.
+        price: of a millisecond of this server.
+        clock: monotonic seconds.
+        times: of the links to the next tier.
+
+    Raises:
+        InputError: if a file that the settings name cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        price: Callable[[], float],
+        clock: Callable[[], float],
+        times: LinkTimes | None = None,
+    ) -> None:
+        self.estimator = ChannelEstimator()
+        self._settings = settings
+        self._metrics = metrics
+        self._price = price
+        self._clock = clock
+        self._times = times or LinkTimes()
+        self._rng = random.Random()
+        self._token = read_token(settings.upstream_token_file)
+        self._ssl = client_context(settings, settings.upstream, settings.upstream_ca)
+
+    def tier(self, computing: Computing) -> Tier:
+        """The tier that answers the requests for one model."""
+        settings, clock = self._settings, self._clock
+        upstream = None
+        if settings.upstream is not None:
+            upstream = Upstream(
+                settings.upstream,
+                computing.bundle,
+                self.estimator,
+                token=self._token,
+                ssl=self._ssl,
+                times=self._times,
+                clock=clock,
+                rng=self._rng,
+            )
+        name = settings.tier or gethostname()
+        return Tier(name, computing, upstream, settings, self._metrics, self._price, clock)
+
+    def status(self, tiers: Iterable[Tier]) -> UpstreamStatus | None:
+        """What is known of the next tier, where there is one: each model has a connection to it."""
+        if self._settings.upstream is None:
+            return None
+        up = [tier.upstream for tier in tiers if tier.upstream is not None and tier.upstream.up]
+        channel = self.estimator.channel(self._clock())
+        queue_ms = max((upstream.state.queue_ms for upstream in up), default=0.0)
+        believed = channel.uplink / 1e6, channel.rtt * 1e3, queue_ms
+        return UpstreamStatus(self._settings.upstream, bool(up), *believed, dict(self._metrics.ways))

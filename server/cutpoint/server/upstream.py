@@ -1,0 +1,135 @@
+"""The next tier, as this server sees it: a link to it, and what is believed of both."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from math import exp, inf
+from ssl import SSLContext
+
+from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.channel import Channel, ChannelEstimator
+from cutpoint.sdk.device import SCALE_WEIGHT
+from cutpoint.sdk.link import Link
+from cutpoint.sdk.monitor import LinkMonitor
+from cutpoint.sdk.protocol import Result, ServerState
+from cutpoint.sdk.times import LinkTimes
+
+__all__ = ["Upstream"]
+
+#: Milliseconds below which a time says more about the call than about the work.
+_MEASURABLE_MS = 0.1
+#: Seconds after which what was learned of the next tier's speed has lost all but 1/e of its weight.
+_FORGOTTEN = 20.0
+#: Bytes that a result has beside its tensors; generous.
+_RESULT_OVERHEAD = 1 << 16
+
+
+class Upstream:
+    """Asks the next tier about one bundle, and learns what the way there and the tier itself are like.
+
+    Args:
+        url: of the next tier.
+        bundle: that both hold.
+        estimator: of the way there, which all bundles share.
+        token: bearer token.
+        ssl: for ``wss``; None for the system's certificates.
+        times: of the link.
+        clock: monotonic seconds.
+        rng: for the jitter of reconnecting.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        bundle: Bundle,
+        estimator: ChannelEstimator,
+        *,
+        token: str | None,
+        ssl: SSLContext | None,
+        times: LinkTimes,
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self._learned = 0.0
+        self._learned_at = -inf
+        self._bundle = bundle
+        self._clock = clock
+        self._monitor = LinkMonitor(estimator, times.probe)
+        limit = 2 * bundle.manifest.boundaries[-1].nbytes + _RESULT_OVERHEAD
+        self._link = Link(
+            url, bundle.hash, self._monitor, limit, token=token, ssl=ssl, times=times, clock=clock, rng=rng
+        )
+        self._starting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to connect, where that has not begun."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._link.start(), name="cutpoint-upstream")
+
+    async def close(self) -> None:
+        """Closes the connection; what waits for an answer fails with `LinkError`."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+            await self._link.close()
+
+    @property
+    def up(self) -> bool:
+        """Whether it can be asked now."""
+        return self._link.up and not self._link.full
+
+    @property
+    def state(self) -> ServerState:
+        """Its last word about itself."""
+        return self._link.server
+
+    @property
+    def unanswered(self) -> int:
+        """Bytes that are on the way there."""
+        return self._monitor.unanswered
+
+    @property
+    def scale(self) -> float:
+        """How many times slower than in calibration it computes, together with whatever is behind it.
+
+        What was learned from its answers fades in favour of what it said of itself: who stays away because it was slow
+        would never learn that it is not any more.
+        """
+        kept = exp(-(self._clock() - self._learned_at) / _FORGOTTEN)
+        return self._link.scale + kept * (self._learned - self._link.scale)
+
+    def channel(self) -> Channel | None:
+        """The belief about the way there; None while it cannot be asked."""
+        return self._monitor.channel(self._clock()) if self.up else None
+
+    def wanted(self) -> None:
+        """A request came in: it is worth knowing what the way is like, and to have it open."""
+        self._monitor.asked(self._clock())
+        self._link.wake()
+
+    async def ask(self, point: Point, payload: bytes, budget: float, hops: int) -> Result:
+        """Passes a request on, and waits for the answer. Cancelling this cancels it there.
+
+        Args:
+            point: of the request.
+            payload: what its codec wrote.
+            budget: seconds that are left; 0 for no limit.
+            hops: tiers that it has passed, this one included.
+
+        Raises:
+            LinkError: if there is no connection or it goes away.
+            Refused: if the next tier answers with an error.
+        """
+        expected = point.measured.decode_ms + point.measured.tail_ms
+        number = self._bundle.point_number(point.id)
+        # A tier that does not know of tiers passes nothing on: no circle goes through it.
+        passed = hops if self._link.tiers else 0
+        result = await self._link.request(number, payload, budget, expected * self.scale / 1e3, [], hops=passed)
+        if expected > _MEASURABLE_MS:
+            ratio = (result.timings.decode_ms + result.timings.tail_ms) / expected
+            scale = self.scale
+            self._learned, self._learned_at = scale + SCALE_WEIGHT * (ratio - scale), self._clock()
+        return result
