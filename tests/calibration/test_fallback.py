@@ -6,8 +6,8 @@ from tests.support.networks import SIDE, Network, inspect, residual_net, two_sca
 
 from cutpoint.calibration.graphs.fallback import fewest, find_layers, moved, quantise_within
 from cutpoint.calibration.graphs.graph import ModelGraph, run_model
+from cutpoint.calibration.graphs.int8_report import Int8Report
 from cutpoint.calibration.progress import SilentReporter
-from cutpoint.calibration.report.data import Int8Report
 from cutpoint.codecs import Array
 
 

@@ -180,7 +180,11 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 @click.option("--mean", help="… then this is subtracted (one number, or three) …")
 @click.option("--std", help="… then divided by this.")
 @click.option(
-    "--device", "devices", multiple=True, type=click.Path(path_type=Path), help="Profile that `cutpoint profile` wrote."
+    "--device",
+    "devices",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Profile that `cutpoint profile` wrote; points are chosen for the first.",
 )
 @click.option("--work", type=click.Path(path_type=Path), help="Folder for finished steps. Default: beside --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")

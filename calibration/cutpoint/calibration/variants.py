@@ -13,8 +13,8 @@ from cutpoint.calibration.data import Samples
 from cutpoint.calibration.graphs.fallback import quantise_within
 from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.half import halve_weights
+from cutpoint.calibration.graphs.int8_report import Int8Report
 from cutpoint.calibration.progress import Reporter
-from cutpoint.calibration.report.data import Int8Report
 from cutpoint.calibration.search.measure import uncut_answers
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge, judge_all

@@ -16,9 +16,9 @@ import numpy as np
 import onnx
 
 from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.int8_report import Int8Report
 from cutpoint.calibration.graphs.precision import Quantiser
 from cutpoint.calibration.progress import Reporter
-from cutpoint.calibration.report.data import Int8Report
 from cutpoint.codecs import Array
 from cutpoint.sdk.runtimes import create_runtime
 
