@@ -72,7 +72,7 @@ class EdgeServer:
         self._tokens = Tokens(settings.token_file)
         self._quotas = Quotas()
         self._repeats = Repeats(clock)
-        gate = Gate(settings.max_connections + _SPARE, settings.max_connections_per_address)
+        gate = Gate(settings.max_connections + _SPARE, settings.connections_per_address)
         self._door = Door(gate, settings.hello_timeout, settings.http_timeout, self._repeats, self._tls())
         self._watched = FileWatch([settings.token_file, settings.tls_cert, settings.tls_key, settings.tls_client_ca])
         engine = create_engine(settings, clock)
