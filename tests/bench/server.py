@@ -22,6 +22,7 @@ import aiohttp
 import msgspec
 import psutil
 from rich.table import Table
+from tests.bench._generator import Generator
 from tests.bench._load import Latencies, Load
 
 from cutpoint.demo.scenes import render
@@ -57,32 +58,6 @@ _STAGES = ("total", "queue", "decode", "tail")
 _PLAIN = "plain aiohttp"
 
 
-class _Generator:
-    """A process that sends load."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    @asynccontextmanager
-    async def started(cls) -> AsyncIterator[_Generator]:
-        pipe = asyncio.subprocess.PIPE
-        command = (sys.executable, "-m", "tests.bench._load")
-        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 26)
-        try:
-            yield cls(process)
-        finally:
-            process.kill()
-            await process.communicate()
-
-    async def send(self, load: Load) -> Latencies:
-        """Sends `load`."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(msgspec.json.encode(load) + b"\n")
-        return msgspec.json.decode(await self._process.stdout.readline(), type=Latencies)
-
-
 @asynccontextmanager
 async def _plain(path: Path) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
@@ -116,7 +91,7 @@ def _stages(parts: list[Latencies]) -> dict[str, Any]:
 
 
 async def _throughput(
-    generator: _Generator, bundle: Bundle, payloads: dict[str, bytes], urls: dict[str, str]
+    generator: Generator, bundle: Bundle, payloads: dict[str, bytes], urls: dict[str, str]
 ) -> list[dict[str, Any]]:
     rows = []
     for point, payload in payloads.items():
@@ -143,7 +118,7 @@ async def _throughput(
 
 
 async def _light_user(
-    generator: _Generator, other: _Generator, bundle: Bundle, payloads: dict[str, bytes], url: str
+    generator: Generator, other: Generator, bundle: Bundle, payloads: dict[str, bytes], url: str
 ) -> list[dict[str, Any]]:
     """A user with a request every 20 ms, alone and beside one who always has 30 under way."""
     rows = []
@@ -226,8 +201,8 @@ async def _run() -> dict[str, Any]:
             ServerProcess(path, *_OPTIONS) as batched,
             ServerProcess(path, *_OPTIONS, "--max-batch", "1") as unbatched,
             _plain(path) as plain,
-            _Generator.started() as generator,
-            _Generator.started() as other,
+            Generator.started() as generator,
+            Generator.started() as other,
         ):
             urls = {"batched": batched.url, "unbatched": unbatched.url, _PLAIN: plain}
             return {

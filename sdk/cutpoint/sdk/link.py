@@ -49,6 +49,9 @@ __all__ = ["Link"]
 
 log = logging.getLogger("cutpoint.link")
 
+#: Share of a request's time that the way is believed to take, at most.
+_MOST_ON_WAY = 0.5
+
 
 class Link:
     """Keeps a connection to the server, and asks it.
@@ -162,7 +165,7 @@ class Link:
         Args:
             point: number of the point.
             payload: what its codec wrote.
-            budget: seconds the server has; 0 for no limit.
+            budget: seconds until the answer is of no use; 0 for no limit. The server is told what the way leaves.
             server_s: seconds that the server will probably compute.
             sent: the size of each frame is added here as it is sent, so that it is known also of a request that fails.
 
@@ -172,6 +175,11 @@ class Link:
         """
         connection = await self._free_slot()
         number = connection.next_id()
+        if budget:
+            channel = self._monitor.channel(self._clock())
+            on_way = channel.rtt + 8 * len(payload) / channel.uplink
+            # A belief: where it leaves no time, the server may still have some.
+            budget -= min(on_way, _MOST_ON_WAY * budget)
         frames = connection.send(Request(number, point, payload, budget))
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
