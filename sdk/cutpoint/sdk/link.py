@@ -10,6 +10,7 @@ import random
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 import aiohttp
@@ -104,6 +105,7 @@ class Link:
         self._connection: Connection | None = None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
         self._waiting: dict[int, asyncio.Future[Result]] = {}
+        self._unfinished: dict[int, Callable[[], None]] = {}
         self._slot_free = asyncio.Event()
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
@@ -159,7 +161,15 @@ class Link:
         self._wake.set()
         self._abort()
 
-    async def request(self, point: int, payload: bytes, budget: float, server_s: float, sent: list[int]) -> Result:
+    async def request(
+        self,
+        point: int,
+        payload: bytes,
+        budget: float,
+        server_s: float,
+        sent: list[int],
+        unfinished: Callable[[float], None] = lambda seconds: None,
+    ) -> Result:
         """Asks the server and waits for its answer. Cancelling this cancels the request on the server.
 
         Args:
@@ -168,6 +178,8 @@ class Link:
             budget: seconds until the answer is of no use; 0 for no limit. The server is told what the way leaves.
             server_s: seconds that the server will probably compute.
             sent: the size of each frame is added here as it is sent, so that it is known also of a request that fails.
+            unfinished: called when the server confirms that a cancelled request was not done, with the seconds that it
+                had had for it beside way and queue, as far as these are known.
 
         Raises:
             LinkError: if there is no connection or it goes away.
@@ -175,15 +187,16 @@ class Link:
         """
         connection = await self._free_slot()
         number = connection.next_id()
-        if budget:
-            channel = self._monitor.channel(self._clock())
-            on_way = channel.rtt + 8 * len(payload) / channel.uplink
-            # A belief: where it leaves no time, the server may still have some.
-            budget -= min(on_way, _MOST_ON_WAY * budget)
+        sent_at = self._clock()
+        channel = self._monitor.channel(sent_at)
+        on_way = channel.rtt + 8 * len(payload) / channel.uplink
+        queued = self.server.queue_ms / 1e3
+        # A belief: where it leaves no time, the server may still have some.
+        budget -= min(on_way, _MOST_ON_WAY * budget)
         frames = connection.send(Request(number, point, payload, budget))
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        self._monitor.sent(number, [len(frame) for frame in frames], server_s, self._clock())
+        self._monitor.sent(number, [len(frame) for frame in frames], server_s, sent_at)
         try:
             for frame in frames:
                 await self._write(frame)
@@ -193,6 +206,8 @@ class Link:
             unanswered = answer.cancelled() or not answer.done()
             if unanswered and connection is self._connection:
                 self._monitor.cancelled(number)
+                waited = self._clock() - sent_at - on_way - max(queued, self.server.queue_ms / 1e3)
+                self._unfinished[number] = partial(unfinished, waited)
                 # Shielded from a second cancellation: the server must learn of the first.
                 cancel = asyncio.ensure_future(self._send_all(connection, Cancel(number)))
                 with contextlib.suppress(LinkError, ProtocolError):
@@ -299,6 +314,7 @@ class Link:
         self._up.clear()
         self._connection = self._ws = None
         self._monitor.reset()
+        self._unfinished.clear()
         error = self.refusal or LinkError(f"the connection to {self._url} went away")
         for answer in self._waiting.values():
             if not answer.done():
@@ -358,6 +374,7 @@ class Link:
         match event:
             case Result():
                 self._heard_of(event.state)
+                self._unfinished.pop(event.request_id, None)
                 server_s = (event.timings.queue_ms + event.timings.decode_ms + event.timings.tail_ms) / 1e3
                 size = sum(output.nbytes for output in event.outputs)
                 self._monitor.answered(event.request_id, event.arrivals, server_s, size, now)
@@ -370,6 +387,7 @@ class Link:
                     answer.set_result(event)
             case Error() if event.request_id:
                 self._monitor.refused(event.request_id, now)
+                self._unfinished.pop(event.request_id, lambda: None)()
                 answer = self._waiting.get(event.request_id)
                 if answer is not None and not answer.done():
                     answer.set_exception(refusal(event.code, event.message, event.retry_after))
