@@ -215,6 +215,41 @@ def test_a_full_queue_refuses_whoever_fills_it() -> None:
     assert queue.waiting == 10
 
 
+def test_one_users_samples_make_no_long_batch_where_others_are_about() -> None:
+    queue = batch_queue()
+    now = teach(queue, fixed=0.0001, each=0.00006)
+
+    def flood() -> Batch[str]:
+        while queue.waiting < 8:
+            queue.put("flood", "flood", EARLY, 0.0, now)
+        batch = queue.next_batch(now)
+        assert batch is not None
+        return batch
+
+    alone = flood()
+    assert len(alone.jobs) == 8
+    queue.put("light", "light", EARLY, 0.0, now)
+    queue.finish(alone, now + 0.0006)
+    both = flood()
+    assert works(both)[0] == "light"
+    assert 1 < len(both.jobs) < 8
+    queue.finish(both, now + 0.0005)
+    assert flood().expected <= 0.0005  # the next one may come any time
+    # Many users with a sample each still make a large one.
+    for number in range(8):
+        queue.put(f"{number}", f"user {number}", EARLY, 0.0, now)
+    assert works(queue.next_batch(now)) == [*"01234567"]
+
+
+def test_company_that_costs_nothing_is_welcome() -> None:
+    queue = batch_queue()
+    now = teach(queue, fixed=0.002, each=0.00001)  # as on a GPU
+    queue.put("light", "light", EARLY, 0.0, now)
+    for _ in range(8):
+        queue.put("flood", "flood", EARLY, 0.0, now)
+    assert len(works(queue.next_batch(now))) == 8
+
+
 def test_giving_up_tells_everybody() -> None:
     queue = batch_queue()
     for name in "abc":

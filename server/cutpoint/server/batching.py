@@ -9,7 +9,7 @@ from math import inf
 from typing import Generic, TypeVar
 
 from cutpoint.sdk.errors import DeadlineExceeded, Overloaded, Refused
-from cutpoint.server.fairness import FairQueue, Job, TailKey
+from cutpoint.server.fairness import FairQueue, Job, TailKey, User
 from cutpoint.server.tail_curve import TailCurve
 
 __all__ = ["Batch", "BatchQueue", "Share"]
@@ -21,6 +21,10 @@ _RETRY_AFTER = 0.1
 #: What a queue holds takes this much longer than expected, at worst: requests are let in that are in time even then.
 #: Without it an overloaded server would compute nothing but answers that come just in time, or just too late.
 _MARGIN = 1.25
+#: Where others are about, one user's samples make a batch no longer than this many seconds, …
+_BRIEF = 0.0005
+#: … or so many times as long as one sample: whoever comes in the meantime waits for its end.
+_COMPANY = 1.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +62,8 @@ class BatchQueue(Generic[T]):
 
     A batch begins with the user who is furthest behind his share, and of his samples with the earliest deadline. It is
     filled with samples for the same tail, in the order of the same rule, up to the size that costs least per sample, as
-    far as that makes nobody in it late. Times are seconds of one clock, which is the caller's.
+    far as that makes nobody in it late, and with further samples of one user only while that hardly makes it longer,
+    unless he is the only one. Times are seconds of one clock, which is the caller's.
 
     Args:
         workers: batches that are computed at a time.
@@ -194,11 +199,15 @@ class BatchQueue(Generic[T]):
         self._queue.serve(first.user)
         curve = self._curves[first.tail]
         jobs: list[Job[T]] = []
+        users: set[User[T]] = set()
         latest = inf
+        brief = max(_BRIEF, _COMPANY * curve.cost(1)) if self._queue.shared else inf
         for job in self._in_time({first.tail}, now):
-            if jobs and now + curve.cost(len(jobs) + 1) > min(latest, job.deadline):
+            cost = curve.cost(len(jobs) + 1)
+            if jobs and (now + cost > min(latest, job.deadline) or (job.user in users and cost > brief)):
                 break
             latest = min(latest, job.deadline)
+            users.add(job.user)
             self._queue.remove(job)
             job.user.pay(job.charge)
             jobs.append(job)
