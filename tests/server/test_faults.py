@@ -29,7 +29,7 @@ from cutpoint.sdk import (
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
-from cutpoint.sdk.protocol import SUBPROTOCOL, Error, Hello, Request, Welcome, decode_frame, encode_frame
+from cutpoint.sdk.protocol import SUBPROTOCOL, Cancel, Error, Hello, Request, Welcome, decode_frame, encode_frame
 from cutpoint.sdk.protocol.frames import Opening
 from cutpoint.sdk.testing import LinkEmulator, ServerProcess, Trace
 
@@ -301,6 +301,21 @@ async def test_client_that_says_nothing_or_leaves_in_the_middle(process: ServerP
     await half._session.close()  # no goodbye
     assert await serves(process.url, bundle)
     await silent.close()
+
+
+async def test_a_request_and_its_cancellation_that_arrive_together(slow_file: Path, slow_bundle: Bundle) -> None:
+    number = slow_bundle.point_number(POINT)
+    async with ServerProcess(slow_file, "--threads", "1") as server:
+        peer = await Peer.connect(server.url)
+        await peer.greet(slow_bundle.hash)
+        server.send_signal(signal.SIGSTOP)
+        for request in range(1, 21):
+            await peer.ws.send_bytes(encode_frame(Opening(request, number, 0.0, 4, b"none")))
+            await peer.ws.send_bytes(encode_frame(Cancel(request)))
+        server.send_signal(signal.SIGCONT)
+        answers = [await peer.read() for _ in range(20)]
+        assert sorted(answer.request_id for answer in answers if isinstance(answer, Error)) == [*range(1, 21)]
+        await peer.close()
 
 
 async def test_every_kind_of_request_id_misuse(process: ServerProcess, bundle: Bundle) -> None:

@@ -52,6 +52,8 @@ log = logging.getLogger("cutpoint.link")
 
 #: Share of a request's time that the way is believed to take, at most.
 _MOST_ON_WAY = 0.5
+#: Seconds, beside twice the way, within which a cancellation is confirmed where nothing holds it up.
+_PROMPT = 0.05
 
 
 class Link:
@@ -105,7 +107,8 @@ class Link:
         self._connection: Connection | None = None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
         self._waiting: dict[int, asyncio.Future[Result]] = {}
-        self._unfinished: dict[int, Callable[[], None]] = {}
+        #: Cancelled requests: until when the server's word on them says something, and whom it is told.
+        self._unfinished: dict[int, tuple[float, Callable[[], None]]] = {}
         self._slot_free = asyncio.Event()
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
@@ -178,8 +181,8 @@ class Link:
             budget: seconds until the answer is of no use; 0 for no limit. The server is told what the way leaves.
             server_s: seconds that the server will probably compute.
             sent: the size of each frame is added here as it is sent, so that it is known also of a request that fails.
-            unfinished: called when the server confirms that a cancelled request was not done, with the seconds that it
-                had had for it beside way and queue, as far as these are known.
+            unfinished: called when the server confirms at once that a cancelled request was not done, with the seconds
+                that it had had for it beside way and queue, as far as these are known.
 
         Raises:
             LinkError: if there is no connection or it goes away.
@@ -206,8 +209,9 @@ class Link:
             unanswered = answer.cancelled() or not answer.done()
             if unanswered and connection is self._connection:
                 self._monitor.cancelled(number)
-                waited = self._clock() - sent_at - on_way - max(queued, self.server.queue_ms / 1e3)
-                self._unfinished[number] = partial(unfinished, waited)
+                cancelled_at = self._clock()
+                waited = cancelled_at - sent_at - on_way - max(queued, self.server.queue_ms / 1e3)
+                self._unfinished[number] = cancelled_at + 2 * on_way + _PROMPT, partial(unfinished, waited)
                 # Shielded from a second cancellation: the server must learn of the first.
                 cancel = asyncio.ensure_future(self._send_all(connection, Cancel(number)))
                 with contextlib.suppress(LinkError, ProtocolError):
@@ -387,7 +391,10 @@ class Link:
                     answer.set_result(event)
             case Error() if event.request_id:
                 self._monitor.refused(event.request_id, now)
-                self._unfinished.pop(event.request_id, lambda: None)()
+                until, confirmed = self._unfinished.pop(event.request_id, (-math.inf, lambda: None))
+                # In an outage request and cancellation arrive together, and the server had no time at all.
+                if now <= until:
+                    confirmed()
                 answer = self._waiting.get(event.request_id)
                 if answer is not None and not answer.done():
                     answer.set_exception(refusal(event.code, event.message, event.retry_after))

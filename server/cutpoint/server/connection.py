@@ -229,7 +229,8 @@ class ClientConnection:
             case Cancel():
                 working = self._tasks.get(event.request_id)
                 if working is not None:
-                    working.cancel()
+                    # Not at once: a task that has not begun would end without a word, and every request is answered.
+                    asyncio.get_running_loop().call_soon(working.cancel)
                 else:
                     await self._send(Error(event.request_id, "cancelled", "cancelled before it was complete"))
             case Rejected():
