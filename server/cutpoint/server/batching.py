@@ -22,9 +22,9 @@ _RETRY_AFTER = 0.1
 #: Without it an overloaded server would compute nothing but answers that come just in time, or just too late.
 _MARGIN = 1.25
 #: Where others are about, one user's samples make a batch no longer than this many seconds, …
-_BRIEF = 0.0005
+_OWN_SECONDS = 0.0005
 #: … or so many times as long as one sample: whoever comes in the meantime waits for its end.
-_COMPANY = 1.25
+_OWN_TIMES = 1.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,7 +201,7 @@ class BatchQueue(Generic[T]):
         jobs: list[Job[T]] = []
         users: set[User[T]] = set()
         latest = inf
-        brief = max(_BRIEF, _COMPANY * curve.cost(1)) if self._queue.shared else inf
+        brief = max(_OWN_SECONDS, _OWN_TIMES * curve.cost(1)) if self._queue.shared else inf
         for job in self._in_time({first.tail}, now):
             cost = curve.cost(len(jobs) + 1)
             if jobs and (now + cost > min(latest, job.deadline) or (job.user in users and cost > brief)):
