@@ -26,6 +26,9 @@ class Load(msgspec.Struct, frozen=True):
         connections: each has `in_flight` requests under way all the time.
         in_flight: requests of a connection at a time.
         pause: seconds between an answer and the next request.
+        rate: requests per second of all connections together, at fixed times, whatever becomes of those before; 0 to
+            send the next one only after an answer, as said above.
+        budget: seconds that the server is told it has; 0 for no limit.
         warm_up: seconds that do not count, from when all are connected.
         seconds: that count.
     """
@@ -37,18 +40,24 @@ class Load(msgspec.Struct, frozen=True):
     connections: int = 1
     in_flight: int = 1
     pause: float = 0.0
+    rate: float = 0.0
+    budget: float = 0.0
     warm_up: float = 0.3
     seconds: float = 0.8
 
 
 class Latencies(msgspec.Struct, frozen=True):
-    """What came of it: answers with their milliseconds from request to answer, and on the server; and refusals."""
+    """What came of it: answers with their milliseconds from request to answer, and on the server; refusals.
+
+    `unsent` are requests that were due while as many were under way on their connection as may be.
+    """
 
     total: list[float]
     queue: list[float]
     decode: list[float]
     tail: list[float]
     refused: int
+    unsent: int
 
 
 class _Record:
@@ -57,19 +66,21 @@ class _Record:
     def __init__(self, load: Load) -> None:
         self.load = load
         self.from_ = self.until = math.inf
-        self.result = Latencies([], [], [], [], 0)
-        self.refused = 0
+        self.result = Latencies([], [], [], [], 0, 0)
+        self.refused = self.unsent = 0
         self._missing = load.connections
         self._all_there = asyncio.Event()
 
-    async def begin(self) -> None:
-        """A connection is ready; returns when all are, from when on time counts."""
+    async def begin(self) -> int:
+        """A connection is ready; returns its number when all are, from when on time counts."""
         self._missing -= 1
+        number = self._missing
         if not self._missing:
             self.from_ = time.perf_counter() + self.load.warm_up
             self.until = self.from_ + self.load.seconds
             self._all_there.set()
         await self._all_there.wait()
+        return number
 
     def running(self) -> bool:
         return time.perf_counter() < self.until
@@ -93,6 +104,7 @@ async def _speak(session: aiohttp.ClientSession, record: _Record) -> None:
     load = record.load
     connection = Connection(Role.CLIENT, 1 << 24)
     sent: dict[int, float] = {}
+    all_sent = False
     async with session.ws_connect(load.url, protocols=(SUBPROTOCOL,), max_msg_size=1 << 24) as ws:
 
         async def ask() -> None:
@@ -100,8 +112,23 @@ async def _speak(session: aiohttp.ClientSession, record: _Record) -> None:
                 await asyncio.sleep(load.pause)
             number = connection.next_id()
             sent[number] = time.perf_counter()
-            for frame in connection.send(Request(number, load.point, load.payload)):
+            for frame in connection.send(Request(number, load.point, load.payload, load.budget)):
                 await ws.send_bytes(frame)
+
+        async def ask_in_time() -> None:
+            due = record.from_ - load.warm_up + place / load.rate
+            while due < record.until:
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                if connection.in_flight < connection.limits.in_flight:
+                    await ask()
+                else:
+                    record.unsent += 1
+                due += load.connections / load.rate
+
+        async def answers() -> None:
+            while connection.in_flight or not all_sent:
+                answer = await read()
+                record.add(sent.pop(answer.request_id), answer)  # type: ignore[attr-defined]
 
         async def read() -> object:
             while True:
@@ -112,7 +139,15 @@ async def _speak(session: aiohttp.ClientSession, record: _Record) -> None:
         for frame in connection.send(Hello((1,), load.bundle)):
             await ws.send_bytes(frame)
         await read()
-        await record.begin()
+        place = await record.begin()
+        if load.rate:
+            reading = asyncio.create_task(answers())
+            await ask_in_time()
+            all_sent = True
+            if not connection.in_flight:
+                reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            return
         for _ in range(load.in_flight):
             await ask()
         while record.running():
@@ -144,7 +179,7 @@ async def generate(load: Load) -> Latencies:
     one = _speak if load.url.startswith("ws") else _post
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(one(session, record) for _ in range(load.connections)))
-    return msgspec.structs.replace(record.result, refused=record.refused)
+    return msgspec.structs.replace(record.result, refused=record.refused, unsent=record.unsent)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 The load generator and each server are processes of their own, all on this machine. Every connection asks again as soon
 as it has its answer. The servers have one worker, and take turns in short rounds, so that what else the machine does
-hits all of them; ratios are medians of those within a round. Then: what idle connections take of the server's memory,
-and what the queue alone costs a request, by users.
+hits all of them; ratios are medians of those within a round. `processor` is what the server's process takes of one for
+a request. Then: what idle connections take of the server's memory, what the queue alone costs a request, by users, and
+what decoder and tail cost one, by the size of the batch.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import aiohttp
 import msgspec
 import psutil
 from rich.table import Table
+from tests.bench._generator import Generator
 from tests.bench._load import Latencies, Load
 
 from cutpoint.demo.scenes import render
@@ -30,8 +32,10 @@ from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
 from cutpoint.sdk.protocol import SUBPROTOCOL, Connection, Hello, Ping, Role
 from cutpoint.sdk.runtimes import create_runtime
+from cutpoint.sdk.tail import Tail
 from cutpoint.sdk.testing import ServerProcess
 from cutpoint.server.batching import BatchQueue
+from cutpoint.server.tails import Encoded, run_together
 
 TITLE = "Edge server under load"
 
@@ -53,44 +57,20 @@ _OPTIONS = [
     "2000",
 ]
 _ROUNDS = 3
+_SIZES = (1, 2, 4, 8, 16)
 _STAGES = ("total", "queue", "decode", "tail")
 _PLAIN = "plain aiohttp"
 
 
-class _Generator:
-    """A process that sends load."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    @asynccontextmanager
-    async def started(cls) -> AsyncIterator[_Generator]:
-        pipe = asyncio.subprocess.PIPE
-        command = (sys.executable, "-m", "tests.bench._load")
-        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 26)
-        try:
-            yield cls(process)
-        finally:
-            process.kill()
-            await process.communicate()
-
-    async def send(self, load: Load) -> Latencies:
-        """Sends `load`."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(msgspec.json.encode(load) + b"\n")
-        return msgspec.json.decode(await self._process.stdout.readline(), type=Latencies)
-
-
 @asynccontextmanager
-async def _plain(path: Path) -> AsyncIterator[str]:
+async def _plain(path: Path) -> AsyncIterator[tuple[str, int]]:
+    """Its address and its process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench._plain_server", str(path), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     try:
-        yield f"http://127.0.0.1:{int(await process.stdout.readline())}"
+        yield f"http://127.0.0.1:{int(await process.stdout.readline())}", process.pid
     finally:
         process.kill()
         await process.communicate()
@@ -115,8 +95,13 @@ def _stages(parts: list[Latencies]) -> dict[str, Any]:
     return {f"{stage}_ms": _quantiles(its) for stage, its in values.items() if its}
 
 
+def _processor(pid: int) -> float:
+    """Seconds that a process has computed."""
+    return float(sum(psutil.Process(pid).cpu_times()[:2]))
+
+
 async def _throughput(
-    generator: _Generator, bundle: Bundle, payloads: dict[str, bytes], urls: dict[str, str]
+    generator: Generator, bundle: Bundle, payloads: dict[str, bytes], urls: dict[str, str], pids: dict[str, int]
 ) -> list[dict[str, Any]]:
     rows = []
     for point, payload in payloads.items():
@@ -125,16 +110,21 @@ async def _throughput(
             seconds = max(0.8, connections / 100)
             load = Load("", bundle.hash, bundle.point_number(point), payload, connections, seconds=seconds)
             parts: dict[str, list[Latencies]] = {name: [] for name in urls}
+            computed: dict[str, list[float]] = {name: [] for name in urls}
             before = {name: await _batches(url) for name, url in urls.items() if url.startswith("ws")}
             for _ in range(_ROUNDS):
                 for name, url in urls.items():
-                    parts[name].append(await generator.send(msgspec.structs.replace(load, url=url)))
+                    since = _processor(pids[name])
+                    parts[name].append(got := await generator.send(msgspec.structs.replace(load, url=url)))
+                    answered = len(got.total) * (1 + load.warm_up / load.seconds)
+                    computed[name].append((_processor(pids[name]) - since) / answered * 1e6)
             rates = {name: [len(part.total) / load.seconds for part in its] for name, its in parts.items()}
             for name, its in parts.items():
                 # What else the machine does changes from round to round, and hits the servers of a round alike.
                 ratios = [mine / plain for mine, plain in zip(rates[name], rates[_PLAIN], strict=True)]
                 row = {"point": point, "connections": connections, "server": name}
                 row |= {"per_second": statistics.median(rates[name]), "to_plain": statistics.median(ratios)}
+                row["processor_us"] = statistics.median(computed[name])
                 if name in before:
                     total, count = await _batches(urls[name])
                     row["mean_batch"] = (total - before[name][0]) / (count - before[name][1])
@@ -143,7 +133,7 @@ async def _throughput(
 
 
 async def _light_user(
-    generator: _Generator, other: _Generator, bundle: Bundle, payloads: dict[str, bytes], url: str
+    generator: Generator, other: Generator, bundle: Bundle, payloads: dict[str, bytes], url: str
 ) -> list[dict[str, Any]]:
     """A user with a request every 20 ms, alone and beside one who always has 30 under way."""
     rows = []
@@ -214,6 +204,22 @@ def _queue_us(users: int, requests: int = 4000) -> float:
     return (time.perf_counter() - began) / done * 1e6
 
 
+def _tail_us(bundle: Bundle, payloads: dict[str, bytes]) -> dict[str, dict[str, float]]:
+    """Microseconds of decoder and tail per request, by the size of the batch."""
+    tail = Tail(BundleGraphs(bundle, [create_runtime("onnx")]))
+    found: dict[str, dict[str, float]] = {}
+    for name, payload in payloads.items():
+        sample = Encoded(bundle.points[bundle.point_number(name)], payload)
+        for size in _SIZES:
+            times = []
+            for _ in range(200 // size):
+                began = time.perf_counter()
+                run_together(tail, [sample] * size)
+                times.append(time.perf_counter() - began)
+            found.setdefault(name, {})[str(size)] = statistics.median(times) / size * 1e6
+    return found
+
+
 async def _run() -> dict[str, Any]:
     with as_file(files("cutpoint.demo").joinpath("scenes.cutpoint")) as path:
         bundle = await asyncio.to_thread(Bundle.open, path)
@@ -225,16 +231,18 @@ async def _run() -> dict[str, Any]:
         async with (
             ServerProcess(path, *_OPTIONS) as batched,
             ServerProcess(path, *_OPTIONS, "--max-batch", "1") as unbatched,
-            _plain(path) as plain,
-            _Generator.started() as generator,
-            _Generator.started() as other,
+            _plain(path) as (plain, plain_pid),
+            Generator.started() as generator,
+            Generator.started() as other,
         ):
             urls = {"batched": batched.url, "unbatched": unbatched.url, _PLAIN: plain}
+            pids = {"batched": batched.pid, "unbatched": unbatched.pid, _PLAIN: plain_pid}
             return {
-                "throughput": await _throughput(generator, bundle, payloads, urls),
+                "throughput": await _throughput(generator, bundle, payloads, urls, pids),
                 "light_user": await _light_user(generator, other, bundle, payloads, batched.url),
                 "idle_mb": await _idle(bundle, path),
                 "queue_us": {str(users): _queue_us(users) for users in _USERS},
+                "tail_us": _tail_us(bundle, payloads),
             }
 
 
@@ -245,7 +253,8 @@ def run() -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> Table:
     """A row a server and number of connections, then the light user."""
-    columns = ("", "connections", "requests/s", "to plain", "p50 ms", "p99 ms", "queue p99", "tail p50", "batch")
+    columns = ("", "connections", "requests/s", "to plain", "processor µs")
+    columns += ("p50 ms", "p99 ms", "queue p99", "tail p50", "batch")
     rows = Table(*columns)
     shown = (("total", "p50"), ("total", "p99"), ("queue", "p99"), ("tail", "p50"))
 
@@ -257,14 +266,17 @@ def table(result: dict[str, Any]) -> Table:
         rows.add_row(f"[bold]{point}")
         for row in (row for row in result["throughput"] if row["point"] == point):
             batch = f"{row['mean_batch']:.1f}" if "mean_batch" in row else "–"
-            rate, ratio = f"{row['per_second']:.0f}", f"{row['to_plain']:.2f}"
-            rows.add_row(row["server"], str(row["connections"]), rate, ratio, *stages(row), batch)
+            rate, ratio, processor = f"{row['per_second']:.0f}", f"{row['to_plain']:.2f}", f"{row['processor_us']:.0f}"
+            rows.add_row(row["server"], str(row["connections"]), rate, ratio, processor, *stages(row), batch)
         rows.add_row("[bold]one light user")
         for row in (row for row in result["light_user"] if row["point"] == point):
-            rows.add_row(row["user"], "1", f"{row['per_second']:.0f}", "", *stages(row), "")
+            rows.add_row(row["user"], "1", f"{row['per_second']:.0f}", "", "", *stages(row), "")
     idle = result["idle_mb"]
     rows.add_section()
     rows.add_row(f"idle: +{idle['idle']:.0f} MB, then +{idle['after_pings']:.0f} MB", str(idle["connections"]))
     for users, microseconds in result["queue_us"].items():
         rows.add_row(f"queue alone: {microseconds:.0f} µs a request", users)
+    for point, by_size in result["tail_us"].items():
+        costs = ", ".join(f"{size}: {microseconds:.0f}" for size, microseconds in by_size.items())
+        rows.add_row(f"{point}: µs a request in a batch of {costs}")
     return rows

@@ -1,5 +1,9 @@
 """onnxruntime's settings."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -28,3 +32,19 @@ def test_threads_and_arena_change_no_answer() -> None:
     ]
     for answer in answers:
         np.testing.assert_allclose(answer, answers[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "1"), ("0", "0")])
+def test_onnxruntime_reports_nothing_to_its_makers_unless_asked_to(chosen: str | None, expected: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {} if chosen is None else {"ORT_DISABLE_TELEMETRY": chosen}
+    # Loading a graph is what brings onnxruntime in, and that must be too late for nobody.
+    program = (
+        "import os, sys\n"
+        "import cutpoint.server, cutpoint.sdk\n"
+        "assert 'onnxruntime' not in sys.modules or 'ORT_DISABLE_TELEMETRY' in os.environ\n"
+        "cutpoint.sdk.create_runtime('onnx')\n"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected

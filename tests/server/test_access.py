@@ -17,6 +17,7 @@ from cutpoint.sdk.testing import ServerProcess
 from cutpoint.server import EdgeServer, Settings
 
 from .conftest import QUICK
+from .test_commands import cutpoint, pictures
 
 FLEET, BOARD, OTHER = "token-of-the-fleet", "token-of-the-board", "token-of-another"
 
@@ -179,6 +180,23 @@ async def test_nodes_show_each_other_certificates(bundle: Bundle, certificates: 
     finally:
         await second.stop()
         await first.stop()
+
+
+async def test_infer_shows_a_certificate(bundle_file: Path, certificates: Path, tmp_path: Path) -> None:
+    names = {"--tls-cert": "one.pem", "--tls-key": "one.key", "--tls-client-ca": "ca.pem"}
+    options = [part for flag, name in names.items() for part in (flag, str(certificates / name))]
+    trust = ["--tls-ca", str(certificates / "ca.pem")]
+    shown = ["--tls-cert", str(certificates / "two.pem"), "--tls-key", str(certificates / "two.key")]
+    async with ServerProcess(bundle_file, *options) as process:
+        infer = ["infer", str(bundle_file), "--server", process.url, "--mode", "edge", *pictures(tmp_path)]
+        done = await asyncio.to_thread(cutpoint, *infer, *trust, *shown)
+        assert done.returncode == 0, done.stderr
+        assert "edge" in done.stdout
+        for less in (trust, shown):
+            done = await asyncio.to_thread(cutpoint, *infer, *less)
+            assert done.returncode == 1
+            assert "no connection" in done.stderr
+            assert "Traceback" not in done.stderr
 
 
 async def test_an_expired_certificate_of_the_server(bundle_file: Path, bundle: Bundle, certificates: Path) -> None:

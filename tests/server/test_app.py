@@ -1,5 +1,6 @@
 import ssl
 import subprocess
+import time
 from pathlib import Path
 
 import aiohttp
@@ -10,8 +11,9 @@ from cutpoint.sdk import AuthenticationFailed, Bundle, Client, InputError
 from cutpoint.sdk.bundle import Selection
 from cutpoint.sdk.download import download_bundle
 from cutpoint.sdk.errors import BundleError, LinkError
+from cutpoint.sdk.runtimes.onnx import OnnxRuntime
 from cutpoint.sdk.testing import ServerProcess
-from cutpoint.server import EdgeServer, Settings
+from cutpoint.server import EdgeServer, LocalEngine, Settings
 
 from .conftest import QUICK
 
@@ -39,6 +41,18 @@ async def test_health_and_metrics(server: EdgeServer, bundle: Bundle) -> None:
         assert f"cutpoint_{name}_count 3.0".encode() in text
     assert b"cutpoint_batch_size_sum 3.0" in text
     assert b"cutpoint_price 0.0" in text
+
+
+async def test_an_engine_can_be_given(bundle: Bundle) -> None:
+    engine = LocalEngine(OnnxRuntime(), 3, time.monotonic)
+    server = EdgeServer(bundle, Settings(port=0, threads=1), engine=engine)
+    await server.start()
+    async with Client(server.url, bundle, mode="edge", times=QUICK) as client:
+        assert (await client.infer(picture(1))).source == "edge"
+    await server.stop()
+    # It is the one that has computed, and the server has closed it.
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        engine.compute(bundle.hash, [])
 
 
 async def test_readiness_while_draining(bundle: Bundle) -> None:

@@ -92,13 +92,28 @@ def test_nobody_is_made_late_by_company() -> None:
     assert batch.expected <= 0.0125
 
 
-def test_who_cannot_make_it_anyway_does_not_keep_the_others_apart() -> None:
+def test_who_cannot_make_it_is_computed_only_if_nobody_else_waits() -> None:
     queue = batch_queue()
     now = teach(queue)
     queue.put("hopeless", "a", EARLY, 0.001, now)
     for number in range(7):
         queue.put(f"{number}", f"user {number}", EARLY, 0.0, now)
-    assert works(queue.next_batch(now)) == ["hopeless", *"0123456"]
+    batch = queue.next_batch(now)
+    assert works(batch) == [*"0123456"]
+    assert refused(queue) == {"hopeless": DeadlineExceeded}
+    assert batch is not None
+    queue.finish(batch, now + 0.016)
+    queue.put("hopeless", "a", EARLY, 0.001, now + 0.016)
+    assert works(queue.next_batch(now + 0.016)) == ["hopeless"]
+
+
+def test_who_is_let_in_is_done_in_time_even_if_all_takes_longer() -> None:
+    queue = batch_queue(largest=1)
+    queue.put("first", "a", EARLY, 0.0, 0.0)
+    assert works(queue.next_batch(0.0)) == ["first"]
+    queue.put("in time", "b", EARLY, 0.0251, 0.0)  # 10 ms until its turn, 10 ms for it, and a quarter of both
+    with pytest.raises(Overloaded):
+        queue.put("late", "c", EARLY, 0.0249, 0.0)
 
 
 def test_the_earliest_deadline_first_within_a_user_and_the_late_ones_are_told() -> None:
@@ -139,10 +154,10 @@ def test_window_holds_a_batch_until_it_is_full_old_or_urgent() -> None:
         assert queue.next_batch(now + 0.03) is None
         queue.put(f"{number}", "a", EARLY, 0.0, now + 0.03)
     assert len(works(queue.next_batch(now + 0.03))) == 8
-    queue.put("urgent", "b", EARLY, 0.015, now + 0.04)
-    assert queue.wake_at() < now + 0.04 + 0.015 - 0.009
+    queue.put("urgent", "b", EARLY, 0.025, now + 0.04)
+    assert queue.wake_at() < now + 0.04 + 0.025 - 0.009
     assert queue.next_batch(now + 0.04) is None
-    assert works(queue.next_batch(now + 0.046)) == ["urgent"]
+    assert works(queue.next_batch(now + 0.056)) == ["urgent"]
     assert queue.wake_at() == inf
 
 
@@ -167,10 +182,10 @@ def test_a_light_user_does_not_wait_for_a_flood() -> None:
     flooded, light = queue.wait("flood", 0.0), queue.wait("light", 0.0)
     assert flooded == pytest.approx(0.9, rel=0.01)
     assert light <= 0.0201
-    queue.put("light", "light", EARLY, 0.03, 0.001)  # its budget is enough, and it is not refused
-    with pytest.raises(Overloaded, match="budget is 30 ms") as refusal:
-        queue.put("flood 90", "flood", EARLY, 0.03, 0.001)
-    assert refusal.value.retry_after == pytest.approx(0.9 - 0.03, rel=0.05)
+    queue.put("light", "light", EARLY, 0.04, 0.001)  # its budget is enough, and it is not refused
+    with pytest.raises(Overloaded, match="budget is 40 ms") as refusal:
+        queue.put("flood 90", "flood", EARLY, 0.04, 0.001)
+    assert refusal.value.retry_after == pytest.approx(1.25 * 0.92 - 0.04, rel=0.05)
     queue.finish(running, 0.01)
     assert works(queue.next_batch(0.01)) == ["light"]
 
@@ -198,6 +213,41 @@ def test_a_full_queue_refuses_whoever_fills_it() -> None:
         queue.put(f"more {number}", "light", EARLY, 0.0, 0.0, weight=4.0)
     assert len(refused(queue)) == 3
     assert queue.waiting == 10
+
+
+def test_one_users_samples_make_no_long_batch_where_others_are_about() -> None:
+    queue = batch_queue()
+    now = teach(queue, fixed=0.0001, each=0.00006)
+
+    def flood() -> Batch[str]:
+        while queue.waiting < 8:
+            queue.put("flood", "flood", EARLY, 0.0, now)
+        batch = queue.next_batch(now)
+        assert batch is not None
+        return batch
+
+    alone = flood()
+    assert len(alone.jobs) == 8
+    queue.put("light", "light", EARLY, 0.0, now)
+    queue.finish(alone, now + 0.0006)
+    both = flood()
+    assert works(both)[0] == "light"
+    assert 1 < len(both.jobs) < 8
+    queue.finish(both, now + 0.0005)
+    assert flood().expected <= 0.0005  # the next one may come any time
+    # Many users with a sample each still make a large one.
+    for number in range(8):
+        queue.put(f"{number}", f"user {number}", EARLY, 0.0, now)
+    assert works(queue.next_batch(now)) == [*"01234567"]
+
+
+def test_company_that_costs_nothing_is_welcome() -> None:
+    queue = batch_queue()
+    now = teach(queue, fixed=0.002, each=0.00001)  # as on a GPU
+    queue.put("light", "light", EARLY, 0.0, now)
+    for _ in range(8):
+        queue.put("flood", "flood", EARLY, 0.0, now)
+    assert len(works(queue.next_batch(now))) == 8
 
 
 def test_giving_up_tells_everybody() -> None:

@@ -48,6 +48,7 @@ def test_printed_settings_can_be_read_again(tmp_path: Path) -> None:
         ("tls_cert = 5", {}, {}, "edge.toml: tls_cert"),
         ("port = ", {}, {}, "edge.toml cannot be read as TOML"),
         ("max_queue = 0", {}, {}, "edge.toml: max_queue must be at least 1"),
+        ("max_connections_per_address = 0", {}, {}, "edge.toml: max_connections_per_address must be at least 1"),
         ("max_queue = 0", {"CUTPOINT_SERVE_MAX_QUEUE": "-2"}, {}, "CUTPOINT_SERVE_MAX_QUEUE: max_queue must be"),
         ("", {"CUTPOINT_SERVE_PROT": "1"}, {}, "CUTPOINT_SERVE_PROT: there is no setting 'prot'"),
         ("", {"CUTPOINT_SERVE_PORT": "many"}, {}, "CUTPOINT_SERVE_PORT: port cannot be 'many'"),
@@ -96,3 +97,8 @@ def test_serve_prints_its_settings(tmp_path: Path) -> None:
     again = tmp_path / "again.toml"
     again.write_text(done.stdout)
     assert read_configuration(again, {}, {}).settings.max_batch == 4
+
+
+def test_one_address_may_have_half_of_the_connections() -> None:
+    assert [Settings(max_connections=most).connections_per_address for most in (1, 2, 5, 1000)] == [1, 1, 3, 500]
+    assert Settings(max_connections_per_address=7).connections_per_address == 7

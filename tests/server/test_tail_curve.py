@@ -18,6 +18,15 @@ def test_what_calibration_measured_counts_until_something_was_run() -> None:
     assert (curve.each(1), curve.each(4), curve.cost(4)) == (0.002, 0.002, 0.008)
 
 
+def test_a_batch_costs_no_more_than_a_larger_one() -> None:
+    curve = TailCurve(0.002, 8)
+    for size in (1, 2, 4, 8):
+        curve.observe(size, 0.002 + size * 0.00001)  # as on a GPU
+    costs = [curve.cost(size) for size in range(1, 9)]
+    assert costs == sorted(costs)
+    assert costs[-1] < 1.05 * costs[0]
+
+
 def test_sizes_are_tried_upwards_while_they_pay() -> None:
     # A call costs as much as forty samples, as on a machine with many cores or a GPU.
     curve = TailCurve(1.0, 16)

@@ -19,6 +19,8 @@ __all__ = ["Asked", "Edge", "References"]
 References = dict[tuple[str | None, int], tuple[Array, ...]]
 #: Milliseconds below which a time says more about the call than about the work.
 _MEASURABLE_MS = 0.1
+#: Share of what was concluded from unfinished requests that each request without the server takes back.
+_FORGET = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Edge:
         clock: monotonic seconds.
 
     Attributes:
-        scale: how many times slower than in calibration the server computes.
+        scale: how many times slower than in calibration the server computes, as far as one can tell.
     """
 
     def __init__(self, link: Link, bundle: Bundle, device: Device, clock: Callable[[], float]) -> None:
@@ -48,7 +50,11 @@ class Edge:
         self._bundle = bundle
         self._device = device
         self._clock = clock
-        self.scale = 1.0
+        self.scale = self._answered_scale = 1.0
+
+    def unused(self) -> None:
+        """A request was left to the device. Without news of the server, what was only concluded grows old."""
+        self.scale += _FORGET * (self._answered_scale - self.scale)
 
     async def ask(
         self,
@@ -90,6 +96,7 @@ class Edge:
         if expected > _MEASURABLE_MS:
             ratio = (timings.tail_ms + timings.decode_ms) / expected
             self.scale += SCALE_WEIGHT * (ratio - self.scale)
+            self._answered_scale = self.scale
         return Asked(result, sum(sent), (self._clock() - asked_at) * 1e3)
 
     async def _send(
@@ -101,6 +108,13 @@ class Edge:
             budget = deadline - (self._clock() - started)
             if budget <= 0:
                 raise DeadlineExceeded(f"the deadline passed on the device, before anything was sent for {point.id}")
-        server_s = (point.measured.decode_ms + point.measured.tail_ms) * self.scale / 1e3
+        expected = point.measured.decode_ms + point.measured.tail_ms
+
+        def unfinished(seconds: float) -> None:
+            # The device was first. Where it always is, there is never an answer to say how slow the server is.
+            if expected > _MEASURABLE_MS:
+                self.scale += SCALE_WEIGHT * max(0.0, seconds * 1e3 / expected - self.scale)
+
         number = self._bundle.point_number(point.id)
-        return await self._link.request(number, output.payload, budget, server_s, sent)
+        server_s = expected * self.scale / 1e3
+        return await self._link.request(number, output.payload, budget, server_s, sent, unfinished)

@@ -220,6 +220,8 @@ class Installation:
         reference = references.get((plan.point.codec, plan.point.level)) if references else None
         output, tensors, prepare_ms = await self.device.compute(plan.point, data, reference)
         if plan.point.local:
+            if self.edge is not None:
+                self.edge.unused()
             return self._device_result(started, plan, plan.point, output, prepare_ms)
         sent: list[int] = []
         assert self.edge is not None

@@ -10,6 +10,7 @@ import random
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 import aiohttp
@@ -50,6 +51,11 @@ from cutpoint.sdk.times import LinkTimes
 __all__ = ["Link"]
 
 log = logging.getLogger("cutpoint.link")
+
+#: Share of a request's time that the way is believed to take, at most.
+_MOST_ON_WAY = 0.5
+#: Seconds, beside twice the way, within which a cancellation is confirmed where nothing holds it up.
+_PROMPT = 0.05
 
 
 class Link:
@@ -108,6 +114,8 @@ class Link:
         self._connection: Connection | None = None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
         self._waiting: dict[int, asyncio.Future[Result]] = {}
+        #: Cancelled requests: until when the server's word on them says something, and whom it is told.
+        self._unfinished: dict[int, tuple[float, Callable[[], None]]] = {}
         self._slot_free = asyncio.Event()
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
@@ -180,6 +188,7 @@ class Link:
         budget: float,
         server_s: float,
         sent: list[int],
+        unfinished: Callable[[float], None] = lambda seconds: None,
         *,
         stop: int = 0,
         hops: int = 0,
@@ -189,9 +198,11 @@ class Link:
         Args:
             point: number of the point.
             payload: what its codec wrote.
-            budget: seconds the server has; 0 for no limit.
+            budget: seconds until the answer is of no use; 0 for no limit. The server is told what the way leaves.
             server_s: seconds that the server will probably compute.
             sent: the size of each frame is added here as it is sent, so that it is known also of a request that fails.
+            unfinished: called when the server confirms at once that a cancelled request was not done, with the seconds
+                that it had had for it beside way and queue, as far as these are known.
             stop: boundary whose tensors are wanted; 0 for the model's outputs.
             hops: tiers that the request has passed.
 
@@ -202,10 +213,16 @@ class Link:
         """
         connection = await self._free_slot()
         number = connection.next_id()
+        sent_at = self._clock()
+        channel = self._monitor.channel(sent_at)
+        on_way = channel.rtt + 8 * len(payload) / channel.uplink
+        queued = self.server.queue_ms / 1e3
+        # A belief: where it leaves no time, the server may still have some.
+        budget -= min(on_way, _MOST_ON_WAY * budget)
         frames = connection.send(Request(number, point, payload, budget, stop, hops))
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        self._monitor.sent(number, [len(frame) for frame in frames], server_s, self._clock())
+        self._monitor.sent(number, [len(frame) for frame in frames], server_s, sent_at)
         try:
             for frame in frames:
                 await self._write(frame)
@@ -215,6 +232,9 @@ class Link:
             unanswered = answer.cancelled() or not answer.done()
             if unanswered and connection is self._connection:
                 self._monitor.cancelled(number)
+                cancelled_at = self._clock()
+                waited = cancelled_at - sent_at - on_way - max(queued, self.server.queue_ms / 1e3)
+                self._unfinished[number] = cancelled_at + 2 * on_way + _PROMPT, partial(unfinished, waited)
                 # Shielded from a second cancellation: the server must learn of the first.
                 cancel = asyncio.ensure_future(self._send_all(connection, Cancel(number)))
                 with contextlib.suppress(LinkError, ProtocolError):
@@ -323,6 +343,7 @@ class Link:
         self._up.clear()
         self._connection = self._ws = None
         self._monitor.reset()
+        self._unfinished.clear()
         error = self.refusal or LinkError(f"the connection to {self._url} went away")
         for answer in self._waiting.values():
             if not answer.done():
@@ -382,6 +403,7 @@ class Link:
         match event:
             case Result():
                 self._heard_of(event.state)
+                self._unfinished.pop(event.request_id, None)
                 server_s = (event.timings.queue_ms + event.timings.decode_ms + event.timings.tail_ms) / 1e3
                 size = sum(output.nbytes for output in event.outputs)
                 self._monitor.answered(event.request_id, event.arrivals, server_s, size, now)
@@ -394,6 +416,10 @@ class Link:
                     answer.set_result(event)
             case Error() if event.request_id:
                 self._monitor.refused(event.request_id, now)
+                until, confirmed = self._unfinished.pop(event.request_id, (-math.inf, lambda: None))
+                # In an outage request and cancellation arrive together, and the server had no time at all.
+                if now <= until:
+                    confirmed()
                 answer = self._waiting.get(event.request_id)
                 if answer is not None and not answer.done():
                     answer.set_exception(refusal(event.code, event.message, event.retry_after))

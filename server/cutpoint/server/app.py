@@ -21,7 +21,7 @@ from cutpoint.sdk.protocol import SUBPROTOCOL, ServerState
 from cutpoint.server.auth import Account, Scope, Tokens
 from cutpoint.server.connection import ClientConnection
 from cutpoint.server.downloads import Downloads
-from cutpoint.server.engines import create_engine
+from cutpoint.server.engines import Engine, create_engine
 from cutpoint.server.folder import ModelFolder
 from cutpoint.server.gate import Door, Gate
 from cutpoint.server.inference_routes import InferenceRoutes
@@ -58,6 +58,7 @@ class EdgeServer:
         bundles: with their server parts; one or several.
         settings: see `Settings`.
         clock: monotonic seconds.
+        engine: computes; None for the one that the settings name.
 
     Attributes:
         models: what is served.
@@ -68,7 +69,11 @@ class EdgeServer:
     """
 
     def __init__(
-        self, bundles: Bundle | Sequence[Bundle], settings: Settings, clock: Callable[[], float] = time.monotonic
+        self,
+        bundles: Bundle | Sequence[Bundle],
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        engine: Engine | None = None,
     ) -> None:
         self.settings = settings
         self.url = ""
@@ -76,10 +81,10 @@ class EdgeServer:
         self._tokens = Tokens(settings.token_file)
         self._quotas = Quotas()
         self._repeats = Repeats(clock)
-        gate = Gate(settings.max_connections + _SPARE, settings.max_connections_per_address)
+        gate = Gate(settings.max_connections + _SPARE, settings.connections_per_address)
         self._door = Door(gate, settings.hello_timeout, settings.http_timeout, self._repeats, self._tls())
         self._watched = FileWatch([settings.token_file, settings.tls_cert, settings.tls_key, settings.tls_client_ca])
-        engine = create_engine(settings, clock)
+        engine = engine or create_engine(settings, clock)
         self._scheduler = Scheduler(engine, settings.max_queue, settings.max_batch, settings.batch_window, clock)
         self._metrics = Metrics()
         self.tiers = Tiers(settings, self._metrics, self._scheduler.price, clock)

@@ -9,7 +9,7 @@ from math import inf
 from typing import Generic, TypeVar
 
 from cutpoint.sdk.errors import DeadlineExceeded, Overloaded, Refused
-from cutpoint.server.fairness import FairQueue, Job, TailKey
+from cutpoint.server.fairness import FairQueue, Job, TailKey, User
 from cutpoint.server.tail_curve import TailCurve
 
 __all__ = ["Batch", "BatchQueue", "Share"]
@@ -18,6 +18,13 @@ T = TypeVar("T")
 
 #: Least `retry_after` in seconds: a client that comes back at once only adds to the load.
 _RETRY_AFTER = 0.1
+#: What a queue holds takes this much longer than expected, at worst: requests are let in that are in time even then.
+#: Without it an overloaded server would compute nothing but answers that come just in time, or just too late.
+_MARGIN = 1.25
+#: Where others are about, one user's samples make a batch no longer than this many seconds, …
+_OWN_SECONDS = 0.0005
+#: … or so many times as long as one sample: whoever comes in the meantime waits for its end.
+_OWN_TIMES = 1.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +62,8 @@ class BatchQueue(Generic[T]):
 
     A batch begins with the user who is furthest behind his share, and of his samples with the earliest deadline. It is
     filled with samples for the same tail, in the order of the same rule, up to the size that costs least per sample, as
-    far as that makes nobody in it late. Times are seconds of one clock, which is the caller's.
+    far as that makes nobody in it late, and with further samples of one user only while that hardly makes it longer,
+    unless he is the only one. Times are seconds of one clock, which is the caller's.
 
     Args:
         workers: batches that are computed at a time.
@@ -138,13 +146,16 @@ class BatchQueue(Generic[T]):
             weight: share of the user from now on, relative to others'.
 
         Raises:
-            Overloaded: if it would wait for longer than its budget, if as many wait for the model as may, or if the
-                queue is full and no other user has more samples in it. Otherwise, in a full queue, the user with the
-                most loses his least urgent one.
+            Overloaded: if it has to wait and would hardly be done within its budget, if as many wait for the model as
+                may, or if the queue is full and no other user has more samples in it. Otherwise, in a full queue, the
+                user with the most loses his least urgent one.
         """
-        if budget and (wait := self.wait(user, now)) >= budget:
-            message = f"a worker will be free in {wait * 1e3:.0f} ms, the request's budget is {budget * 1e3:.0f} ms"
-            raise Overloaded(message, max(_RETRY_AFTER, wait - budget))
+        curve = self._curves[tail]
+        if budget and (wait := self.wait(user, now)):
+            needed = _MARGIN * (wait + curve.cost(1))
+            if needed > budget:
+                message = f"a worker will be free in {wait * 1e3:.0f} ms, the request's budget is {budget * 1e3:.0f} ms"
+                raise Overloaded(message, max(_RETRY_AFTER, needed - budget))
         share = self._shares.get(tail[0], Share())
         if share.queue is not None and self._queue.count_model(tail[0]) >= share.queue:
             message = f"{share.queue} requests are waiting for this model, which is its limit"
@@ -160,7 +171,6 @@ class BatchQueue(Generic[T]):
             if heaviest is None or heaviest.count / heaviest.weight <= (sender.count + 1) / weight:
                 raise error
             self._refuse(heaviest.last(), error)
-        curve = self._curves[tail]
         deadline = now + budget if budget else inf
         job = Job(deadline, next(self._numbers), now, tail, work, sender, curve.each(curve.best))
         self._queue.add(job)
@@ -174,7 +184,8 @@ class BatchQueue(Generic[T]):
     def next_batch(self, now: float) -> Batch[T] | None:
         """What a worker that is free shall compute; None if nothing waits, or all of it waits for company.
 
-        Samples whose budget has run out are refused on the way; see `take_refused`.
+        Samples whose budget has run out, or will have before they could be done, are refused on the way; see
+        `take_refused`. One that nobody else waits behind is computed as long as there is any hope.
         """
         if self._window:
             collected: Container[TailKey] = {tail for tail, at in self._due().items() if at <= now}
@@ -188,13 +199,15 @@ class BatchQueue(Generic[T]):
         self._queue.serve(first.user)
         curve = self._curves[first.tail]
         jobs: list[Job[T]] = []
+        users: set[User[T]] = set()
         latest = inf
+        brief = max(_OWN_SECONDS, _OWN_TIMES * curve.cost(1)) if self._queue.shared else inf
         for job in self._in_time({first.tail}, now):
-            # Who is late even alone does not keep the batch small.
-            limit = job.deadline if now + curve.cost(1) <= job.deadline else inf
-            if jobs and now + curve.cost(len(jobs) + 1) > min(latest, limit):
+            cost = curve.cost(len(jobs) + 1)
+            if jobs and (now + cost > min(latest, job.deadline) or (job.user in users and cost > brief)):
                 break
-            latest = min(latest, limit)
+            latest = min(latest, job.deadline)
+            users.add(job.user)
             self._queue.remove(job)
             job.user.pay(job.charge)
             jobs.append(job)
@@ -254,13 +267,15 @@ class BatchQueue(Generic[T]):
         return {model for model, most in limits if sum(b.tail[0] == model for b in self._running) >= most}
 
     def _in_time(self, tails: Container[TailKey], now: float) -> Iterator[Job[T]]:
-        """The jobs for `tails` in the order of their turn; those whose budget has run out are refused on the way."""
+        """The jobs for `tails` in the order of their turn; those that cannot be done in time are refused on the way."""
         for job in self._queue.turns(tails):
-            if job.deadline > now:
+            # What a tail costs is only an expectation: it does not count against the last one that waits.
+            needed = self._curves[job.tail].cost(1) if self._queue.count > 1 else 0.0
+            if job.deadline > now + needed:
                 yield job
             else:
                 waited = (now - job.arrived) * 1e3
-                error = DeadlineExceeded(f"waited {waited:.0f} ms for a worker, longer than the request's budget")
+                error = DeadlineExceeded(f"waited {waited:.0f} ms for a worker, too long for the request's budget")
                 self._refuse(job, error)
 
     def _refuse(self, job: Job[T], error: Refused) -> None:

@@ -243,11 +243,10 @@ class ClientConnection:
                 self._tasks[event.request_id] = task
                 task.add_done_callback(lambda _: self._tasks.pop(event.request_id, None))
             case Cancel():
-                # A task that is cancelled before its first step never takes it, and would never answer.
-                await asyncio.sleep(0)
                 working = self._tasks.get(event.request_id)
                 if working is not None:
-                    working.cancel()
+                    # Not at once: a task that has not begun would end without a word, and every request is answered.
+                    asyncio.get_running_loop().call_soon(working.cancel)
                 else:
                     await self._send(Error(event.request_id, "cancelled", "cancelled before it was complete"))
             case Rejected():

@@ -197,6 +197,11 @@ class FairQueue(Generic[T]):
         """Those with waiting jobs."""
         return self._active.values()
 
+    @property
+    def shared(self) -> bool:
+        """Whether there has been more than one user since the workers were last idle, as far as it is remembered."""
+        return len(self._active) + len(self._resting) > 1
+
     def count_model(self, model: str) -> int:
         """Jobs that wait for tails of `model`."""
         return sum(line.count for tail, line in self.lines.items() if tail[0] == model)

@@ -69,7 +69,7 @@ class Gate:
         """A connection from `key` begins; if it may not, why not, and nothing is counted."""
         reason = None
         if self._open[key] >= self._most_per_address:
-            reason = f"more than {self._most_per_address} connections from one address"
+            reason = f"more than {self._most_per_address} connections from one address (max_connections_per_address)"
         elif self._count >= self._most:
             reason = f"more than {self._most} connections"
         if reason is not None:

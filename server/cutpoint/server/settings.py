@@ -22,7 +22,6 @@ _LEAST_FRAME = 16384
 _AT_LEAST_ONE = (
     "threads",
     "max_connections",
-    "max_connections_per_address",
     "max_in_flight",
     "max_queue",
     "max_batch",
@@ -88,7 +87,9 @@ class Settings:
     reload_interval: Annotated[float, "Seconds between looks whether tokens or certificates have changed."] = 2.0
 
     max_connections: Annotated[int, "WebSocket connections at a time."] = 1000
-    max_connections_per_address: Annotated[int, "Connections at a time from one address, or one IPv6 /64."] = 256
+    max_connections_per_address: Annotated[
+        int | None, "Of them from one address, or one IPv6 /64; half of max_connections if not given."
+    ] = None
     max_frame: Annotated[int, "Bytes of the longest frame."] = Limits().frame
     max_in_flight: Annotated[int, "Requests at a time per connection."] = Limits().in_flight
     max_queue: Annotated[int, "Requests that may wait for a worker; more are refused as overloaded."] = 256
@@ -106,6 +107,8 @@ class Settings:
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise SettingError(name, f"must be at least 1, not {getattr(self, name)}")
+        if self.connections_per_address < 1:
+            raise SettingError("max_connections_per_address", f"must be at least 1, not {self.connections_per_address}")
         for name in _SECONDS:
             if not getattr(self, name) > 0:
                 raise SettingError(name, f"must be more than 0 seconds, not {getattr(self, name)}")
@@ -152,6 +155,12 @@ class Settings:
     def middle(self) -> bool:
         """Whether the server runs spans that do not end at the outputs."""
         return self.spans or self.upstream is not None or bool(self.peer)
+
+    @property
+    def connections_per_address(self) -> int:
+        """Connections at a time from one address. Without a setting, no address can keep all others out."""
+        given = self.max_connections_per_address
+        return given if given is not None else -(-self.max_connections // 2)
 
     @property
     def limits(self) -> Limits:

@@ -181,15 +181,19 @@ class Activity:
     def add(self, answered: Answered) -> None:
         """A request was answered. Called in the order of time."""
         self._answered.append(answered)
+        self._forget(answered.at)
 
     def recent(self, now: float) -> tuple[Sequence[Answered], float]:
         """The requests, and the seconds in which they came."""
         answered = self._answered
-        # Whoever asks pays for forgetting; the deque bounds what is kept.
-        while answered and answered[0].at < now - self._seconds:
-            answered.popleft()
+        self._forget(now)
         full = len(answered) == answered.maxlen
         return tuple(answered), max(now - answered[0].at, 1e-3) if full else self._seconds
+
+    def _forget(self, now: float) -> None:
+        answered, oldest = self._answered, now - self._seconds
+        while answered and answered[0].at < oldest:
+            answered.popleft()
 
     def rows(self, key: Callable[[Answered], str], recent: Iterable[Answered], seconds: float) -> tuple[Row, ...]:
         """A row for each name that `key` gives, busiest first."""

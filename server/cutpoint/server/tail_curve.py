@@ -57,8 +57,10 @@ class TailCurve:
         return self._means[max(known)] if (known := [n for n in self._means if n < number]) else self._prior
 
     def cost(self, size: int) -> float:
-        """Expected seconds of a batch of `size`."""
-        return size * self.each(size)
+        """Expected seconds of a batch of `size`: no more than of a larger one that is known."""
+        number = size.bit_length()
+        seconds = size * self.each(size)
+        return min(seconds, self._means[number] * 2**number) if number in self._means else seconds
 
     def observe(self, size: int, seconds: float) -> None:
         """A batch of `size` kept a worker busy for so long."""

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.tls import load_certificate
 
 __all__ = ["server_context"]
 
@@ -23,10 +24,7 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(cert, key, password=_no_password)
-    except (OSError, ssl.SSLError, ValueError) as error:
-        raise InputError(f"TLS certificate {cert} and key {key}: {error}") from error
+    load_certificate(context, cert, key)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
@@ -34,8 +32,3 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
         except (OSError, ssl.SSLError) as error:
             raise InputError(f"client certificate authorities {client_ca}: {error}") from error
     return context
-
-
-def _no_password() -> str:
-    # Without this, a server whose key is encrypted would wait at a prompt.
-    raise ValueError("the key is encrypted; the server takes it without a password only")

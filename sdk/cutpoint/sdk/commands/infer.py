@@ -18,6 +18,7 @@ from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.objective import PRESETS, Objective
 from cutpoint.sdk.result import InferenceResult
 from cutpoint.sdk.runtimes import RUNTIMES
+from cutpoint.sdk.tls import client_context
 
 __all__ = ["infer", "top_classes"]
 
@@ -33,6 +34,9 @@ __all__ = ["infer", "top_classes"]
 @click.option("--deadline", type=float, help="Seconds for an answer.")
 @click.option("--accuracy-drop", type=float, help="Against the uncut model, 0 to 1. Default: the objective's.")
 @click.option("--token", envvar="CUTPOINT_TOKEN", help="Bearer token; also from CUTPOINT_TOKEN.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM) to show the server.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
+@click.option("--tls-ca", type=click.Path(path_type=Path), help="Trust these authorities (PEM), not the system's.")
 @click.option("--trusted-key", "trusted_keys", multiple=True, help="BUNDLE must be signed with it, or another one.")
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="onnx", show_default=True)
 @click.option("--threads", default=1, show_default=True)
@@ -50,6 +54,9 @@ def infer(
     deadline: float | None,
     accuracy_drop: float | None,
     token: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_ca: Path | None,
     trusted_keys: tuple[str, ...],
     runtime: str,
     threads: int,
@@ -71,6 +78,7 @@ def infer(
         mode=mode,
         policy=policy,
         token=token,
+        ssl=client_context(tls_cert, tls_key, tls_ca) if tls_cert or tls_key or tls_ca else None,
         trusted_keys=trusted_keys or None,
         runtime=runtime,
         threads=threads,

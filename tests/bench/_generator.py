@@ -1,0 +1,39 @@
+"""The load generator as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from tests.bench._load import Latencies, Load
+
+__all__ = ["Generator"]
+
+
+class Generator:
+    """A process that sends load."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls) -> AsyncIterator[Generator]:
+        pipe = asyncio.subprocess.PIPE
+        command = (sys.executable, "-m", "tests.bench._load")
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 26)
+        try:
+            yield cls(process)
+        finally:
+            process.kill()
+            await process.communicate()
+
+    async def send(self, load: Load) -> Latencies:
+        """Sends `load`."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(load) + b"\n")
+        return msgspec.json.decode(await self._process.stdout.readline(), type=Latencies)
