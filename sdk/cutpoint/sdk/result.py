@@ -20,7 +20,7 @@ class Timing:
     Attributes:
         total: from the call of `infer` to its answer.
         prepare: picture to boundary 0.
-        head: head, or the whole model where the device answered.
+        head: head and exit, or the whole model where the device answered.
         encode: codec, on the device.
         network: everything between the two machines: there, back, and their event loops.
         queue: waiting for a worker of the server.
@@ -51,6 +51,7 @@ class InferenceResult:
         plan: what the policy chose, what it expected, and what the runners-up would have cost.
         fallback: why the device stepped in: the link's or server's error; None if it did not have to.
         hedged: whether the device worked on an answer beside the server.
+        exit: id of the device's exit that was sure enough of this answer; None if the request went all the way.
         frame: number in the stream, from 0, counting also those that were left out; None outside streams.
     """
 
@@ -62,4 +63,5 @@ class InferenceResult:
     plan: Plan
     fallback: CutpointError | None = None
     hedged: bool = False
+    exit: str | None = None
     frame: int | None = None
