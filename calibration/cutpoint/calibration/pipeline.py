@@ -17,7 +17,9 @@ from cutpoint.calibration.codecs.fitted import convert_codecs, fit_codecs
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
 from cutpoint.calibration.devices import with_devices
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
+from cutpoint.calibration.exits.fit import ExitData, FittedExit, check_exits, fit_exits
+from cutpoint.calibration.exits.points import Spans, add_exits, spans_behind
+from cutpoint.calibration.extras import EXIT_PACKAGES, TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
 from cutpoint.calibration.graphs.cuts import choose_cuts, find_cuts, pick_cuts
 from cutpoint.calibration.graphs.exports import ExportedSpans, export_spans
 from cutpoint.calibration.graphs.graph import ModelGraph, check_finite
@@ -101,6 +103,8 @@ def run_calibration(settings: Settings, reporter: Reporter, clock: Callable[[], 
         require(TFLITE_PACKAGES, "writing .tflite heads")
     if settings.trains:
         require(TRAINING_PACKAGES, "training codecs")
+    if settings.exits:
+        require(EXIT_PACKAGES, "training exits")
     dataset = open_dataset(settings.data, settings.labels)
     evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
     devices = [load_profile(path) for path in settings.devices]
@@ -129,12 +133,18 @@ def _calibrate(
         check_faithful(imported, graph, names, data.calibration.tensors[:2])
         boundaries = _boundaries(settings, graph)
     judge, uncut = _judge(settings, graph, data, reporter)
+    check_exits(settings, judge, graph.outputs)
     model_key = digest(graph.model.SerializeToString(deterministic=True), data.calibration.fingerprint())
 
     variants = {"fp32": graph.model}
     if "int8" in settings.precisions:
         variants["int8"] = _quantised(graph, data.calibration, work, model_key, reporter)
-    exported = _spans(graph, variants, boundaries, None, None, reporter)
+    exits: list[FittedExit] = []
+    if settings.exits:
+        measured = data.evaluation.sources
+        divided = ExitData.divide(settings, data.training, data.calibration.sources, measured, data.preprocessing)
+        exits = fit_exits(settings, graph, variants, boundaries, divided, work, model_key, reporter)
+    exported = _spans(graph, variants, boundaries, None, frozenset(), None, reporter)
     samples, pictures = data.calibration.tensors, data.preprocessing is not None
     codecs = fit_codecs(settings, boundaries, exported, samples, pictures, work, model_key, reporter)
     if settings.trains:
@@ -162,6 +172,10 @@ def _calibrate(
     trials = _search(settings, whole, data, judge, graph, work, reporter, clock, started)
 
     points = tuple(msgspec.structs.replace(trial.point, measured=trial.measured) for trial in trials if trial.kept)
+    cuts = Spans(graph, variants, boundaries, settings.threads)
+    kept = [trial for trial in trials if trial.kept]
+    entries, more = add_exits(exits, kept, data.evaluation.tensors, judge, cuts, reporter)
+    points += tuple(more)
     wanted = used_spans(points, len(boundaries) - 1)
     used = {point.codec for point in points}
     codecs = [codec for codec in codecs if codec.entry.id in used]
@@ -172,14 +186,22 @@ def _calibrate(
         there = [codec.entry.start in ends | {0} for codec in codecs]
         made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
         codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
-    exported = _spans(graph, variants, boundaries, wanted, convert, reporter)
+    behind = spans_behind(points, entries)
+    exported = _spans(graph, variants, boundaries, wanted, behind, convert, reporter)
+    asked = {point.exit for point in points}
+    entries = [entry for entry in entries if entry.id in asked]
     files = dict(exported.files)
+    files |= {exit.path: ("device", exit.graph) for exit in exits if exit.entry.id in asked}
     for codec in codecs:
         files |= codec.files
     report = _report(settings, whole, trials, graph, data.evaluation.tensors[0], codecs, clock() - started)
     files[REPORT_NAME] = "report", encode_report(report)
     manifest = msgspec.structs.replace(
-        manifest, spans=exported.spans, codecs=tuple(codec.entry for codec in codecs), points=points
+        manifest,
+        spans=exported.spans,
+        codecs=tuple(codec.entry for codec in codecs),
+        points=points,
+        exits=tuple(entries),
     )
     manifest = with_devices(Bundle.create(manifest, files), devices, reporter)
     bundle = Bundle.create(manifest, add_page(manifest, files))
@@ -372,13 +394,14 @@ def _spans(
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
     wanted: frozenset[tuple[int, int, str]] | None,
+    behind: frozenset[tuple[int, int, str]],
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None,
     reporter: Reporter,
 ) -> ExportedSpans:
     last = len(boundaries) - 1
     total = len(wanted) if wanted is not None else len(variants) * last + last - 1
     with reporter.stage("writing spans", total) as advance:
-        exported = export_spans(graph, variants, boundaries, wanted, convert, advance)
+        exported = export_spans(graph, variants, boundaries, wanted, behind, convert, advance)
     for (end, precision), reason in exported.lacking.items():
         reporter.note(f"no {precision} head for boundary {end}: {reason}")
     return exported

@@ -36,6 +36,7 @@ def export_spans(
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
     only: frozenset[tuple[int, int, str]] | None = None,
+    behind: frozenset[tuple[int, int, str]] = frozenset(),
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> ExportedSpans:
@@ -46,6 +47,7 @@ def export_spans(
         variants: precision → model; ``fp32`` among them.
         boundaries: 0 … n.
         only: start, end and precision of the spans to write; None: all.
+        behind: of further spans, from an exit on, that devices run.
         convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
             it out; None: heads are ONNX only.
         advance: called for each span.
@@ -64,9 +66,12 @@ def export_spans(
         wanted.append((0, last, "both" if precision == "fp32" else "device"))
         if precision == "fp32":
             wanted += [(start, last, "server") for start in range(1, last)]
-        for start, end, part in wanted:
-            if only is not None and (start, end, precision) not in only:
-                continue
+        chosen = [each for each in wanted if only is None or (*each[:2], precision) in only]
+        further: dict[tuple[int, int], Part] = {(start, end): part for start, end, part in chosen}
+        for start, end, of in sorted(behind):
+            if of == precision:
+                further[start, end] = "both" if (start, end) in further else "device"
+        for (start, end), part in further.items():
             try:
                 span = extract_span(model, boundaries[start].tensors, boundaries[end].tensors, graph.batch)
             except CalibrationError as error:

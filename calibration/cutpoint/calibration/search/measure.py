@@ -22,7 +22,7 @@ from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph
 from cutpoint.sdk.tail import Tail
 
-__all__ = ["WORKERS", "Answer", "Bench", "Probe", "answers", "uncut_answers"]
+__all__ = ["WORKERS", "Answer", "Bench", "Probe", "answers", "timed", "uncut_answers"]
 
 #: Runs in each round of timing, after one round of warming up, and rounds.
 _RUNS = 8
@@ -230,7 +230,7 @@ def _times(graphs: BundleGraphs, points: Sequence[Point], samples: Sequence[Tens
     device_ms = 0.0
     if first.start > 0:
         assert first.precision is not None, "a point with a head has its precision"
-        device_ms, crossings = _timed(graphs.span(0, first.start, first.precision).run, inputs)
+        device_ms, crossings = timed(graphs.span(0, first.start, first.precision).run, inputs)
     last = graphs.bundle.manifest.last
     tails: dict[tuple[int, str], float] = {}
     found = {}
@@ -239,11 +239,11 @@ def _times(graphs: BundleGraphs, points: Sequence[Point], samples: Sequence[Tens
             found[point.id] = Measurement(0.0, 0.0, 0.0, device_ms)
             continue
         codec = graphs.codec(point.codec)
-        encode_ms, payloads = _timed(partial(_encode, codec, point.level), crossings)
-        decode_ms, decoded = _timed(partial(_decode, codec, point.level), payloads)
+        encode_ms, payloads = timed(partial(_encode, codec, point.level), crossings)
+        decode_ms, decoded = timed(partial(_decode, codec, point.level), payloads)
         tail = point.end, point.tail_precision
         if tail not in tails:  # What it is fed changes the answer of a tail, not its time.
-            tails[tail], _ = _timed(graphs.span(point.end, last, point.tail_precision).run, decoded)
+            tails[tail], _ = timed(graphs.span(point.end, last, point.tail_precision).run, decoded)
         found[point.id] = Measurement(0.0, 0.0, 0.0, device_ms, encode_ms, decode_ms, tails[tail])
     return found
 
@@ -256,8 +256,8 @@ def _decode(codec: Codec, level: int, payload: bytes) -> Tensors:
     return codec.decode(payload, level)
 
 
-def _timed(run: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[float, list[Any]]:
-    """Milliseconds of a call, and what the calls returned.
+def timed(run: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[float, list[Any]]:
+    """Milliseconds of a call, and what the calls returned. For a handful of inputs.
 
     The least of the medians of several rounds: other programs on the machine can only make a round slower.
     """
