@@ -309,7 +309,7 @@ def _print(console: Console, out: Path, bundle: Bundle, report: ReportData) -> N
     for column in (task.metric, "bytes", "p95", "device", "encode", "decode", "tail"):
         table.add_column(column, justify="right")
     for point in bundle.points:
-        m = point.measured
+        m = point.measured.expected
         times = (f"{value:.2f}" for value in (m.device_ms, m.encode_ms, m.decode_ms, m.tail_ms))
         table.add_row(point.id, f"{m.metric:.1%}", _size(m.bytes_mean), _size(m.bytes_p95), *times)
     console.print(table)

@@ -23,7 +23,7 @@ from cutpoint.sdk.learned import POLICY_FILE, LearnedPolicy
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.policy import AdaptivePolicy, Plan, Policy, StaticPolicy, admissible
+from cutpoint.sdk.policy import AdaptivePolicy, Plan, Policy, StaticPolicy, admissible, fastest_alone
 from cutpoint.sdk.predictor import Conditions
 from cutpoint.sdk.profiles import apply_profile, find_profile
 from cutpoint.sdk.protocol import IDLE
@@ -130,15 +130,13 @@ class Installation:
             raise InputError(f"{self.bundle.origin}: no runtime here can run the whole model")
         uncut = self.bundle.manifest.task.uncut
         chosen = admissible(points, self._objective.floor(uncut))
-        local = [point for point in chosen if point.local]
-        alone = [point for point in local if point.exit is None]
-        self._fallback = min(alone, key=lambda point: point.measured.device_ms)
+        self._fallback = fastest_alone(chosen)
         if self._mode == "edge":
             chosen = tuple(point for point in chosen if not point.local and point.exit is None)
             if not chosen:
                 raise InputError("mode 'edge', but no point of the bundle that uses the server meets the objective")
         elif self._mode == "device":
-            chosen = tuple(local)
+            chosen = tuple(point for point in chosen if point.local)
         last = self.bundle.manifest.boundaries[-1]
         analytic = AdaptivePolicy(chosen, self._objective, uncut=uncut, energy=options.energy, answer_bytes=last.nbytes)
         self.policy = await asyncio.to_thread(self._choose_policy, analytic)

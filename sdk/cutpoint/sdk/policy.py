@@ -16,7 +16,16 @@ from cutpoint.sdk.energy import EnergyModel
 from cutpoint.sdk.objective import Forecast, Objective
 from cutpoint.sdk.predictor import Conditions, Prediction, Predictor
 
-__all__ = ["AdaptivePolicy", "Alternative", "Plan", "Policy", "StaticPolicy", "admissible", "efficient"]
+__all__ = [
+    "AdaptivePolicy",
+    "Alternative",
+    "Plan",
+    "Policy",
+    "StaticPolicy",
+    "admissible",
+    "efficient",
+    "fastest_alone",
+]
 
 #: Cost of a missed deadline: above everything else.
 _MISSED = 1e6
@@ -85,6 +94,12 @@ def admissible(points: Sequence[Point], floor: float) -> tuple[Point, ...]:
         local = [point for point in points if point.local and point.exit is None]
         chosen += [max(local, key=lambda point: (point.measured.metric, -point.measured.device_ms))]
     return tuple(chosen)
+
+
+def fastest_alone(points: Sequence[Point]) -> Point:
+    """The point with which the device steps in: of the local ones without exit, which was asked before, the fastest."""
+    alone = [point for point in points if point.local and point.exit is None]
+    return min(alone, key=lambda point: point.measured.device_ms)
 
 
 def efficient(points: Sequence[Point], by_metric: bool) -> tuple[Point, ...]:
