@@ -7,16 +7,18 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from tests.calibration.test_trained_codecs import _boundaries
-from tests.support.networks import SIDE, picture_folder, residual_net, two_scale_net
+from tests.support.networks import SIDE, inspect, picture_folder, residual_net, two_scale_net
 
 from cutpoint.calibration.cli import calibrate
 from cutpoint.calibration.data import open_dataset, shuffled
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exits.fit import ExitData, choose_exits
+from cutpoint.calibration.exits.points import spans_around
+from cutpoint.calibration.graphs.exports import export_spans
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
-from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.bundle import Boundary, Bundle, Exit, Measurement, Point
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
 from cutpoint.sdk.runtimes import create_runtime
@@ -156,3 +158,23 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
         done = CliRunner().invoke(calibrate, [*command, option, "0"])
         assert done.exit_code == 1
         assert message in done.output
+
+
+def test_spans_around_an_exit_are_written_where_no_other_point_needs_them() -> None:
+    graph = inspect(residual_net())
+    names = ([spec.name for spec in graph.inputs], ["r1"], ["r3"], [spec.name for spec in graph.outputs])
+    boundaries = [Boundary(i, tuple(graph.specs[name] for name in part)) for i, part in enumerate(names)]
+    exit = Exit("exit1-fp32", 1, "fp32", (), (), 0.0)
+    none = Measurement(0.9, 0, 0, 1.0)
+    local, remote = Point("l", 3, 3, none, "fp32", exit=exit.id), Point("r", 2, 2, none, "fp32", "c", exit=exit.id)
+    around = spans_around((local, remote), [exit])
+    assert around == {(0, 1, "fp32"), (1, 2, "fp32"), (1, 3, "fp32")}
+    for tails, parts in (
+        (frozenset(), {"0-1": "device", "1-2": "device", "1-3": "device", "0-3": "both"}),
+        (frozenset({(1, 3, "fp32")}), {"0-1": "device", "1-2": "device", "1-3": "both", "0-3": "both"}),
+    ):
+        wanted = frozenset({(0, 3, "fp32")}) | tails
+        exported = export_spans(graph, {"fp32": graph.model}, boundaries, wanted, around)
+        found = {f"{span.start}-{span.end}": exported.files[span.graphs[0].file][0] for span in exported.spans}
+        assert found == parts
+    assert spans_around((Point("p", 3, 3, none, "fp32"),), [exit]) == frozenset()

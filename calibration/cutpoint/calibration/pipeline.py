@@ -18,7 +18,7 @@ from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, op
 from cutpoint.calibration.devices import with_devices
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exits.fit import ExitData, FittedExit, check_exits, fit_exits
-from cutpoint.calibration.exits.points import Spans, add_exits, spans_behind
+from cutpoint.calibration.exits.points import Spans, add_exits, spans_around
 from cutpoint.calibration.extras import EXIT_PACKAGES, TFLITE_PACKAGES, TRAINING_PACKAGES, missing, require
 from cutpoint.calibration.graphs.cuts import choose_cuts, find_cuts, pick_cuts
 from cutpoint.calibration.graphs.exports import ExportedSpans, export_spans
@@ -186,8 +186,8 @@ def _calibrate(
         there = [codec.entry.start in ends | {0} for codec in codecs]
         made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
         codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
-    behind = spans_behind(points, entries)
-    exported = _spans(graph, variants, boundaries, wanted, behind, convert, reporter)
+    around = spans_around(points, entries)
+    exported = _spans(graph, variants, boundaries, wanted, around, convert, reporter)
     asked = {point.exit for point in points}
     entries = [entry for entry in entries if entry.id in asked]
     files = dict(exported.files)
@@ -394,14 +394,14 @@ def _spans(
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
     wanted: frozenset[tuple[int, int, str]] | None,
-    behind: frozenset[tuple[int, int, str]],
+    around: frozenset[tuple[int, int, str]],
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None,
     reporter: Reporter,
 ) -> ExportedSpans:
     last = len(boundaries) - 1
     total = len(wanted) if wanted is not None else len(variants) * last + last - 1
     with reporter.stage("writing spans", total) as advance:
-        exported = export_spans(graph, variants, boundaries, wanted, behind, convert, advance)
+        exported = export_spans(graph, variants, boundaries, wanted, around, convert, advance)
     for (end, precision), reason in exported.lacking.items():
         reporter.note(f"no {precision} head for boundary {end}: {reason}")
     return exported

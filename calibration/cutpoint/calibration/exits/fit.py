@@ -215,10 +215,8 @@ class _Fit:
             return []
         self._check_numbers()
         graphs = [self._trained(number) for number in range(len(self._places))]
-        confidence, classes, uncut = self._held_out(graphs)
-        labels = np.array([-1 if s.label is None else s.label for s in self._read])
-        labelled = bool((labels >= 0).all())
-        right = labels if labelled else uncut
+        confidence, classes, uncut, labels = self._held_out(graphs)
+        right = uncut if labels is None else labels
         exits = []
         for number, (place, graph) in enumerate(zip(self._places, graphs, strict=True)):
             name = f"exit{place.index}-{self._precision}"
@@ -316,8 +314,13 @@ class _Fit:
 
     # -- testing -------------------------------------------------------------------------------------------------
 
-    def _held_out(self, graphs: Sequence[bytes]) -> tuple[Array, Array, Array]:
-        """Confidences (exits, samples), classes (exits, samples), and the uncut model's classes (samples,)."""
+    def _held_out(self, graphs: Sequence[bytes]) -> tuple[Array, Array, Array, Array | None]:
+        """What was held out, answered.
+
+        Returns:
+            Confidences (exits, samples), classes (exits, samples), the uncut model's classes (samples,), and the labels
+            (samples,), or None where one has none.
+        """
         loaded = [self._runtime.load(graph, {}) for graph in graphs]
 
         def ask(sample: Tensors) -> list[tuple[float, int]]:
@@ -328,17 +331,18 @@ class _Fit:
             return [*told, (1.0, int(self._model.run(sample)[0].argmax()))]
 
         rows: list[list[tuple[float, int]]] = []
-        self._read: list[Source] = []
+        labels: list[int | None] = []
         sources, specs = self._data.held_out, self._boundaries[0].tensors
         with self._reporter.stage("testing exits", len(sources)) as advance:
             for source in sources:
                 one = load_samples([source], 1, specs, self._data.preprocessing, advance)
                 if one.tensors:
                     rows.append(ask(one.tensors[0]))
-                    self._read.append(source)
+                    labels.append(source.label)
         table = np.array(rows, np.float64).transpose(1, 2, 0)
         classes = table[:, 1].astype(np.int64)
-        return table[:-1, 0], classes[:-1], classes[-1]
+        known = None if None in labels else np.array(labels)
+        return table[:-1, 0], classes[:-1], classes[-1], known
 
 
 def _probable(scores: Array) -> bool:

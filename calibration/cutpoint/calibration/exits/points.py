@@ -20,7 +20,7 @@ from cutpoint.sdk.bundle import Boundary, Exit, Measurement, Point
 from cutpoint.sdk.policy import efficient
 from cutpoint.sdk.runtimes import Graph, create_runtime
 
-__all__ = ["Spans", "add_exits", "spans_behind"]
+__all__ = ["Spans", "add_exits", "spans_around"]
 
 Tensors = tuple[Array, ...]
 #: Samples that times are taken with.
@@ -125,11 +125,10 @@ def _measured(
     )
 
 
-def spans_behind(points: Sequence[Point], exits: Sequence[Exit]) -> frozenset[tuple[int, int, str]]:
-    """Start, end and precision of the spans from an exit to the end of the device's share."""
-    places = {exit.id: exit.boundary for exit in exits}
-    return frozenset(
-        (places[point.exit], point.start, point.precision or "")
-        for point in points
-        if point.exit is not None and places[point.exit] < point.start
-    )
+def spans_around(points: Sequence[Point], exits: Sequence[Exit]) -> frozenset[tuple[int, int, str]]:
+    """Start, end and precision of the spans up to an exit that a point asks, and from there to the end of its head."""
+    asked = {(point.exit, point.start) for point in points if point.exit is not None}
+    places = [(exit, end) for exit in exits for id, end in asked if id == exit.id]
+    heads = {(0, exit.boundary, exit.precision) for exit, _ in places}
+    rests = {(exit.boundary, end, exit.precision) for exit, end in places if end > exit.boundary}
+    return frozenset(heads | rests)

@@ -36,7 +36,7 @@ def export_spans(
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
     only: frozenset[tuple[int, int, str]] | None = None,
-    behind: frozenset[tuple[int, int, str]] = frozenset(),
+    around: frozenset[tuple[int, int, str]] = frozenset(),
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> ExportedSpans:
@@ -47,7 +47,7 @@ def export_spans(
         variants: precision → model; ``fp32`` among them.
         boundaries: 0 … n.
         only: start, end and precision of the spans to write; None: all.
-        behind: of further spans, from an exit on, that devices run.
+        around: of further spans, up to an exit and from there on, that devices run.
         convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
             it out; None: heads are ONNX only.
         advance: called for each span.
@@ -68,9 +68,9 @@ def export_spans(
             wanted += [(start, last, "server") for start in range(1, last)]
         chosen = [each for each in wanted if only is None or (*each[:2], precision) in only]
         further: dict[tuple[int, int], Part] = {(start, end): part for start, end, part in chosen}
-        for start, end, of in sorted(behind):
+        for start, end, of in sorted(around):
             if of == precision:
-                further[start, end] = "both" if (start, end) in further else "device"
+                further[start, end] = "device" if further.get((start, end), "device") == "device" else "both"
         for (start, end), part in further.items():
             try:
                 span = extract_span(model, boundaries[start].tensors, boundaries[end].tensors, graph.batch)
