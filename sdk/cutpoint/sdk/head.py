@@ -107,14 +107,13 @@ class Head:
         for number, (start, end) in enumerate(self._graphs.bundle.steps(point)):
             assert point.precision is not None, "the manifest was checked"
             tensors = self._graphs.span(start, end, point.precision).run(tensors, stop)
+            told: tuple[Array, ...] = ()
+            if point.exit is not None and number == 0:
+                told = self._graphs.exit(point.exit).run(tensors, stop)
             started, took = self._lap(started, stop)
             head_ms += took
-            if point.exit is not None and number == 0:
-                *outputs, confidence = self._graphs.exit(point.exit).run(tensors, stop)
-                started, took = self._lap(started, stop)
-                head_ms += took
-                if confidence.item() >= needed:
-                    return DeviceOutput(None, tuple(outputs), head_ms, 0.0, exit=point.exit)
+            if told and told[-1].item() >= needed:
+                return DeviceOutput(None, told[:-1], head_ms, 0.0, exit=point.exit)
         if point.codec is None:
             return DeviceOutput(None, tensors, head_ms, 0.0)
         codec = self._graphs.codec(point.codec)
