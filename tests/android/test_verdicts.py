@@ -6,14 +6,17 @@ import copy
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from tests.support.exits import exit_bundle
 from tests.support.profiles import profiled_bundle
 from tests.vectors import conversations
 
-from cutpoint.sdk.bundle import decode_manifest, encode_manifest
+from cutpoint.sdk.bundle import Bundle, decode_manifest, encode_manifest
 from cutpoint.sdk.errors import BundleError, RemoteProtocolError
 from cutpoint.sdk.protocol import Error, Hello, Result, Welcome, decode_frame
 from cutpoint.sdk.protocol.frames import HEADER_SIZE
@@ -112,9 +115,10 @@ def taken(data: bytes) -> str:
     return "taken"
 
 
-def test_spoiled_manifests(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bundle", [profiled_bundle, exit_bundle])
+def test_spoiled_manifests(bundle: Callable[[], Bundle], tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
-    text = encode_manifest(profiled_bundle().manifest)
+    text = encode_manifest(bundle().manifest)
     manifest = json.loads(text)
     data = [text, *(spoil(manifest, rng) for _ in range(MANIFESTS))]
     ours = [taken(text) for text in data]

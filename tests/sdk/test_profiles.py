@@ -3,6 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.support.exits import exit_bundle
 from tests.support.profiles import profile_of, profiled_bundle
 from tests.support.toy import picture, toy_bundle
 
@@ -155,3 +156,18 @@ async def test_client_plans_with_the_profile(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         async with Client(bundle=bundle, mode="device", profile="nowhere"):
             pass
+
+
+def test_pieces_of_a_head_and_exits_are_as_slow_as_the_head() -> None:
+    bundle = exit_bundle()
+    there = apply_profile(bundle, profile_of(bundle))
+    for name, head_ms, plain in (("cut1-fp32-raw-exact", 30.0, 0.1), ("cut2-fp32", 50.0, 0.2)):
+        asking, was = point(there, f"{name}-exit1").measured, point(bundle, f"{name}-exit1").measured
+        assert asking.exit_ms == pytest.approx(head_ms / plain * was.exit_ms)
+        assert asking.device_ms == pytest.approx(head_ms / plain * was.device_ms)
+        assert (asking.exit_rate, asking.energy_mj) == (0.5, None)
+    # Where the head was not measured, the scale stands for it.
+    estimate = apply_profile(bundle, DeviceProfile("guess", scale=10.0))
+    assert point(estimate, "cut2-fp32-exit1").measured.exit_ms == pytest.approx(1.5)
+    # Points with exits do not change what the device's scale is.
+    assert usual_scale(bundle, profile_of(bundle).heads) == usual_scale(toy_bundle(), profile_of(bundle).heads)

@@ -27,7 +27,17 @@ from cutpoint.sdk.bundle import (
     Task,
 )
 
-__all__ = ["LABELS", "SIDE", "moody_head", "noise", "picture", "toy_bundle", "two_format_bundle"]
+__all__ = [
+    "LABELS",
+    "SIDE",
+    "features_to_scores",
+    "graph_bytes",
+    "moody_head",
+    "noise",
+    "picture",
+    "toy_bundle",
+    "two_format_bundle",
+]
 
 SIDE = 16
 LABELS = ("red", "green", "blue")
@@ -60,7 +70,8 @@ def _mixing() -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.default_rng(7).normal(size=(8, 3, 1, 1)).astype(np.float32)
 
 
-def _graph(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any]) -> bytes:
+def graph_bytes(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any]) -> bytes:
+    """A checked graph as a file."""
     weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "toy", inputs, outputs, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -101,7 +112,12 @@ def moody_head() -> bytes:
         helper.make_node("Add", ["mixed", "nothing"], ["features"]),
     ]
     constants = {"mixing": _mixing(), "table": np.zeros(1, np.float32)}
-    return _graph(nodes, [_info(_PICTURE)], [_info(_FEATURES)], constants)
+    return graph_bytes(nodes, [_info(_PICTURE)], [_info(_FEATURES)], constants)
+
+
+def features_to_scores() -> tuple[list[Any], dict[str, Any]]:
+    """Nodes and constants from ``features`` to ``scores``."""
+    return _tail_nodes(), {"unmixing": _unmixing()}
 
 
 def _encoder() -> bytes:
@@ -114,7 +130,7 @@ def _encoder() -> bytes:
         helper.make_node("Cast", ["clipped"], ["symbols"], to=TensorProto.UINT8),
     ]
     level = helper.make_tensor_value_info("level", TensorProto.INT64, [])
-    return _graph(nodes, [_info(_FEATURES), level], [_info(_SYMBOLS)], _codec_constants())
+    return graph_bytes(nodes, [_info(_FEATURES), level], [_info(_SYMBOLS)], _codec_constants())
 
 
 def _decoder() -> bytes:
@@ -125,7 +141,7 @@ def _decoder() -> bytes:
         helper.make_node("Mul", ["centred", "step"], ["features"]),
     ]
     level = helper.make_tensor_value_info("level", TensorProto.INT64, [])
-    return _graph(nodes, [_info(_SYMBOLS), level], [_info(_FEATURES)], _codec_constants())
+    return graph_bytes(nodes, [_info(_SYMBOLS), level], [_info(_FEATURES)], _codec_constants())
 
 
 def _codec_constants() -> dict[str, Any]:
@@ -169,22 +185,22 @@ def toy_bundle(
     """
     both = {"mixing": _mixing(), "unmixing": _unmixing()}
     front = "N" if free_batch else 1
-    tail_nodes, tail_constants = _tail_nodes(), {"unmixing": both["unmixing"]}
+    tail_nodes, tail_constants = features_to_scores()
     if tail_repeats:
         tail_nodes, slow_constants = _slow(tail_nodes, tail_repeats)
         tail_constants |= slow_constants
     files: dict[str, tuple[Part, bytes]] = {
         "spans/0-1.fp32.onnx": (
             "device",
-            _graph(_head_nodes(), [_info(_PICTURE)], [_info(_FEATURES)], {"mixing": both["mixing"]}),
+            graph_bytes(_head_nodes(), [_info(_PICTURE)], [_info(_FEATURES)], {"mixing": both["mixing"]}),
         ),
         "spans/0-2.fp32.onnx": (
             "both",
-            _graph(_head_nodes() + _tail_nodes(), [_info(_PICTURE)], [_info(_SCORES)], both),
+            graph_bytes(_head_nodes() + _tail_nodes(), [_info(_PICTURE)], [_info(_SCORES)], both),
         ),
         "spans/1-2.fp32.onnx": (
             "server",
-            _graph(tail_nodes, [_info(_FEATURES, front)], [_info(_SCORES, front)], tail_constants),
+            graph_bytes(tail_nodes, [_info(_FEATURES, front)], [_info(_SCORES, front)], tail_constants),
         ),
         "codecs/1-affine.enc.onnx": ("device", _encoder()),
         "codecs/1-affine.dec.onnx": ("server", _decoder()),

@@ -169,6 +169,14 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 @click.option("--train-data", type=click.Path(path_type=Path), help="Folder to train on, no labels needed.")
 @click.option("--train-steps", default=1500, show_default=True, help="Length of each training.")
 @click.option("--train-minutes", type=float, help="Length of each training in minutes instead.")
+@click.option("--exits", default="0", help="Where to train exits: how many cuts, or tensor names. Default: none.")
+@click.option(
+    "--exit-drop",
+    default="0.01",
+    show_default=True,
+    help="Share of all inputs that an exit may answer worse than the model; several with commas between.",
+)
+@click.option("--exit-steps", default=1000, show_default=True, help="Length of each exit's training.")
 @click.option("--preprocess", type=click.Path(path_type=Path), help="TOML file with the options below as keys.")
 @click.option("--size", help="Of boundary 0: a side, or HEIGHTxWIDTH. Default: the model's.")
 @click.option("--resize", type=int, help="Scale the short side to this before the centre crop.")
@@ -261,6 +269,9 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         train_data=options["train_data"],
         train_steps=options["train_steps"],
         train_minutes=options["train_minutes"],
+        exits=_cuts(options["exits"]),
+        exit_drops=tuple(_number(drop) for drop in _list(options["exit_drop"])),
+        exit_steps=options["exit_steps"],
         devices=options["devices"],
     )
 
@@ -316,7 +327,7 @@ def _print(console: Console, out: Path, bundle: Bundle, report: ReportData) -> N
     for column in (task.metric, "bytes", "p95", "device", "encode", "decode", "tail"):
         table.add_column(column, justify="right")
     for point in bundle.points:
-        m = point.measured
+        m = point.measured.expected
         times = (f"{value:.2f}" for value in (m.device_ms, m.encode_ms, m.decode_ms, m.tail_ms))
         table.add_row(point.id, f"{m.metric:.1%}", _size(m.bytes_mean), _size(m.bytes_p95), *times)
     console.print(table)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from cutpoint.calibration.errors import CalibrationError
 
 __all__ = [
+    "EXIT_PACKAGES",
     "ONNX_PACKAGES",
     "POLICY_PACKAGES",
     "TFLITE_PACKAGES",
@@ -26,6 +27,9 @@ TFLITE_PACKAGES = ("torch", "onnx2torch", "litert_torch")
 
 #: What training codecs needs on top.
 TRAINING_PACKAGES = ("torch", "onnx2torch", "compressai")
+
+#: What training exits needs on top.
+EXIT_PACKAGES = ("torch", "onnx2torch", "scipy")
 
 #: What training policies needs.
 POLICY_PACKAGES = ("gymnasium", "onnx", "stable_baselines3", "torch")

@@ -18,7 +18,9 @@ from cutpoint.calibration.conversion import head_converter
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
 from cutpoint.calibration.devices import for_device, steering, with_devices
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.extras import TFLITE_PACKAGES, TRAINING_PACKAGES, require
+from cutpoint.calibration.exits.fit import ExitData, FittedExit, check_exits, fit_exits
+from cutpoint.calibration.exits.points import Spans, add_exits, spans_around
+from cutpoint.calibration.extras import EXIT_PACKAGES, TFLITE_PACKAGES, TRAINING_PACKAGES, require
 from cutpoint.calibration.graphs.cuts import Cut, choose_cuts, pick_cuts
 from cutpoint.calibration.graphs.exports import ExportedSpans, export_spans
 from cutpoint.calibration.graphs.graph import ModelGraph, check_finite
@@ -102,6 +104,8 @@ def run_calibration(settings: Settings, reporter: Reporter, clock: Callable[[], 
         require(TFLITE_PACKAGES, "writing .tflite heads")
     if settings.trains:
         require(TRAINING_PACKAGES, "training codecs")
+    if settings.exits:
+        require(EXIT_PACKAGES, "training exits")
     dataset = open_dataset(settings.data, settings.labels)
     evaluation = open_dataset(settings.evaluation, settings.labels) if settings.evaluation else None
     devices = [load_profile(path) for path in settings.devices]
@@ -129,6 +133,7 @@ def _calibrate(
         graph, names = prepare_graph(imported, data.preprocessing)
         check_faithful(imported, graph, names, data.calibration.tensors[:2])
     judge, uncut = _judge(settings, graph, data, reporter)
+    check_exits(settings, judge, graph.outputs)
     with reporter.stage("finding boundaries", 1):
         times = _node_times(settings, graph, data.calibration, work)
         graph, candidates = find_candidates(graph, times)
@@ -138,6 +143,11 @@ def _calibrate(
     variants = make_variants(
         settings, graph, data.calibration, data.evaluation, judge, uncut, work, model_key, reporter
     )
+    exits: list[FittedExit] = []
+    if settings.exits:
+        measured = data.evaluation.sources
+        divided = ExitData.divide(settings, data.training, data.calibration.sources, measured, data.preprocessing)
+        exits = fit_exits(settings, graph, variants.models, boundaries, divided, work, model_key, reporter)
     exported = _spans(graph, variants.models, boundaries, None, None, reporter)
     samples, pictures = data.calibration.tensors, data.preprocessing is not None
     codecs = fit_codecs(settings, boundaries, exported, samples, pictures, work, model_key, reporter)
@@ -167,6 +177,10 @@ def _calibrate(
     trials = _search(settings, whole, data, judge, graph, device, work, reporter, clock, started)
 
     points = tuple(msgspec.structs.replace(trial.point, measured=trial.measured) for trial in trials if trial.kept)
+    spans = Spans(graph, variants.models, boundaries, settings.threads)
+    kept = [trial for trial in trials if trial.kept]
+    entries, more = add_exits(exits, kept, data.evaluation.tensors, judge, spans, reporter)
+    points += tuple(more)
     wanted = used_spans(points, len(boundaries) - 1)
     middle = middle_spans(points) if settings.tiers else frozenset()
     used = {point.codec for point in points}
@@ -178,15 +192,23 @@ def _calibrate(
         there = [codec.entry.start in ends | {0} for codec in codecs]
         made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
         codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
-    exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter, middle)
+    around = spans_around(points, entries)
+    exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter, middle, around)
+    asked = {point.exit for point in points}
+    entries = [entry for entry in entries if entry.id in asked]
     files = dict(exported.files)
+    files |= {exit.path: ("device", exit.graph) for exit in exits if exit.entry.id in asked}
     for codec in codecs:
         files |= codec.files
     cuts = _cut_reports(graph, candidates, boundaries, times, trials)
     report = _report(settings, whole, trials, cuts, codecs, variants, device, clock() - started)
     files[REPORT_NAME] = "report", encode_report(report)
     manifest = msgspec.structs.replace(
-        manifest, spans=exported.spans, codecs=tuple(codec.entry for codec in codecs), points=points
+        manifest,
+        spans=exported.spans,
+        codecs=tuple(codec.entry for codec in codecs),
+        points=points,
+        exits=tuple(entries),
     )
     manifest = with_devices(Bundle.create(manifest, files), devices, reporter)
     bundle = Bundle.create(manifest, add_page(manifest, files))
@@ -353,11 +375,12 @@ def _spans(
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None,
     reporter: Reporter,
     middle: frozenset[tuple[int, int]] = frozenset(),
+    around: frozenset[tuple[int, int, str]] = frozenset(),
 ) -> ExportedSpans:
     last = len(boundaries) - 1
     total = len(middle) + (len(wanted) if wanted is not None else len(variants) * last + last - 1)
     with reporter.stage("writing spans", total) as advance:
-        exported = export_spans(graph, variants, boundaries, wanted, middle, convert, advance)
+        exported = export_spans(graph, variants, boundaries, wanted, middle, around, convert, advance)
     for (end, precision), reason in exported.lacking.items():
         reporter.note(f"no {precision} head for boundary {end}: {reason}")
     return exported

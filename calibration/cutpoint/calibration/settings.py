@@ -62,6 +62,9 @@ class Settings:
         train_data: folder to train codecs on; None: what calibration may see of `data`. Labels are not used.
         train_steps: of training, for each trained codec.
         train_minutes: of training instead; the result then depends on how fast the machine is.
+        exits: at how many boundaries to put exits, or the names of the cuts; 0: none.
+        exit_drops: shares of all inputs that exits may answer worse than the uncut model, a threshold for each.
+        exit_steps: of training, for each exit.
         devices: files that `cutpoint profile` wrote, for the bundle to carry; points are chosen for the first.
     """
 
@@ -99,6 +102,9 @@ class Settings:
     train_data: Path | None = None
     train_steps: int = 1500
     train_minutes: float | None = None
+    exits: int | tuple[str, ...] = 0
+    exit_drops: tuple[float, ...] = (0.01,)
+    exit_steps: int = 1000
     devices: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
@@ -128,6 +134,10 @@ class Settings:
             raise CalibrationError("the budget must be more than 0 seconds: see --budget")
         if self.train_steps < 1 or (self.train_minutes is not None and self.train_minutes <= 0):
             raise CalibrationError("training takes at least 1 step, or more than 0 minutes")
+        if self.exit_steps < 1:
+            raise CalibrationError("training an exit takes at least 1 step: see --exit-steps")
+        if not self.exit_drops or not all(0 < drop < 1 for drop in self.exit_drops):
+            raise CalibrationError("--exit-drop takes shares between 0 and 1: write 0.01, or 0.005,0.01")
 
     @property
     def trains(self) -> bool:

@@ -18,6 +18,7 @@ class Counters:
         device: by the device, whatever the reason.
         hedged: for which the device worked beside the server.
         hedges_won: of those, the ones that the device answered first.
+        exits: that an exit of the device answered.
         fallbacks: that the device answered because the server or the link failed.
     """
 
@@ -25,6 +26,7 @@ class Counters:
     device: int = 0
     hedged: int = 0
     hedges_won: int = 0
+    exits: int = 0
     fallbacks: int = 0
 
     @property
@@ -39,4 +41,5 @@ class Counters:
         self.device += on_device
         self.hedged += result.hedged
         self.hedges_won += result.hedged and on_device
+        self.exits += result.exit is not None
         self.fallbacks += result.fallback is not None

@@ -121,18 +121,20 @@ class Device:
             GraphError, CodecError, BundleError: if the bundle's files do not work here.
         """
 
-        expected = point.measured.device_ms + point.measured.encode_ms
+        m = point.measured
+        mean_ms, whole = m.expected.device_ms + m.expected.encode_ms, m.device_ms + m.encode_ms
 
         def work() -> tuple[DeviceOutput, tuple[Array, ...], float]:
             started = time.perf_counter()
             tensors = self._head.prepare(data)
             prepare_ms = (time.perf_counter() - started) * 1e3
             output = self._head.run(point, tensors, reference, job.stop)
+            expected = whole if output.exit is None else m.exit_ms
             if expected > _MEASURABLE_MS:
                 self.scale += SCALE_WEIGHT * ((output.head_ms + output.encode_ms) / expected - self.scale)
             return output, tensors, prepare_ms
 
-        job = _Job(expected * self.scale / 1e3, self._clock())
+        job = _Job(mean_ms * self.scale / 1e3, self._clock())
         self._jobs.append(job)
         try:
             return await self._run(work)

@@ -27,6 +27,7 @@ class BundleGraphs:
         self.bundle = bundle
         self._runtimes = tuple(runtimes)
         self._spans: dict[tuple[int, int, str], Graph] = {}
+        self._exits: dict[str, Graph] = {}
         self._codecs: dict[str, Codec] = {}
         self._lock = threading.RLock()
 
@@ -43,6 +44,15 @@ class BundleGraphs:
             if graph is None:
                 files = self.bundle.span(*key).graphs
                 graph = self._spans[key] = self._load(files, f"span {start}-{end}.{precision}")
+            return graph
+
+    def exit(self, exit_id: str) -> Graph:
+        """The graph of an exit. Raises as `span`."""
+        with self._lock:
+            graph = self._exits.get(exit_id)
+            if graph is None:
+                files = self.bundle.exit(exit_id).graphs
+                graph = self._exits[exit_id] = self._load(files, f"exit {exit_id}")
             return graph
 
     def codec(self, codec_id: str) -> Codec:
@@ -77,7 +87,10 @@ class BundleGraphs:
         def readable(files: Sequence[GraphFile]) -> bool:
             return any(file.format in formats and file.file in self.bundle for file in files)
 
-        if point.start > 0 and not readable(self.bundle.span(0, point.start, point.precision or "").graphs):
+        if point.exit is not None and not readable(self.bundle.exit(point.exit).graphs):
+            return False
+        steps = self.bundle.steps(point)
+        if not all(readable(self.bundle.span(start, end, point.precision or "").graphs) for start, end in steps):
             return False
         encoder = self.bundle.codec(point.codec).encoder if point.codec is not None else ()
         return not encoder or readable(encoder)

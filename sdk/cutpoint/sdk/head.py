@@ -1,9 +1,10 @@
-"""What the device computes: the head and the encoder, or the whole model."""
+"""What the device computes: the head and the encoder, or the whole model, and the exits on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from time import perf_counter, thread_time
 
 import numpy as np
@@ -23,11 +24,12 @@ class DeviceOutput:
     """What came of a request on the device.
 
     Attributes:
-        payload: the bytes to send; None for a local point.
+        payload: the bytes to send; None where there is an answer.
         symbols: what the payload stands for, where the codec can refer to it later; None otherwise.
-        outputs: the model's outputs; None unless the point is local.
-        head_ms: time in the head, or the whole model.
+        outputs: the model's outputs; None unless the point is local, or its exit was sure.
+        head_ms: time in the head, or the whole model; the exit's included.
         encode_ms: time in the codec.
+        exit: id of the exit that answered; None if none did.
     """
 
     payload: bytes | None
@@ -35,6 +37,7 @@ class DeviceOutput:
     head_ms: float
     encode_ms: float
     symbols: tuple[Array, ...] | None = None
+    exit: str | None = None
 
 
 class Head:
@@ -90,14 +93,27 @@ class Head:
         Raises:
             GraphError, CodecError, BundleError: if the bundle's files do not work here.
         """
-        stop = Stop() if stop is None else stop
+        needed = inf
+        if point.exit is not None:
+            needed = self._graphs.bundle.exit(point.exit).thresholds[point.threshold].confidence
+        return self._run(point, tensors, reference, Stop() if stop is None else stop, needed)
+
+    def _run(
+        self, point: Point, tensors: tuple[Array, ...], reference: tuple[Array, ...] | None, stop: Stop, needed: float
+    ) -> DeviceOutput:
+        """`run`, with the confidence that is needed to end at the exit."""
         started = perf_counter(), thread_time()
-        if point.start > 0:
+        head_ms = 0.0
+        for number, (start, end) in enumerate(self._graphs.bundle.steps(point)):
             assert point.precision is not None, "the manifest was checked"
-            tensors = self._graphs.span(0, point.start, point.precision).run(tensors, stop)
-            started, head_ms = self._lap(started, stop)
-        else:
-            head_ms = 0.0
+            tensors = self._graphs.span(start, end, point.precision).run(tensors, stop)
+            told: tuple[Array, ...] = ()
+            if point.exit is not None and number == 0:
+                told = self._graphs.exit(point.exit).run(tensors, stop)
+            started, took = self._lap(started, stop)
+            head_ms += took
+            if told and told[-1].item() >= needed:
+                return DeviceOutput(None, told[:-1], head_ms, 0.0, exit=point.exit)
         if point.codec is None:
             return DeviceOutput(None, tensors, head_ms, 0.0)
         codec = self._graphs.codec(point.codec)
@@ -112,8 +128,8 @@ class Head:
     def warm_up(self, points: tuple[Point, ...]) -> None:
         """Loads and runs every graph and codec that `points` need once, on zeros, at this machine's own speed."""
         plain = Head(self._graphs)
-        for point in {(p.start, p.precision, p.codec): p for p in points}.values():
-            plain.run(point, self.zeros())
+        for point in {(p.start, p.precision, p.codec, p.exit): p for p in points}.values():
+            plain._run(point, self.zeros(), None, Stop(), inf)
 
     def zeros(self) -> tuple[Array, ...]:
         """Tensors of boundary 0 full of zeros: something to run when any input will do."""

@@ -23,7 +23,7 @@ from cutpoint.sdk.learned import POLICY_FILE, LearnedPolicy
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.policy import AdaptivePolicy, Plan, Policy, StaticPolicy, admissible
+from cutpoint.sdk.policy import AdaptivePolicy, Plan, Policy, StaticPolicy, admissible, fastest_alone
 from cutpoint.sdk.predictor import Conditions
 from cutpoint.sdk.profiles import apply_profile, find_profile
 from cutpoint.sdk.protocol import IDLE
@@ -126,18 +126,17 @@ class Installation:
             profile = await asyncio.to_thread(find_profile, self.bundle, options.profile)
             self.bundle = apply_profile(self.bundle, profile, options.formats[0])
         points = await self.device.open(self.bundle)
-        if not any(point.local for point in points):
+        if not any(point.local and point.exit is None for point in points):
             raise InputError(f"{self.bundle.origin}: no runtime here can run the whole model")
         uncut = self.bundle.manifest.task.uncut
         chosen = admissible(points, self._objective.floor(uncut))
-        local = [point for point in chosen if point.local]
-        self._fallback = min(local, key=lambda point: point.measured.device_ms)
+        self._fallback = fastest_alone(chosen)
         if self._mode == "edge":
-            chosen = tuple(point for point in chosen if not point.local)
+            chosen = tuple(point for point in chosen if not point.local and point.exit is None)
             if not chosen:
                 raise InputError("mode 'edge', but no point of the bundle that uses the server meets the objective")
         elif self._mode == "device":
-            chosen = tuple(local)
+            chosen = tuple(point for point in chosen if point.local)
         last = self.bundle.manifest.boundaries[-1]
         analytic = AdaptivePolicy(chosen, self._objective, uncut=uncut, energy=options.energy, answer_bytes=last.nbytes)
         self.policy = await asyncio.to_thread(self._choose_policy, analytic)
@@ -219,9 +218,9 @@ class Installation:
     async def _answer(self, data: Input, plan: Plan, started: float, references: References | None) -> InferenceResult:
         reference = references.get((plan.point.codec, plan.point.level)) if references else None
         output, tensors, prepare_ms = await self.device.compute(plan.point, data, reference)
-        if plan.point.local:
-            if self.edge is not None:
-                self.edge.unused()
+        if plan.point.local and self.edge is not None:
+            self.edge.unused()
+        if output.outputs is not None:
             return self._device_result(started, plan, plan.point, output, prepare_ms)
         sent: list[int] = []
         assert self.edge is not None
@@ -253,7 +252,8 @@ class Installation:
         if point_id is None:
             return self.policy.choose(conditions)
         point = self.bundle.points[self.bundle.point_number(point_id)]
-        if self._mode != "auto" and point.local != (self._mode == "device"):
+        somewhere = "device" if point.local else "edge" if point.exit is None else "auto"
+        if self._mode not in ("auto", somewhere):
             raise InputError(f"point {point_id!r} does not go with mode {self._mode!r}")
         return StaticPolicy(point, point if self._mode == "edge" else self._fallback).choose(conditions)
 
@@ -321,4 +321,4 @@ class Installation:
         assert output.outputs is not None
         total = (self._clock() - started) * 1e3
         timing = Timing(total=total, prepare=prepare_ms, head=output.head_ms)
-        return InferenceResult(output.outputs, done, "device", timing, bytes_sent, plan, fallback, hedged)
+        return InferenceResult(output.outputs, done, "device", timing, bytes_sent, plan, fallback, hedged, output.exit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -15,7 +16,16 @@ from cutpoint.sdk.energy import EnergyModel
 from cutpoint.sdk.objective import Forecast, Objective
 from cutpoint.sdk.predictor import Conditions, Prediction, Predictor
 
-__all__ = ["AdaptivePolicy", "Alternative", "Plan", "Policy", "StaticPolicy", "admissible", "efficient"]
+__all__ = [
+    "AdaptivePolicy",
+    "Alternative",
+    "Plan",
+    "Policy",
+    "StaticPolicy",
+    "admissible",
+    "efficient",
+    "fastest_alone",
+]
 
 #: Cost of a missed deadline: above everything else.
 _MISSED = 1e6
@@ -75,27 +85,35 @@ class Policy(Protocol):
 
 
 def admissible(points: Sequence[Point], floor: float) -> tuple[Point, ...]:
-    """The points whose task metric is at least `floor`; of the local ones always at least the most accurate.
+    """The points whose task metric is at least `floor`; of the local ones always one without exit, the most accurate.
 
     A device that cannot reach the floor alone still answers alone when the link is gone: late is worse than less sure.
     """
     chosen = [point for point in points if point.measured.metric >= floor]
-    if not any(point.local for point in chosen):
-        local = [point for point in points if point.local]
+    if not any(point.local and point.exit is None for point in chosen):
+        local = [point for point in points if point.local and point.exit is None]
         chosen += [max(local, key=lambda point: (point.measured.metric, -point.measured.device_ms))]
     return tuple(chosen)
 
 
+def fastest_alone(points: Sequence[Point]) -> Point:
+    """The point with which the device steps in: of the local ones without exit, which was asked before, the fastest."""
+    alone = [point for point in points if point.local and point.exit is None]
+    return min(alone, key=lambda point: point.measured.device_ms)
+
+
 def efficient(points: Sequence[Point], by_metric: bool) -> tuple[Point, ...]:
-    """The points that no other of their kind (local, remote) beats in everything that has a price, local ones first.
+    """The points that no other of their kind beats in everything that has a price, local ones first.
+
+    With an exit the mean may be better and the worst case worse, so that points with and without are two kinds.
 
     Args:
         points: to choose from.
         by_metric: whether the task metric has a price.
     """
     kept: list[Point] = []
-    for local in (True, False):
-        kind = [point for point in points if point.local is local]
+    for local, exits in product((True, False), (False, True)):
+        kind = [point for point in points if point.local is local and (point.exit is not None) is exits]
         costs = np.array([_costs(point, by_metric) for point in kind])
         for number, row in enumerate(costs):
             no_worse = np.all(costs <= row, axis=1)
@@ -107,7 +125,7 @@ def efficient(points: Sequence[Point], by_metric: bool) -> tuple[Point, ...]:
 
 
 def _costs(point: Point, by_metric: bool) -> tuple[float, ...]:
-    m = point.measured
+    m = point.measured.expected
     device_ms = m.device_ms + m.encode_ms
     energy = device_ms if m.energy_mj is None else m.energy_mj
     return device_ms, m.bytes_mean, m.decode_ms + m.tail_ms, energy, -m.metric if by_metric else 0.0
@@ -119,8 +137,8 @@ class _Ways(NamedTuple):
     Attributes:
         race: whether the first rule is that it starts on an answer of its own as soon as its head is done.
         start: milliseconds after which it does, (ways, points).
-        answered: latency in every case, (ways, cases, points).
-        latency: its expectation, (ways, points).
+        answered: latency in every case without an exit's answer, (ways, cases, points).
+        latency: its expectation, exits included, (ways, points).
         wasted: expected milliseconds that the device works beside the server, (ways, points).
         missed: probability that the deadline passes, (ways, points); None without a deadline.
         cost: (ways, points).
@@ -148,7 +166,7 @@ class AdaptivePolicy:
     q and the device alone l, and the device works for min(q, s + l) - min(q, s) beside it. Both have a price; every
     point is judged with the best s of a few: when its head is done (a race), the worst q that is no outage, and, where
     energy has a price, the q of an outage. That is why no quantile of q has to stand for caution: what is late is
-    answered by the device.
+    answered by the device. At a point with an exit, that is what happens to requests that the exit does not answer.
 
     Args:
         points: to choose from, above the accuracy floor.
@@ -264,12 +282,17 @@ class AdaptivePolicy:
         capped = np.minimum(q, bounds[:, :, None, :])
         latency, started = chances @ capped
         wasted = latency - started if self._predictor.local else np.zeros_like(latency)
+        exits = prediction.exits
+        if exits is not None:
+            latency, wasted = exits.mean(latency, exits.ms), exits.mean(wasted, 0.0)
         cost = objective.latency_weight * latency + price * wasted
         for each in prices:
             cost += each
         missed = None
         if deadline_ms < math.inf:
             missed = chances @ (capped[0] > deadline_ms)
+            if exits is not None:
+                missed = exits.mean(missed, exits.ms > deadline_ms)
             cost += _MISSED * missed
         return _Ways(race, bounds[1], capped[0], latency, wasted, missed, cost)
 
@@ -304,7 +327,7 @@ class AdaptivePolicy:
         return Plan(
             chosen.point,
             chosen.latency_ms,
-            prediction.device_ms.item(best),
+            prediction.mean_device_ms.item(best),
             chosen.energy_mj,
             chosen.cost,
             None if chosen.point.local else ways.start.item(way, best),
@@ -331,4 +354,5 @@ class StaticPolicy:
         if not linked and not chosen.local:
             return Plan(chosen, math.inf, 0.0)
         prediction = self._predictors[chosen].predict(conditions)
-        return Plan(chosen, float(prediction.latency_ms[_MIDDLE, 0]), float(prediction.device_ms[0]))
+        latency = prediction.mean_latency_ms[_MIDDLE, 0]
+        return Plan(chosen, float(latency), float(prediction.mean_device_ms[0]))

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from cutpoint.codecs import Array
-from cutpoint.sdk.bundle import Point
+from cutpoint.sdk.bundle import Measurement, Point
 from cutpoint.sdk.channel import MAX_RATE, PROBABILITIES, Channel
 from cutpoint.sdk.energy import EnergyModel, Radio
 from cutpoint.sdk.protocol import IDLE, ServerState
 from cutpoint.sdk.state import DeviceState
 
-__all__ = ["OVERHEAD_BYTES", "Conditions", "Prediction", "Predictor"]
+__all__ = ["OVERHEAD_BYTES", "Conditions", "Exits", "Prediction", "Predictor"]
 
 #: Bytes that a request and its frames add to the payload on the wire.
 OVERHEAD_BYTES = 120
@@ -53,15 +53,32 @@ class Conditions:
     budget_ms: float = math.inf
 
 
+class Exits(NamedTuple):
+    """What exits on the device do to a prediction.
+
+    Attributes:
+        rate: share of the requests that the exit answers, (points,); 0 at points without.
+        ms: until its answer, (points,).
+    """
+
+    rate: Array
+    ms: Array
+
+    def mean(self, otherwise: Array, answered: Array | float) -> Array:
+        """Over all requests: `answered` for those that the exit answers, and `otherwise`, (…, points)."""
+        return otherwise + self.rate * (answered - otherwise)
+
+
 class Prediction(NamedTuple):
     """What a request would take now, at the points that can be had: all of them, or the local ones without a link.
 
     Attributes:
         probabilities: of the cases, (cases,): the channel's samples, the best first and an outage last.
-        latency_ms: of every point in every case, (cases, points).
-        device_ms: until the device is done, (points,): queue, head and encoder.
-        energy_mj: of computation and radio, (points,).
-        server_ms: decoder and tail, (points,).
+        latency_ms: of every point in every case, (cases, points), unless an exit answers.
+        device_ms: until the device is done, (points,): queue, head and encoder, unless an exit answers.
+        energy_mj: of computation and radio, (points,), in the mean over all requests.
+        server_ms: decoder and tail, (points,), in the mean over all requests.
+        exits: of the points; None where none has one.
     """
 
     probabilities: Array
@@ -69,6 +86,17 @@ class Prediction(NamedTuple):
     device_ms: Array
     energy_mj: Array
     server_ms: Array
+    exits: Exits | None = None
+
+    @property
+    def mean_latency_ms(self) -> Array:
+        """Of every point in every case, (cases, points), exits included."""
+        return self.latency_ms if self.exits is None else self.exits.mean(self.latency_ms, self.exits.ms)
+
+    @property
+    def mean_device_ms(self) -> Array:
+        """Until the device is done, (points,), exits included."""
+        return self.device_ms if self.exits is None else self.exits.mean(self.device_ms, self.exits.ms)
 
 
 class Predictor:
@@ -77,7 +105,8 @@ class Predictor:
     latency = queue + (head + encoder) · device_scale + (unanswered + payload) · 8 / uplink + rtt
     + answer · 8 / downlink + server's queue + (decoder + tail) · server_scale. All of it is linear in what was measured
     of a point, so that a prediction is one product of two matrices: conditions (quantities, measurements) and
-    measurements (measurements, points).
+    measurements (measurements, points). At a point with an exit that answers the share r after x ms, a request takes
+    r · x + (1 - r) · latency in the mean. Whoever hedges needs both parts; energy and server's time are means.
 
     Args:
         points: local ones first.
@@ -91,17 +120,27 @@ class Predictor:
         self.answer_bytes = answer_bytes
         self.local = sum(point.local for point in self.points)
         assert all(point.local for point in self.points[: self.local]), "local points come first"
-        self._measured = np.ascontiguousarray(np.array([self._measurements(point) for point in self.points]).T)
+        self._measured = self._table([point.measured for point in self.points])
+        self._means = self._measured
+        self._exits: Array | None = None
+        if any(point.exit is not None for point in self.points):
+            self._means = self._table([point.measured.expected for point in self.points])
+            self._exits = np.array([(point.measured.exit_rate, point.measured.exit_ms) for point in self.points]).T
 
-    def _measurements(self, point: Point) -> tuple[float, ...]:
-        m = point.measured
+    def _table(self, measured: Sequence[Measurement]) -> Array:
+        rows = [self._measurements(point, m) for point, m in zip(self.points, measured, strict=True)]
+        return np.ascontiguousarray(np.array(rows).T)
+
+    def _measurements(self, point: Point, m: Measurement) -> tuple[float, ...]:
         device_ms = m.device_ms + m.encode_ms
         compute_mj = self.energy.compute_mj(device_ms) if m.energy_mj is None else m.energy_mj
         # What the device does not touch, as a server that passes a payload on, does not wait for its turn either.
         queued = float(device_ms > 0.0)
         if point.local:
             return device_ms, 0.0, 0.0, compute_mj, 0.0, queued
-        return device_ms, m.bytes_mean + OVERHEAD_BYTES, m.decode_ms + m.tail_ms, compute_mj, 1.0, queued
+        asked = 1.0 - point.measured.exit_rate if m is not point.measured else 1.0
+        nbytes = m.bytes_mean + asked * OVERHEAD_BYTES
+        return device_ms, nbytes, m.decode_ms + m.tail_ms, compute_mj, asked, queued
 
     def predict(self, conditions: Conditions) -> Prediction:
         """The prediction; without a link, or for a server that drains, of the local points only."""
@@ -126,5 +165,13 @@ class Predictor:
         rows += (device, 0.0, 0.0, 0.0, 0.0, queue)
         rows += (0.0, byte_mj, 0.0, device, answer_mj, 0.0)
         rows += (0.0, 0.0, conditions.server_scale, 0.0, 0.0, 0.0)
-        result = np.array(rows).reshape(-1, len(measured)) @ measured
-        return Prediction(np.array(chances), result[:PROBABILITIES], *result[PROBABILITIES:])
+        quantities = np.array(rows).reshape(-1, len(measured))
+        result = quantities @ measured
+        if self._exits is None:
+            return Prediction(np.array(chances), result[:PROBABILITIES], *result[PROBABILITIES:])
+        count = measured.shape[1]
+        energy_mj, server_ms = quantities[-2:] @ self._means[:, :count]
+        rate, exit_ms = self._exits[:, :count]
+        exits = Exits(rate, queue + device * exit_ms)
+        latency_ms, device_ms = result[:PROBABILITIES], result[PROBABILITIES]
+        return Prediction(np.array(chances), latency_ms, device_ms, energy_mj, server_ms, exits)

@@ -173,6 +173,7 @@ class _Costs:
 
     def __init__(self, bundle: Bundle, profile: DeviceProfile, format: str) -> None:
         self._scale = profile.scale
+        self._calibrated = _head_times(bundle)
         hashes = {entry.path: entry.sha256 for entry in bundle.manifest.files}
         ends = {
             hashes[graph.file]: span.end for span in bundle.manifest.spans if not span.start for graph in span.graphs
@@ -193,24 +194,40 @@ class _Costs:
         m = point.measured
         device_ms, encode_ms = self._scale * m.device_ms, self._scale * m.encode_ms
         parts: list[HeadCost | EncoderCost | None] = []
+        head = None
         if point.start:
             head = self.heads.get((point.start, point.precision))
             parts.append(head)
             device_ms = device_ms if head is None else head.p50_ms
+        exit_ms = self._scale * m.exit_ms
+        if point.exit is not None:
+            # Pieces of a head, and exits, are not measured: they are as much slower as the head in one piece.
+            head_ms = self._calibrated.get((point.start, point.precision), 0.0)
+            scale = device_ms / head_ms if head is not None and head_ms > 0 else self._scale
+            device_ms, exit_ms, parts = scale * m.device_ms, scale * m.exit_ms, [None]
         if point.codec is not None:
             encoder = self.encoders.get((point.codec, point.level))
             parts.append(encoder)
             encode_ms = encode_ms if encoder is None else encoder.p50_ms
         energies = [part.energy_mj for part in parts if part is not None and part.energy_mj is not None]
         energy = sum(energies) if parts and len(energies) == len(parts) else None
-        measured = msgspec.structs.replace(m, device_ms=device_ms, encode_ms=encode_ms, energy_mj=energy)
+        measured = msgspec.structs.replace(
+            m, device_ms=device_ms, encode_ms=encode_ms, energy_mj=energy, exit_ms=exit_ms
+        )
         return msgspec.structs.replace(point, measured=measured)
 
 
 def usual_scale(bundle: Bundle, heads: Iterable[HeadCost]) -> float:
     """How many times slower than in calibration heads are, in the middle; 1 where that cannot be said."""
-    calibrated: Mapping[tuple[int, str | None], float] = {
-        (point.start, point.precision): point.measured.device_ms for point in bundle.manifest.points if point.start
-    }
+    calibrated = _head_times(bundle)
     ratios = [head.p50_ms / ms for head in heads if (ms := calibrated.get((head.end, head.precision), 0.0)) > 0]
     return round(median(ratios), 4) if ratios else 1.0
+
+
+def _head_times(bundle: Bundle) -> Mapping[tuple[int, str | None], float]:
+    """Calibrated milliseconds of each head that some point runs in one piece, by its end and precision."""
+    return {
+        (point.start, point.precision): point.measured.device_ms
+        for point in bundle.manifest.points
+        if point.start and point.exit is None
+    }

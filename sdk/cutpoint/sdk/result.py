@@ -21,7 +21,7 @@ class Timing:
     Attributes:
         total: from the call of `infer` to its answer.
         prepare: picture to boundary 0.
-        head: head, or the whole model where the device answered.
+        head: head and exit, or the whole model where the device answered.
         encode: codec, on the device.
         network: everything between the two machines: there, back, and their event loops.
         queue: waiting for a worker of the server.
@@ -54,6 +54,7 @@ class InferenceResult:
         hedged: whether the device worked on an answer beside the server.
         hops: what each tier behind the device did, the nearest first; empty where none did anything, or the server does
             not tell.
+        exit: id of the device's exit that was sure enough of this answer; None if the request went all the way.
         frame: number in the stream, from 0, counting also those that were left out; None outside streams.
     """
 
@@ -65,5 +66,6 @@ class InferenceResult:
     plan: Plan
     fallback: CutpointError | None = None
     hedged: bool = False
+    exit: str | None = None
     frame: int | None = None
     hops: tuple[Hop, ...] = ()

@@ -2,6 +2,7 @@ import json
 
 import msgspec
 import pytest
+from tests.support.exits import exit_bundle
 from tests.support.profiles import profiled_bundle
 from tests.support.reports import reported_bundle
 from tests.support.toy import toy_bundle
@@ -55,3 +56,14 @@ def test_devices_that_were_profiled() -> None:
 
 def test_it_is_json() -> None:
     assert json.loads(msgspec.json.encode(make_view(reported_bundle())))["points"][0]["id"] == "cut2-fp32"
+
+
+def test_points_with_exits_show_their_means() -> None:
+    view = make_view(exit_bundle(rate=0.25))
+    points = {point.id: (number, point) for number, point in enumerate(view.points)}
+    (plain, without), (asking, with_exit) = (points[f"cut1-fp32-raw-exact{end}"] for end in ("", "-exit1"))
+    assert (without.codec, with_exit.codec) == ("raw", "raw, exit 25%")
+    assert with_exit.wire == pytest.approx(0.75 * without.wire)
+    times = view.devices[0].ms
+    assert times[asking] == pytest.approx(0.25 * 0.15 + 0.75 * times[plain])
+    assert view.cuts == make_view(toy_bundle()).cuts

@@ -18,7 +18,7 @@ from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.policy import AdaptivePolicy, Policy, StaticPolicy, admissible, efficient
+from cutpoint.sdk.policy import AdaptivePolicy, Policy, StaticPolicy, admissible, efficient, fastest_alone
 
 __all__ = ["RULES", "Crowd", "CrowdSummary"]
 
@@ -91,7 +91,7 @@ class Crowd:
         self._server = server
         points = admissible(bundle.points, floors.pop())
         self.options = efficient(points, by_metric=False)
-        self._local = min((point for point in points if point.local), key=lambda point: point.measured.device_ms)
+        self._local = fastest_alone(points)
         self.problem: Problem = queue_problem(self._scenarios, self._objectives, self.options, server)
         self.allocation: Allocation = solve(self.problem)
 

@@ -94,10 +94,10 @@ def _alone(
         channel = Channel(scenario.uplink.mean, scenario.rtt, downlink=scenario.down.mean)
         told = Conditions(channel, device_scale=scenario.device_scale, server_scale=server.scale)
         prediction = predictor.predict(told)
-        costs.append(
-            objective.latency_weight * prediction.latency_ms[_MEDIAN] + objective.energy_weight * prediction.energy_mj
-        )
+        latency_ms, energy_mj = prediction.mean_latency_ms[_MEDIAN], prediction.energy_mj
+        costs.append(objective.latency_weight * latency_ms + objective.energy_weight * energy_mj)
         rates.append([1 / scenario.period])
-    work = [(point.measured.decode_ms + point.measured.tail_ms) * server.scale / 1e3 for point in points]
+    means = [point.measured.expected for point in points]
+    work = [(mean.decode_ms + mean.tail_ms) * server.scale / 1e3 for mean in means]
     seconds = np.array([0.0 if point.local else s for point, s in zip(points, work, strict=True)])
     return np.array(costs), np.array(rates), np.tile(seconds, (len(costs), 1))

@@ -37,6 +37,7 @@ def export_spans(
     boundaries: Sequence[Boundary],
     only: frozenset[tuple[int, int, str]] | None = None,
     middle: frozenset[tuple[int, int]] = frozenset(),
+    around: frozenset[tuple[int, int, str]] = frozenset(),
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> ExportedSpans:
@@ -48,6 +49,7 @@ def export_spans(
         boundaries: 0 … n.
         only: start, end and precision of the heads and tails to write; None: all.
         middle: start and end of spans that servers with a next tier run.
+        around: of further spans, up to an exit and from there on, that devices run.
         convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
             it out; None: heads are ONNX only.
         advance: called for each span.
@@ -69,9 +71,15 @@ def export_spans(
             wanted = [(start, end, "both" if (start, end) in middle else part) for start, end, part in wanted]
             wanted += [(start, end, "server") for start, end in sorted(middle) if start > 0]
             wanted += [(start, last, "server") for start in range(1, last)]
-        for start, end, part in wanted:
-            if only is not None and (start, end, precision) not in only and (start, end) not in middle:
-                continue
+        chosen = {
+            (start, end): part
+            for start, end, part in wanted
+            if only is None or (start, end, precision) in only or (start, end) in middle
+        }
+        for start, end, of in sorted(around):
+            if of == precision:
+                chosen[start, end] = "device" if chosen.get((start, end), "device") == "device" else "both"
+        for (start, end), part in chosen.items():
             try:
                 span = extract_span(model, boundaries[start].tensors, boundaries[end].tensors, graph.batch)
             except CalibrationError as error:

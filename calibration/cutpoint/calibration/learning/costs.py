@@ -10,7 +10,7 @@ from cutpoint.calibration.simulate.scenario import Outcome, Scenario, frame_size
 from cutpoint.codecs import Array
 from cutpoint.sdk.energy import EnergyModel
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.policy import AdaptivePolicy
+from cutpoint.sdk.policy import AdaptivePolicy, fastest_alone
 from cutpoint.sdk.predictor import Conditions
 
 __all__ = ["Alternatives", "alone_cost", "alternatives", "injected", "outcome_cost"]
@@ -28,13 +28,15 @@ def outcome_cost(outcome: Outcome, objective: Objective, energy: EnergyModel, un
 
 def alone_cost(analytic: AdaptivePolicy, device_scale: float) -> float:
     """The cost of an answer that an idle device gives alone: the unit in which rewards are counted."""
-    device_ms = min(point.measured.device_ms for point in analytic.points if point.local) * device_scale
+    device_ms = fastest_alone(analytic.points).measured.device_ms * device_scale
     objective = analytic.objective
     return objective.latency_weight * device_ms + objective.energy_weight * analytic.energy.compute_mj(device_ms)
 
 
 class Alternatives(NamedTuple):
     """What each point would take for one request, in its parts. Arrays of shape (points,), or (n, points) for many.
+
+    At points with an exit, the parts are those of a request that it does not answer; costs are means over both.
 
     Attributes:
         device_ms: head and encoder.
@@ -44,6 +46,9 @@ class Alternatives(NamedTuple):
         start_ms: when the device starts on an answer of its own; infinite for never.
         alone_ms: that it takes for that.
         fixed: cost beside latency and computation: radio, accuracy lost, the server's price.
+        exit_rate: share of the requests that the exit answers.
+        exit_ms: head and exit.
+        waiting_ms: before the device begins.
     """
 
     device_ms: Array
@@ -53,6 +58,9 @@ class Alternatives(NamedTuple):
     start_ms: Array
     alone_ms: Array
     fixed: Array
+    exit_rate: Array
+    exit_ms: Array
+    waiting_ms: Array
 
 
 def alternatives(
@@ -80,15 +88,16 @@ def alternatives(
     waiting, server = conditions.device_queue_ms, conditions.server
     back_ms = scenario.rtt * 1e3 + scenario.answer_bytes * 8e3 / max(scenario.down.rate(due), scenario.down.mean / 20)
     rows = []
-    alone = min(point.measured.device_ms for point in analytic.points if point.local) * scenario.device_scale
+    alone = fastest_alone(analytic.points).measured.device_ms * scenario.device_scale
     for number, point in enumerate(analytic.points):
         if only is not None and number != only:
             continue
         m = point.measured
         device_ms = (m.device_ms + m.encode_ms) * scenario.device_scale
         fixed = objective.loss_weight * 100 * (uncut - m.metric)
+        exits = m.exit_rate, m.exit_ms * scenario.device_scale, waiting
         if point.local:
-            rows.append((device_ms, 0.0, 0.0, waiting, np.inf, alone, fixed))
+            rows.append((device_ms, 0.0, 0.0, waiting, np.inf, alone, fixed, *exits))
             continue
         sent = due + (waiting + device_ms) / 1e3
         nbytes = sum(frame_sizes(payload_bytes(point, z)))
@@ -96,10 +105,11 @@ def alternatives(
         rate = max(nbytes * 8e3 / max(upload_ms, 1e-3), trace.mean / 20)
         radio_mj = radio.send_mj(nbytes, rate) + radio.receive_mj(scenario.answer_bytes, scenario.down.mean)
         server_ms = (m.decode_ms + m.tail_ms) * scenario.server_scale
-        fixed += objective.energy_weight * radio_mj + server.price * server_ms
+        fixed += (1 - m.exit_rate) * (objective.energy_weight * radio_mj + server.price * server_ms)
         start = analytic.follow(number, conditions).hedge_ms
         other = waiting + back_ms + server.queue_ms
-        rows.append((device_ms, upload_ms, server_ms, other, np.inf if start is None else start, alone, fixed))
+        start_ms = np.inf if start is None else start
+        rows.append((device_ms, upload_ms, server_ms, other, start_ms, alone, fixed, *exits))
     assert energy.compute_mw == scenario.energy.compute_mw
     return Alternatives(*np.array(rows).T)
 
@@ -132,5 +142,8 @@ def injected(
     latency = np.minimum(edge, taken.start_ms + alone_ms)
     with np.errstate(invalid="ignore"):
         wasted = np.where(np.isfinite(taken.start_ms), np.clip(latency - taken.start_ms, 0.0, None), 0.0)
-    computed = objective.energy_weight * energy.compute_mj(1.0) * (device_ms + wasted)
+    exit_ms, stay = taken.exit_ms * device, 1 - taken.exit_rate
+    latency = stay * latency + taken.exit_rate * (taken.waiting_ms + exit_ms)
+    worked = stay * (device_ms + wasted) + taken.exit_rate * exit_ms
+    computed = objective.energy_weight * energy.compute_mj(1.0) * worked
     return np.asarray(objective.latency_weight * latency + computed + taken.fixed)

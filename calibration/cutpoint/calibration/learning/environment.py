@@ -117,7 +117,9 @@ class SplitInferenceEnv(gymnasium.Env[Array, np.int64]):
         total = 0.0
         for outcome in self._episode.answered():
             m = outcome.planned.measured
-            server_ms = 0.0 if outcome.planned.local else (m.decode_ms + m.tail_ms) * scenario.server_scale
+            server_ms = (
+                0.0 if outcome.planned.local or outcome.exit else (m.decode_ms + m.tail_ms) * scenario.server_scale
+            )
             total += outcome_cost(outcome, self._objective, scenario.energy, uncut)
             total += self._prices.pop(outcome.at) * server_ms
         return total / self._unit

@@ -16,7 +16,7 @@ from cutpoint.calibration.simulate.world import User
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.objective import Objective
-from cutpoint.sdk.policy import AdaptivePolicy
+from cutpoint.sdk.policy import AdaptivePolicy, fastest_alone
 from cutpoint.sdk.testing import Trace
 
 __all__ = ["Worlds", "adaptive_users"]
@@ -84,6 +84,6 @@ def adaptive_users(bundle: Bundle, objective: Objective, scenarios: Sequence[Sce
     users = []
     for scenario in scenarios:
         analytic = AdaptivePolicy.for_bundle(bundle, objective, scenario.energy)
-        local = min((point for point in analytic.points if point.local), key=lambda point: point.measured.device_ms)
+        local = fastest_alone(analytic.points)
         users.append(User(scenario, analytic, local))
     return users

@@ -147,7 +147,7 @@ def make_view(bundle: Bundle, hash: str | None = None) -> View:
 
 
 def _point(bundle: Bundle, point: Point) -> ShownPoint:
-    m = point.measured
+    m = point.measured.expected
     # An id is the boundary and the family; the registry's name would be "delta" for every codec for streams.
     codec = "none" if point.codec is None else point.codec.split("-", 1)[-1]
     return ShownPoint(
@@ -155,12 +155,12 @@ def _point(bundle: Bundle, point: Point) -> ShownPoint:
         start=point.start,
         place=place(point),
         label="" if point.local or not point.start else bundle.manifest.boundaries[point.start].label,
-        codec=codec,
+        codec=codec if point.exit is None else f"{codec}, exit {m.exit_rate:.0%}",
         precision=point.precision or "–",
         metric=m.metric,
         bytes=m.bytes_mean,
         bytes_p95=m.bytes_p95,
-        wire=0.0 if point.local else m.bytes_mean + OVERHEAD_BYTES,
+        wire=0.0 if point.local else m.bytes_mean + (1 - m.exit_rate) * OVERHEAD_BYTES,
         server_ms=m.decode_ms + m.tail_ms,
     )
 
@@ -179,7 +179,7 @@ def _device(
     name: str, about: str, points: Sequence[Point], estimate: bool = False, memory: tuple[int | None, ...] = ()
 ) -> Device:
     energy = EnergyModel()
-    costs = [point.measured for point in points]
+    costs = [point.measured.expected for point in points]
     ms = tuple(cost.device_ms + cost.encode_ms for cost in costs)
     known = (cost.energy_mj for cost in costs)
     mj = tuple(energy.compute_mj(each) if value is None else value for each, value in zip(ms, known, strict=True))
@@ -193,7 +193,9 @@ def _cuts(bundle: Bundle, report: ReportData) -> tuple[Cut, ...]:
             for c in report.cuts
         )
     # A bundle without them knows of the cuts that it kept only.
-    heads = {point.start: point.measured.device_ms for point in bundle.points if point.precision == "fp32"}
+    heads = {
+        point.start: point.measured.device_ms for point in bundle.points if point.precision == "fp32" and not point.exit
+    }
     entrance = sum(tensor.size for tensor in bundle.manifest.boundaries[0].tensors)
     return tuple(
         Cut(

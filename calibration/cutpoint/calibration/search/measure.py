@@ -23,7 +23,7 @@ from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph
 from cutpoint.sdk.tail import Tail
 
-__all__ = ["WORKERS", "Answer", "Bench", "Probe", "answers", "time_points", "uncut_answers"]
+__all__ = ["WORKERS", "Answer", "Bench", "Probe", "answers", "time_points", "timed", "uncut_answers"]
 
 #: Runs of each point in a round of timing, and rounds, after one round of warming up.
 _RUNS = 6
@@ -286,3 +286,19 @@ def _encode(codec: Codec, level: int, tensors: Tensors) -> bytes:
 
 def _decode(codec: Codec, level: int, payload: bytes) -> Tensors:
     return codec.decode(payload, level)
+
+
+def timed(run: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[float, list[Any]]:
+    """Milliseconds of a call, and what the calls returned. For a handful of inputs; with pauses, as `time_points`."""
+    results = [run(value) for value in inputs]
+    medians = []
+    for _ in range(_ROUNDS):
+        times = []
+        for value in inputs:
+            started = perf_counter()
+            run(value)
+            taken = perf_counter() - started
+            times.append(taken * 1e3)
+            sleep(min(_PAUSE, taken))
+        medians.append(median(times))
+    return round(min(medians), 4), results

@@ -22,7 +22,7 @@ from cutpoint.sdk.energy import RADIOS, EnergyModel
 from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.learned import LearnedPolicy
 from cutpoint.sdk.objective import PRESETS, Objective
-from cutpoint.sdk.policy import AdaptivePolicy, Policy, StaticPolicy, admissible
+from cutpoint.sdk.policy import AdaptivePolicy, Policy, StaticPolicy, admissible, fastest_alone
 from cutpoint.sdk.profiles import apply_profile, find_profile
 from cutpoint.sdk.testing import load_trace
 
@@ -112,7 +112,7 @@ def simulate_command(
         return
     wanted = Objective.preset(objective, deadline=deadline, accuracy_drop=accuracy_drop)
     points = admissible(opened.points, wanted.floor(opened.manifest.task.uncut))
-    alone_s = min(p.measured.device_ms for p in points if p.local) * device_scale / 1e3
+    alone_s = fastest_alone(points).measured.device_ms * device_scale / 1e3
     energy = EnergyModel(RADIOS[radio])
     summaries: dict[str, dict[str, Summary]] = {}
     for path in traces:
@@ -153,7 +153,7 @@ def run_policy(
         BundleError: if there is no policy and no point of that name.
         InputError: if the policy needs a deadline and there is none.
     """
-    local = min((point for point in points if point.local), key=lambda point: point.measured.device_ms)
+    local = fastest_alone(points)
     if name == "oracle":
         return summarise(oracle(scenario, points, objective), scenario.energy)
     uncut = bundle.manifest.task.uncut

@@ -38,6 +38,7 @@ class _Request:
     device_ms: float = 0.0
     radio_mj: float = 0.0
     bytes_sent: int = 0
+    exit: bool = False
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class SimulatedClient:
         self._down = Shaper(scenario.down, scenario.rtt / 2)
         self._jobs: list[_Job] = []
         self._probe_mj = 0.0
+        self._ease = scenario.ease()
         self._begin_next(0, scenario.due().tolist(), scenario.sizes().tolist())
         clock.at(scenario.begin, self._probe)
 
@@ -147,7 +149,8 @@ class SimulatedClient:
 
     def _work(self, request: _Request, point: Point, finished: Callable[[], None]) -> None:
         m = point.measured
-        self._jobs.append(_Job(request, (m.device_ms + m.encode_ms) * self.scenario.device_scale / 1e3, finished))
+        device_ms = m.exit_ms if request.exit and point.exit is not None else m.device_ms + m.encode_ms
+        self._jobs.append(_Job(request, device_ms * self.scenario.device_scale / 1e3, finished))
         self._next_job()
 
     def _next_job(self) -> None:
@@ -203,7 +206,8 @@ class SimulatedClient:
         """Answers a request by `plan`."""
         request = _Request(number, due, z, plan)
         point = plan.point
-        if point.local:
+        request.exit = bool(self._ease[number - 1] > 1 - point.measured.exit_rate)
+        if point.local or request.exit:
             self._work(request, point, lambda: self._finish(request, point))
         else:
             self._work(request, point, lambda: self._ask(request))
@@ -271,5 +275,6 @@ class SimulatedClient:
                 request.device_ms,
                 request.radio_mj,
                 request.bytes_sent,
+                request.exit,
             )
         )

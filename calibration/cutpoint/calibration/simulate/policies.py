@@ -35,9 +35,9 @@ class ArgminPolicy:
 
     def choose(self, conditions: Conditions) -> Plan:
         prediction = self._predictor.predict(conditions)
-        latency = prediction.latency_ms[_MEDIAN]
+        latency = prediction.mean_latency_ms[_MEDIAN]
         best = int(latency.argmin())
-        return Plan(self.points[best], float(latency[best]), float(prediction.device_ms[best]))
+        return Plan(self.points[best], float(latency[best]), float(prediction.mean_device_ms[best]))
 
 
 class BottleneckPolicy(ArgminPolicy):
@@ -85,10 +85,10 @@ class DeadlinePolicy:
 
     def choose(self, conditions: Conditions) -> Plan:
         prediction = self._predictor.predict(conditions)
-        latency = prediction.latency_ms[_MEDIAN]
+        latency = prediction.mean_latency_ms[_MEDIAN]
         in_time = latency <= self._deadline_ms
         best = int(np.where(in_time, self._metric, -1.0).argmax()) if in_time.any() else int(latency.argmin())
-        return Plan(self.points[best], float(latency[best]), float(prediction.device_ms[best]))
+        return Plan(self.points[best], float(latency[best]), float(prediction.mean_device_ms[best]))
 
 
 class PriceBlindPolicy:
@@ -111,13 +111,15 @@ def oracle(scenario: Scenario, points: Sequence[Point], objective: Objective) ->
     """What somebody would do who knows the traces: the least cost for each request, as if it were alone on the link."""
     outcomes = []
     trace, down, energy = scenario.uplink, scenario.down, scenario.energy
-    for due, z in zip(scenario.due().tolist(), scenario.sizes().tolist(), strict=True):
+    requests = zip(scenario.due().tolist(), scenario.sizes().tolist(), scenario.ease().tolist(), strict=True)
+    for due, z, ease in requests:
         best: tuple[float, Outcome] | None = None
         for point in points:
             m = point.measured
-            device_ms = (m.device_ms + m.encode_ms) * scenario.device_scale
-            outcome = Outcome(due, device_ms, point, point, device_ms=device_ms)
-            if not point.local:
+            easy = ease > 1 - m.exit_rate
+            device_ms = (m.exit_ms if easy else m.device_ms + m.encode_ms) * scenario.device_scale
+            outcome = Outcome(due, device_ms, point, point, device_ms=device_ms, exit=easy)
+            if not point.local and not easy:
                 sent = due + device_ms / 1e3
                 nbytes = sum(frame_sizes(payload_bytes(point, z)))
                 there = trace.finish(sent, nbytes)

@@ -70,6 +70,10 @@ class Scenario:
         """How large the payloads of each request are, in standard deviations of the logarithm. Shape (requests,)."""
         return np.random.default_rng(self.seed).normal(size=self.requests)
 
+    def ease(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """How easy each request is, 0 … 1: an exit that answers the share r answers those above 1 - r. (requests,)."""
+        return np.random.default_rng((self.seed, 2)).uniform(size=self.requests)
+
     def due(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """When each request is due, in seconds. Shape (requests,)."""
         first = self.begin + WARM_UP
@@ -92,6 +96,7 @@ class Outcome:
         device_ms: for which the device worked for it, in vain or not.
         radio_mj: energy of sending and receiving.
         bytes_sent: on the wire.
+        exit: whether an exit of the device answered.
     """
 
     at: float
@@ -102,6 +107,7 @@ class Outcome:
     device_ms: float = 0.0
     radio_mj: float = 0.0
     bytes_sent: int = 0
+    exit: bool = False
 
     def energy_mj(self, energy: EnergyModel) -> float:
         """Energy of the device for it."""

@@ -25,7 +25,7 @@ class Summary:
         mean_ms: mean latency.
         energy_mj: mean energy of the device.
         hedged: share of requests for which the device worked beside the server.
-        shares: share of the answers by place: ``device``, ``picture``, ``cut 3`` …
+        shares: share of the answers by place: ``device``, ``exit``, ``picture``, ``cut 3`` …
     """
 
     p50_ms: float
@@ -51,7 +51,7 @@ def summarise(outcomes: Sequence[Outcome], energy: EnergyModel) -> Summary:
     """The figures of `outcomes`."""
     latency = np.array([outcome.latency_ms for outcome in outcomes])
     count = len(outcomes)
-    places = Counter(place(outcome.point) for outcome in outcomes)
+    places = Counter("exit" if outcome.exit else place(outcome.point) for outcome in outcomes)
     return Summary(
         p50_ms=float(np.median(latency)),
         p95_ms=float(np.percentile(latency, 95)),

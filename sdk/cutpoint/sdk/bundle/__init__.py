@@ -4,6 +4,7 @@ from cutpoint.sdk.bundle.bundle import Bundle
 from cutpoint.sdk.bundle.manifest import (
     Boundary,
     CodecEntry,
+    Exit,
     FileEntry,
     GraphFile,
     Manifest,
@@ -15,6 +16,7 @@ from cutpoint.sdk.bundle.manifest import (
     Task,
     TaskKind,
     TaskMetric,
+    Threshold,
 )
 from cutpoint.sdk.bundle.parsing import MANIFEST_NAME, SCHEMA, decode_manifest, encode_manifest
 from cutpoint.sdk.bundle.profile import DeviceProfile, EncoderCost, HeadCost
@@ -29,6 +31,7 @@ __all__ = [
     "CodecEntry",
     "DeviceProfile",
     "EncoderCost",
+    "Exit",
     "FileEntry",
     "GraphFile",
     "HeadCost",
@@ -42,6 +45,7 @@ __all__ = [
     "Task",
     "TaskKind",
     "TaskMetric",
+    "Threshold",
     "check_keys",
     "check_signature",
     "decode_manifest",

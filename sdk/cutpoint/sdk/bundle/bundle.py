@@ -7,12 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from cutpoint.sdk.bundle.manifest import (
     CodecEntry,
+    Exit,
     FileEntry,
     Manifest,
     Part,
@@ -198,6 +200,10 @@ class Bundle:
         return {codec.id: codec for codec in self.manifest.codecs}
 
     @cached_property
+    def _exits(self) -> dict[str, Exit]:
+        return {exit.id: exit for exit in self.manifest.exits}
+
+    @cached_property
     def _points(self) -> dict[str, int]:
         return {point.id: number for number, point in enumerate(self.points)}
 
@@ -214,6 +220,20 @@ class Bundle:
             return self._codecs[codec_id]
         except KeyError:
             raise BundleError(f"{self.origin}: no codec {codec_id!r}") from None
+
+    def exit(self, exit_id: str) -> Exit:
+        """The exit called `exit_id`. Raises `BundleError` if the bundle has none."""
+        try:
+            return self._exits[exit_id]
+        except KeyError:
+            raise BundleError(f"{self.origin}: no exit {exit_id!r}") from None
+
+    def steps(self, point: Point) -> tuple[tuple[int, int], ...]:
+        """Start and end of the spans that the device runs for `point`: up to the exit, if it has one, and on."""
+        places = [0, point.start]
+        if point.exit is not None:
+            places.insert(1, self.exit(point.exit).boundary)
+        return tuple((start, end) for start, end in pairwise(places) if start < end)
 
     def point_number(self, point_id: str) -> int:
         """A point's number on the wire. Raises `BundleError` if the bundle has no such point."""

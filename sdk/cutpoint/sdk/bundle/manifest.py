@@ -13,6 +13,7 @@ from cutpoint.sdk.bundle.profile import DeviceProfile
 __all__ = [
     "Boundary",
     "CodecEntry",
+    "Exit",
     "FileEntry",
     "GraphFile",
     "Manifest",
@@ -22,6 +23,7 @@ __all__ = [
     "Preprocessing",
     "Span",
     "Task",
+    "Threshold",
 ]
 
 #: Which machine needs a file: the device, the server, both, or neither (the report).
@@ -186,11 +188,55 @@ class CodecEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     config: dict[str, Any] = {}
 
 
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """From which confidence on an exit answers, and what calibration says of it, on inputs that no exit was trained on.
+
+    Attributes:
+        confidence: least confidence, 0 … 1, with which the exit answers.
+        drop: share of all inputs, at most, that are answered worse than by the uncut model: with certainty `certainty`.
+        certainty: of the promises of all exits of the bundle together, 0 … 1.
+        samples: how many inputs that was tested on.
+        rate: share of them that the exit answered.
+        metric: of those, the share that it answered well.
+    """
+
+    confidence: float
+    drop: float
+    certainty: float
+    samples: int
+    rate: float
+    metric: float
+
+
+class Exit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A small head at a boundary that answers what is easy.
+
+    Attributes:
+        id: unique in the bundle, for example ``exit4-int8``.
+        boundary: whose tensors it takes.
+        precision: of the spans up to the boundary, and from there on, that it was trained for.
+        graphs: one per file format. Inputs: the boundary's tensors; outputs: those of the last boundary, then the
+            confidence, float32 (batch,), calibrated: of the answers with confidence c about the share c is right.
+        thresholds: the one with the smallest drop first.
+        ms: of the graph, milliseconds on the calibrating machine, one sample at a time.
+    """
+
+    id: str
+    boundary: int
+    precision: str
+    graphs: tuple[GraphFile, ...]
+    thresholds: tuple[Threshold, ...]
+    ms: float
+
+
 class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What calibration measured of a point. Times in milliseconds on the calibrating machine, one sample at a time.
 
+    Of a point with an exit, times and bytes are those of a request that the exit does not answer; `expected` has those
+    of any request.
+
     Attributes:
-        metric: the task metric, 0 … 1.
+        metric: the task metric, 0 … 1; of all requests.
         bytes_mean: payload size; 0 for a point that sends nothing.
         bytes_p95: 95th percentile of the payload size.
         device_ms: head (or the whole model, for a local point).
@@ -199,6 +245,8 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         tail_ms: tail.
         energy_mj: device energy without radio, millijoule; None where it was not measured (the energy model then
             estimates it).
+        exit_rate: share of the requests that the exit answers.
+        exit_ms: head and exit, up to its answer.
     """
 
     metric: float
@@ -209,10 +257,28 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     decode_ms: float = 0.0
     tail_ms: float = 0.0
     energy_mj: float | None = None
+    exit_rate: float = 0.0
+    exit_ms: float = 0.0
+
+    @property
+    def expected(self) -> Measurement:
+        """The mean over all requests, those included that the exit answers."""
+        if not self.exit_rate:
+            return self
+        stay = 1.0 - self.exit_rate
+        return msgspec.structs.replace(
+            self,
+            bytes_mean=stay * self.bytes_mean,
+            device_ms=stay * self.device_ms + self.exit_rate * self.exit_ms,
+            encode_ms=stay * self.encode_ms,
+            decode_ms=stay * self.decode_ms,
+            tail_ms=stay * self.tail_ms,
+            energy_mj=None,
+        )
 
 
 class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """An operating point: boundary × span precision × codec × level, with what was measured of it.
+    """An operating point: boundary × span precision × codec × level (× exit), with what was measured of it.
 
     Attributes:
         id: ``cut5-int8-affine-8bit``; for a point without codec ``cut12-int8``.
@@ -223,6 +289,8 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         level: the codec's level.
         tail_precision: of the tail; None for a local point.
         measured: on the machine that calibrated.
+        exit: `Exit.id`; None for a point without. The device asks it on the way, and goes on if it is not sure.
+        threshold: which of the exit's thresholds.
     """
 
     id: str
@@ -233,6 +301,8 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     codec: str | None = None
     level: int = 0
     tail_precision: str | None = None
+    exit: str | None = None
+    threshold: int = 0
 
     @property
     def local(self) -> bool:
@@ -272,6 +342,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         preprocessing: None where boundary 0 is not a picture.
         measured_on: the machine behind the figures, for people.
         devices: what the device's share of the points costs on other machines.
+        exits: at the boundaries.
     """
 
     schema: int
@@ -286,6 +357,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     preprocessing: Preprocessing | None = None
     measured_on: str = ""
     devices: tuple[DeviceProfile, ...] = ()
+    exits: tuple[Exit, ...] = ()
 
     @property
     def last(self) -> int:

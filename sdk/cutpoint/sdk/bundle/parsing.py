@@ -105,6 +105,13 @@ def _check_references(manifest: Manifest) -> None:
             codec.tables is None or codec.tables in files, f"codec {codec.id!r}: tables {codec.tables!r} are not there"
         )
 
+    unique("exits", [exit.id for exit in manifest.exits])
+    for exit in manifest.exits:
+        need(0 < exit.boundary < last, f"exit {exit.id!r} is at a boundary that is not there")
+        need(bool(exit.graphs), f"exit {exit.id!r} has no graph file")
+        need(bool(exit.thresholds), f"exit {exit.id!r} has no threshold")
+        need_graphs(exit.graphs, f"exit {exit.id!r}")
+
     unique("device profiles", [profile.name for profile in manifest.devices])
     for profile in manifest.devices:
         for problem in profile.problems():
@@ -112,7 +119,23 @@ def _check_references(manifest: Manifest) -> None:
 
     spans = {span.key for span in manifest.spans}
     codecs = {codec.id: codec for codec in manifest.codecs}
+    exits = {exit.id: exit for exit in manifest.exits}
     for point in manifest.points:
+        need(0 <= point.measured.exit_rate <= 1, f"point {point.id!r}: an exit cannot answer that share")
+        if point.exit is not None:
+            need(point.exit in exits, f"point {point.id!r} names exit {point.exit!r}, which is not there")
+            exit = exits[point.exit]
+            need(
+                exit.boundary <= point.start and exit.precision == point.precision,
+                f"exit {exit.id!r} does not lie on the way of point {point.id!r}",
+            )
+            need(
+                0 <= point.threshold < len(exit.thresholds),
+                f"point {point.id!r}: exit {exit.id!r} has no threshold {point.threshold}",
+            )
+            need((0, exit.boundary, exit.precision) in spans, f"exit {exit.id!r} has no head span")
+            rest = exit.boundary, point.start, exit.precision
+            need(exit.boundary == point.start or rest in spans, f"point {point.id!r} has no span behind its exit")
         if point.start > 0:
             need((0, point.start, point.precision) in spans, f"point {point.id!r} has no head span")
         if point.codec is None:
@@ -125,4 +148,5 @@ def _check_references(manifest: Manifest) -> None:
         )
         need(0 <= point.level < len(codec.levels), f"point {point.id!r}: codec {codec.id!r} has no level {point.level}")
         need((point.end, last, point.tail_precision) in spans, f"point {point.id!r} has no tail span")
-    need(any(point.local for point in manifest.points), "no local point: a device must be able to answer alone")
+    alone = any(point.local and point.exit is None for point in manifest.points)
+    need(alone, "no local point: a device must be able to answer alone")

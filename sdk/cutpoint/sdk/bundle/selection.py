@@ -57,20 +57,26 @@ def needed_files(manifest: Manifest, selection: Selection) -> frozenset[str]:
     optional: set[str] = set()
     kept: set[str] = set()
     whole = False
+    on_device = {entry.path for entry in manifest.files if entry.part == "device"}
     for span in manifest.spans:
-        if span.start > 0:
+        # A span behind an exit is the device's; one that begins there and ends with the model may be a tail as well.
+        if span.start > 0 and not any(graph.file in on_device for graph in span.graphs):
             continue
         optional.update(path for graph in span.graphs for path in graph.paths())
         if selection.precision in (None, span.precision):
             chosen = selection.pick(span.graphs)
             kept.update(path for graph in chosen for path in graph.paths())
-            whole |= span.end == manifest.last and bool(chosen)
+            whole |= (span.start, span.end) == (0, manifest.last) and bool(chosen)
     if not whole:
         wanted = " ".join(filter(None, ("/".join(selection.formats), selection.precision)))
         raise BundleError(f"no {wanted} file of the whole model: a device must be able to answer alone")
     for codec in manifest.codecs:
         optional.update(path for graph in codec.encoder for path in graph.paths())
         kept.update(path for graph in selection.pick(codec.encoder) for path in graph.paths())
+    for exit in manifest.exits:
+        optional.update(path for graph in exit.graphs for path in graph.paths())
+        if selection.precision in (None, exit.precision):
+            kept.update(path for graph in selection.pick(exit.graphs) for path in graph.paths())
     device = {entry.path for entry in manifest.files if entry.part in ("device", "both")}
     # Weights that only tails need belong to both machines as well, as tails share them with the whole model.
     return frozenset(device - (optional - kept))

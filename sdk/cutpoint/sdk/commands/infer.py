@@ -138,6 +138,7 @@ def _as_json(image: Path, best: list[tuple[str, float]], result: InferenceResult
         "top": [[label, round(score, 6)] for label, score in best],
         "point": result.point.id,
         "source": result.source,
+        "exit": result.exit,
         "bytes_sent": result.bytes_sent,
         "timing_ms": {name: round(getattr(timing, name), 3) for name in timing.__dataclass_fields__},
         "hops": [

@@ -35,6 +35,8 @@ public final class Manifest {
     public final Preprocessing preprocessing;
     /** What the device's share of the points costs on machines other than calibration's. */
     public final List<DeviceProfile> devices;
+    /** At the boundaries. */
+    public final List<Exit> exits;
     final List<FileEntry> files;
 
     private Manifest(JsonObject json) {
@@ -50,6 +52,7 @@ public final class Manifest {
         preprocessing = json.has("preprocessing") ? Preprocessing.of(json.object("preprocessing")) : null;
         json.string("measured_on", "");
         devices = list(json.objects("devices", true), DeviceProfile::new);
+        exits = list(json.objects("exits", true), Exit::new);
         json.end();
     }
 

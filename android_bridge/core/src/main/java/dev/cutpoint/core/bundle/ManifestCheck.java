@@ -20,6 +20,7 @@ final class ManifestCheck {
     private final Set<String> files = new HashSet<>();
     private final Set<String> spans = new HashSet<>();
     private final Map<String, CodecEntry> codecs = new HashMap<>();
+    private final Map<String, Exit> exits = new HashMap<>();
 
     ManifestCheck(Manifest manifest) {
         this.manifest = manifest;
@@ -34,6 +35,7 @@ final class ManifestCheck {
         checkFiles();
         checkSpans();
         checkCodecs();
+        checkExits();
         checkDevices();
         checkPoints();
     }
@@ -85,6 +87,34 @@ final class ManifestCheck {
         }
     }
 
+    private void checkExits() {
+        for (Exit exit : manifest.exits) {
+            String what = "exit '" + exit.id + "'";
+            need(exits.put(exit.id, exit) == null, "two exits have the same name");
+            need(0 < exit.boundary && exit.boundary < last, what + " is at a boundary that is not there");
+            need(!exit.graphs.isEmpty(), what + " has no graph file");
+            need(exit.thresholds > 0, what + " has no threshold");
+            checkGraphs(exit.graphs, what);
+        }
+    }
+
+    private void checkExit(Point point, String what) {
+        double rate = point.measured.exitRate;
+        need(0 <= rate && rate <= 1, what + ": an exit cannot answer that share");
+        if (point.exit == null) {
+            return;
+        }
+        Exit exit = exits.get(point.exit);
+        need(exit != null, what + " names exit '" + point.exit + "', which is not there");
+        boolean onTheWay = exit.boundary <= point.start && exit.precision.equals(point.precision);
+        need(onTheWay, "exit '" + exit.id + "' does not lie on the way of " + what);
+        boolean known = 0 <= point.threshold && point.threshold < exit.thresholds;
+        need(known, what + ": its exit has no threshold " + point.threshold);
+        need(spans.contains(Span.key(0, exit.boundary, exit.precision)), "exit '" + exit.id + "' has no head span");
+        String rest = Span.key(exit.boundary, point.start, exit.precision);
+        need(exit.boundary == point.start || spans.contains(rest), what + " has no span behind its exit");
+    }
+
     private void checkDevices() {
         Set<String> names = new HashSet<>();
         for (DeviceProfile profile : manifest.devices) {
@@ -100,11 +130,12 @@ final class ManifestCheck {
         for (Point point : manifest.points) {
             String what = "point '" + point.id + "'";
             need(ids.add(point.id), "two points have the same name");
+            checkExit(point, what);
             boolean headed = point.start <= 0 || spans.contains(Span.key(0, point.start, point.precision));
             need(headed, what + " has no head span");
             if (point.isLocal()) {
                 need(point.start == last && point.end == last, what + " has no codec, but is not local");
-                local = true;
+                local |= point.exit == null;
                 continue;
             }
             CodecEntry codec = codecs.get(point.codec);

@@ -20,6 +20,10 @@ public final class Measurement {
     public final double tailMs;
     /** Device energy without radio, millijoule; null where it was not measured. */
     public final Double energyMj;
+    /** Share of the requests that the point's exit answers; 0 without one. */
+    public final double exitRate;
+    /** Head and exit, up to its answer. */
+    public final double exitMs;
 
     Measurement(JsonObject json) {
         metric = json.number("metric");
@@ -30,6 +34,8 @@ public final class Measurement {
         decodeMs = json.number("decode_ms", 0);
         tailMs = json.number("tail_ms", 0);
         energyMj = json.has("energy_mj") ? (Double) json.number("energy_mj") : null;
+        exitRate = json.number("exit_rate", 0);
+        exitMs = json.number("exit_ms", 0);
         json.end();
     }
 }

@@ -20,6 +20,10 @@ public final class Point {
     public final int level;
     /** Of the tail; null for a local point. */
     public final String tailPrecision;
+    /** {@link Exit#id}; null for a point without. Points with one do not run here. */
+    public final String exit;
+    /** Which of the exit's thresholds. */
+    public final int threshold;
 
     private Point(JsonObject json) {
         id = json.string("id");
@@ -30,6 +34,8 @@ public final class Point {
         codec = json.stringOrNull("codec");
         level = json.int32("level", 0);
         tailPrecision = json.stringOrNull("tail_precision");
+        exit = json.stringOrNull("exit");
+        threshold = json.int32("threshold", 0);
         json.end();
     }
 

@@ -57,8 +57,11 @@ final class BundleGraphs implements AutoCloseable {
         return codec;
     }
 
-    /** Whether the device's share of {@code point} can run here. */
+    /** Whether the device's share of {@code point} can run here. This client asks no exits. */
     boolean supports(Point point) {
+        if (point.exit != null) {
+            return false;
+        }
         if (point.start > 0 && !readable(bundle.span(0, point.start, point.precision).graphs)) {
             return false;
         }

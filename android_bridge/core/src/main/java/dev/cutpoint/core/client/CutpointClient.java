@@ -120,6 +120,9 @@ public final class CutpointClient implements AutoCloseable {
 
     private Function<Conditions, Plan> fixed(String id) {
         Point point = engine.bundle.point(id);
+        if (point.exit != null) {
+            throw new InputException("point '" + id + "' has an exit, which this client cannot run: name one without");
+        }
         if (engine.mode != Mode.AUTO && point.isLocal() != (engine.mode == Mode.DEVICE)) {
             throw new InputException("point '" + id + "' does not go with mode " + engine.mode);
         }
