@@ -37,3 +37,15 @@ def test_tiers_are_agreed_on_refused_and_listed() -> None:
     assert {"Request", "Result"} <= {event.get("kind") for event in events if event.get("hops")}
     assert any(event.get("stop") for event in events)
     assert any(step.get("refused") and step["send"].get("hops") for step in steps)
+
+
+def test_traces_are_agreed_on_and_refused() -> None:
+    steps = [
+        step
+        for conversation in json.loads((conversations.FOLDER / "extensions" / "trace.json").read_text())
+        for step in conversation["steps"]
+    ]
+    assert any((step.get("event") or {}).get("trace") for step in steps)
+    asked = [step for step in steps if step.get("send", {}).get("trace")]
+    assert {step["state"] for step in asked if step.get("refused")} >= {"START", "OPEN"}
+    assert any(bytes.fromhex(frame)[1] for step in asked for frame in step.get("frames", ()))

@@ -48,7 +48,7 @@ async def test_an_outage_says_nothing_of_the_server(client: Client, link: LinkEm
     link.hold(2.0)
     assert (await client.infer(picture(1), point=POINT)).source == "device"
     assert client._link is not None
-    unfinished = client._link._unfinished
+    unfinished = client._link._answers.unfinished
     assert unfinished
     await until(lambda: not unfinished)
     assert client.connected
@@ -58,7 +58,7 @@ async def test_an_outage_says_nothing_of_the_server(client: Client, link: LinkEm
 async def test_a_server_that_the_device_always_outruns_is_found_out(client: Client) -> None:
     assert client.conditions.server_scale == 1
     assert client._link is not None
-    unfinished = client._link._unfinished
+    unfinished = client._link._answers.unfinished
     for number in range(6):
         result = await client.infer(picture(number % 3, number), point=POINT)
         assert (result.source, result.hedged) == ("device", True)

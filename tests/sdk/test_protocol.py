@@ -14,6 +14,7 @@ from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol import (
     MAX_FRAMES,
     TIERS,
+    TRACE,
     Cancel,
     Connection,
     ConnectionState,
@@ -31,6 +32,7 @@ from cutpoint.sdk.protocol import (
     Role,
     ServerState,
     Timings,
+    TraceContext,
     Welcome,
     decode_frame,
     encode_frame,
@@ -50,10 +52,12 @@ class Pair:
         self.now = 0.0
 
     @classmethod
-    def open(cls, max_payload: int = 1 << 20, offered: bool = False, taken: bool = False) -> "Pair":
+    def open(
+        cls, max_payload: int = 1 << 20, offered: bool = False, taken: bool = False, extension: str = TIERS
+    ) -> "Pair":
         pair = cls(max_payload)
-        hello = msgspec.structs.replace(HELLO, extensions=(TIERS, "unheard-of") if offered else ())
-        welcome = msgspec.structs.replace(WELCOME, extensions=(TIERS,) if taken else ())
+        hello = msgspec.structs.replace(HELLO, extensions=(extension, "unheard-of") if offered else ())
+        welcome = msgspec.structs.replace(WELCOME, extensions=(extension,) if taken else ())
         assert pair.up(hello) == [hello]
         assert pair.down(welcome) == [welcome]
         return pair
@@ -323,6 +327,79 @@ def test_hops_that_are_cut_off_are_errors(body: bytes, count: int) -> None:
         assert len(event.hops) == count
 
 
+# -- trace -------------------------------------------------------------------------------------------------------
+
+CONTEXT = TraceContext(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, 1)
+
+
+def test_the_context_of_a_trace_stands_in_front_of_the_payload() -> None:
+    pair = Pair.open(offered=True, taken=True, extension=TRACE)
+    plain = Pair.open().client.send(Request(1, 5, b"payload"))[0]
+    (frame,) = pair.client.send(Request(1, 5, b"payload", trace=CONTEXT))
+    context = bytes.fromhex("0af7651916cd43dd8448eb211c80319cb7ad6b716920333101")
+    assert frame[:2] == b"\x03\x01"
+    assert frame[16:] == plain[16:28] + context + b"payload"
+    got = pair.server.receive(frame, 0.0)
+    assert got == Request(1, 5, b"payload", trace=CONTEXT)
+
+
+@pytest.mark.parametrize(("offered", "taken"), [(False, False), (True, False), (False, True)])
+def test_a_context_that_was_not_agreed_on_is_an_error_of_whoever_uses_it(offered: bool, taken: bool) -> None:
+    pair = Pair.open(offered=offered, taken=taken, extension=TRACE)
+    agreed = Pair.open(offered=True, taken=True, extension=TRACE)
+    asked = Request(1, 5, b"x", trace=CONTEXT)
+    with pytest.raises(LocalProtocolError, match="does not know of trace"):
+        pair.client.send(asked)
+    with pytest.raises(RemoteProtocolError, match="trace, which was not agreed on"):
+        pair.server.receive(agreed.client.send(asked)[0], 0.0)
+    # Tiers are another extension.
+    with pytest.raises(LocalProtocolError, match="does not know of tiers"):
+        agreed.client.send(Request(2, 5, b"x", hops=1, trace=CONTEXT))
+    assert pair.up(Request(1, 5, b"x")) == [Request(1, 5, b"x")]
+
+
+@pytest.mark.parametrize(
+    "wrong", [(0, 1, 0), (1 << 128, 1, 0), (1, 0, 0), (1, 1 << 64, 0), (1, 1, 256), (1, 1, -1)], ids=str
+)
+def test_a_context_that_is_none_is_not_sent(wrong: tuple[int, int, int]) -> None:
+    pair = Pair.open(offered=True, taken=True, extension=TRACE)
+    with pytest.raises(LocalProtocolError, match="the ids are not 0"):
+        pair.client.send(Request(1, 5, b"x", trace=TraceContext(*wrong)))
+    assert pair.client.in_flight == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.builds(TraceContext, st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.integers(0, 255)),
+    st.binary(max_size=9000),
+)
+def test_contexts_round_trip(context: TraceContext, payload: bytes) -> None:
+    pair = Pair.open(offered=True, taken=True, extension=TRACE)
+    assert pair.up(Request(1, 3, payload, 0.25, trace=context)) == [Request(1, 3, payload, 0.25, trace=context)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(kind=st.integers(1, 10), flags=st.integers(1, 255), body=st.binary(max_size=60))
+def test_flags_are_known_or_refused(kind: int, flags: int, body: bytes) -> None:
+    pair = Pair.open(offered=True, taken=True, extension=TRACE)
+    zeros = not (any(body[12:28]) and any(body[28:36]))
+    frame = with_checksum(kind, 1, body, flags)
+    if kind != 3 or flags != 1 or len(body) < 37 or zeros:
+        with pytest.raises(RemoteProtocolError):
+            pair.server.receive(frame, 0.0)
+    else:
+        with contextlib.suppress(RemoteProtocolError):
+            assert isinstance(pair.server.receive(frame, 0.0), Request | Rejected | None)
+
+
+@pytest.mark.parametrize(("trace_id", "span_id"), [(bytes(16), b"a" * 8), (b"a" * 16, bytes(8))])
+def test_ids_of_zero_are_refused(trace_id: bytes, span_id: bytes) -> None:
+    pair = Pair.open(offered=True, taken=True, extension=TRACE)
+    body = struct.pack("<HBBII", 0, 0, 0, 0, 1) + trace_id + span_id + b"\x01" + b"x"
+    with pytest.raises(RemoteProtocolError, match="is 0"):
+        pair.server.receive(with_checksum(3, 1, body, 1), 0.0)
+
+
 # -- damage ------------------------------------------------------------------------------------------------------
 
 
@@ -359,8 +436,8 @@ def test_truncated_frames_never_pass(data: st.DataObject) -> None:
         pair.server.receive(frame[: data.draw(st.integers(0, len(frame) - 1))], 0.0)
 
 
-def with_checksum(kind: int, request_id: int, body: bytes) -> bytes:
-    checked = struct.pack("<BBHII", kind, 0, 0, request_id, len(body))
+def with_checksum(kind: int, request_id: int, body: bytes, flags: int = 0) -> bytes:
+    checked = struct.pack("<BBHII", kind, flags, 0, request_id, len(body))
     return checked + struct.pack("<I", zlib.crc32(checked + body)) + body
 
 

@@ -26,6 +26,7 @@ from cutpoint.codecs import DTYPES
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol import (
     TIERS,
+    TRACE,
     Cancel,
     Connection,
     Error,
@@ -42,6 +43,7 @@ from cutpoint.sdk.protocol import (
     Role,
     ServerState,
     Timings,
+    TraceContext,
     Welcome,
 )
 
@@ -70,7 +72,8 @@ def event_to_json(event: Event) -> Json:
         case Request():
             rest = {"payload": event.payload.hex(), "budget": event.budget, "arrivals": list(event.arrivals)}
             tiers = {"stop": event.stop, "hops": event.hops} if event.stop or event.hops else {}
-            return kind | {"request_id": event.request_id, "point": event.point} | rest | tiers
+            trace = {} if event.trace is None else {"trace": _trace_to_json(event.trace)}
+            return kind | {"request_id": event.request_id, "point": event.point} | rest | tiers | trace
         case Result():
             times = event.timings
             hops = {"hops": [list(dataclasses.astuple(hop)) for hop in event.hops]} if event.hops else {}
@@ -116,7 +119,8 @@ def event_from_json(data: Json) -> Event:
             return Welcome(*names, limits, ServerState(**data["state"]), *tiers)
         case "Request":
             payload, tiers = bytes.fromhex(data["payload"]), (data.get("stop", 0), data.get("hops", 0))
-            return Request(data["request_id"], data["point"], payload, data["budget"], *tiers)
+            trace = _trace_from_json(data["trace"]) if "trace" in data else None
+            return Request(data["request_id"], data["point"], payload, data["budget"], *tiers, trace)
         case "Result":
             outputs = tuple(
                 np.frombuffer(bytes.fromhex(t["values"]), t["dtype"]).reshape(t["shape"]) for t in data["outputs"]
@@ -142,6 +146,15 @@ def event_from_json(data: Json) -> Event:
 def _state_to_json(state: ServerState) -> Json:
     flags = {"draining": state.draining, "outdated": state.outdated}
     return {"queue_ms": state.queue_ms, "price": state.price} | flags
+
+
+def _trace_to_json(trace: TraceContext) -> str:
+    """As the fields of a `traceparent` behind its version."""
+    return f"{trace.trace_id:032x}-{trace.span_id:016x}-{trace.flags:02x}"
+
+
+def _trace_from_json(text: str) -> TraceContext:
+    return TraceContext(*(int(part, 16) for part in text.split("-")))
 
 
 def _extensions_to_json(extensions: tuple[str, ...]) -> Json:
@@ -251,6 +264,24 @@ def tiered(rng: np.random.Generator, event: Event) -> Event:
             return event
 
 
+def traced(rng: np.random.Generator, event: Event) -> Event:
+    """The event, most of the time with a trace's context where it is a request."""
+    match event:
+        case Hello():
+            return msgspec.structs.replace(event, extensions=(TRACE, "unheard-of"))
+        case Welcome():
+            return msgspec.structs.replace(event, extensions=(TRACE,))
+        case Request() if rng.random() < 0.8:
+            zero = rng.random() < 0.1
+            ids = int.from_bytes(rng.bytes(16)), 0 if zero else int.from_bytes(rng.bytes(8))
+            return dataclasses.replace(event, trace=TraceContext(*ids, int(rng.choice([0, 1, 255]))))
+        case _:
+            return event
+
+
+EXTENDED = {TIERS: tiered, TRACE: traced}
+
+
 def damaged(rng: np.random.Generator, frame: bytes) -> bytes:
     """The frame with a bit turned, cut, longer, or of another kind."""
     data = bytearray(frame)
@@ -266,10 +297,10 @@ def damaged(rng: np.random.Generator, frame: bytes) -> bytes:
     return bytes(data)
 
 
-def converse(seed: int, steps: int, tiers: bool = False) -> list[Json]:
-    """A random conversation, as both ends saw it."""
+def converse(seed: int, steps: int, extension: str | None = None) -> list[Json]:
+    """A random conversation, as both ends saw it, where they make use of `extension`."""
     rng = np.random.default_rng(seed)
-    extensions = (TIERS,) if tiers else ()
+    extensions = (extension,) if extension else ()
     ends = {role: Recorder(role) for role in Role}
     on_the_way: dict[Role, list[bytes]] = {role: [] for role in Role}
     if seed % 4:  # otherwise the greeting is left to chance
@@ -288,7 +319,7 @@ def converse(seed: int, steps: int, tiers: bool = False) -> list[Json]:
             ends[role].receive(frame, number / 4)
             continue
         event = random_event(rng, role, ends[role].connection.next_id())
-        event = tiered(rng, event) if tiers else event
+        event = EXTENDED[extension](rng, event) if extension else event
         on_the_way[role] += ends[role].send(event)
     return [end.to_json() for end in ends.values()]
 
@@ -296,7 +327,7 @@ def converse(seed: int, steps: int, tiers: bool = False) -> list[Json]:
 def generate() -> dict[str, list[Json]]:
     """All files: name → conversations."""
     return {
-        f"{name}.json": [c for seed in seeds for c in converse(seed, 40, name.startswith("extensions/"))]
+        f"{name}.json": [c for seed in seeds for c in converse(seed, 40, name.partition("extensions/")[2] or None)]
         for name, seeds in _FILES.items()
     }
 
@@ -306,6 +337,7 @@ _FILES = {
     "damaged": [5, 10, 15, 25, 30, 35],
     "greetings": [4, 12, 16, 24, 28],
     "extensions/tiers": [17, 18, 19, 21, 24, 28, 32, 35],
+    "extensions/trace": [33, 34, 36, 38, 40, 41],
 }
 
 

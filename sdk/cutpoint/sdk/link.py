@@ -16,6 +16,7 @@ from importlib.metadata import version
 import aiohttp
 import msgspec
 
+from cutpoint.sdk.answers import Answers
 from cutpoint.sdk.errors import (
     BundleMismatch,
     InputError,
@@ -27,10 +28,11 @@ from cutpoint.sdk.errors import (
 )
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.protocol import (
+    EXTENSIONS,
     IDLE,
     MAX_FRAMES,
-    SUBPROTOCOL,
     TIERS,
+    TRACE,
     VERSION,
     Cancel,
     Connection,
@@ -43,10 +45,11 @@ from cutpoint.sdk.protocol import (
     Result,
     Role,
     ServerState,
+    TraceContext,
     Welcome,
 )
-from cutpoint.sdk.tcp_info import read_tcp_info
 from cutpoint.sdk.times import LinkTimes
+from cutpoint.sdk.websocket import WebSocket
 
 __all__ = ["Link"]
 
@@ -112,10 +115,8 @@ class Link:
         self.outdated = asyncio.Event()
         self.refusal: Refused | None = None
         self._connection: Connection | None = None
-        self._ws: aiohttp.ClientWebSocketResponse | None = None
-        self._waiting: dict[int, asyncio.Future[Result]] = {}
-        #: Cancelled requests: until when the server's word on them says something, and whom it is told.
-        self._unfinished: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._ws: WebSocket | None = None
+        self._answers = Answers()
         self._slot_free = asyncio.Event()
         self._up = asyncio.Event()
         self._tried = asyncio.Event()
@@ -133,12 +134,12 @@ class Link:
     @property
     def in_flight(self) -> int:
         """Requests that wait for an answer."""
-        return len(self._waiting)
+        return len(self._answers)
 
     @property
     def tiers(self) -> bool:
         """Whether the server knows of tiers."""
-        return self._connection is not None and self._connection.tiers
+        return self._connection is not None and TIERS in self._connection.extensions
 
     @property
     def full(self) -> bool:
@@ -179,7 +180,8 @@ class Link:
         """Gives the connection up, if there is one, and makes a new one: the old one's network is gone."""
         self._tried_at = -math.inf
         self._wake.set()
-        self._abort()
+        if self._ws is not None:
+            self._ws.abort()
 
     async def request(
         self,
@@ -192,6 +194,7 @@ class Link:
         *,
         stop: int = 0,
         hops: int = 0,
+        trace: TraceContext | None = None,
     ) -> Result:
         """Asks the server and waits for its answer. Cancelling this cancels the request on the server.
 
@@ -205,6 +208,7 @@ class Link:
                 that it had had for it beside way and queue, as far as these are known.
             stop: boundary whose tensors are wanted; 0 for the model's outputs.
             hops: tiers that the request has passed.
+            trace: whose part the request is; left out where the server does not know of traces.
 
         Raises:
             LinkError: if there is no connection or it goes away.
@@ -219,9 +223,9 @@ class Link:
         queued = self.server.queue_ms / 1e3
         # A belief: where it leaves no time, the server may still have some.
         budget -= min(on_way, _MOST_ON_WAY * budget)
-        frames = connection.send(Request(number, point, payload, budget, stop, hops))
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
+        trace = trace if TRACE in connection.extensions else None
+        frames = connection.send(Request(number, point, payload, budget, stop, hops, trace))
+        answer = self._answers.expect(number)
         self._monitor.sent(number, [len(frame) for frame in frames], server_s, sent_at)
         try:
             for frame in frames:
@@ -234,17 +238,15 @@ class Link:
                 self._monitor.cancelled(number)
                 cancelled_at = self._clock()
                 waited = cancelled_at - sent_at - on_way - max(queued, self.server.queue_ms / 1e3)
-                self._unfinished[number] = cancelled_at + 2 * on_way + _PROMPT, partial(unfinished, waited)
+                self._answers.cancelled(number, cancelled_at + 2 * on_way + _PROMPT, partial(unfinished, waited))
                 # Shielded from a second cancellation: the server must learn of the first.
                 cancel = asyncio.ensure_future(self._send_all(connection, Cancel(number)))
                 with contextlib.suppress(LinkError, ProtocolError):
                     await asyncio.shield(cancel)
             raise
         finally:
-            self._waiting.pop(number, None)
+            self._answers.forget(number)
             self._slot_free.set()
-            if answer.done() and not answer.cancelled():
-                answer.exception()  # seen: a failure that came with a cancellation is not "never retrieved"
 
     async def _free_slot(self) -> Connection:
         while True:
@@ -296,23 +298,15 @@ class Link:
     async def _live_once(self, session: aiohttp.ClientSession) -> bool:
         """Connects and serves one connection until it ends."""
         connection = Connection(Role.CLIENT, self._frame_limit, pieces=self._pieces)
-        ws: aiohttp.ClientWebSocketResponse | None = None
+        ws: WebSocket | None = None
         try:
             async with asyncio.timeout(self._times.connect):
-                ws = await session.ws_connect(
-                    self._url,
-                    protocols=(SUBPROTOCOL,),
-                    ssl=self._ssl if self._ssl is not None else True,
-                    max_msg_size=self._frame_limit,
-                    compress=0,
-                )
-                self._ws = ws
-                _no_delay(ws)
+                self._ws = ws = await WebSocket.connect(session, self._url, self._ssl, self._frame_limit)
                 greeted_at = self._clock()
                 names = self._token, self._client, socket.gethostname()
-                hello = Hello((VERSION,), self._bundle_hash, *names, (TIERS,))
+                hello = Hello((VERSION,), self._bundle_hash, *names, EXTENSIONS)
                 await self._send_all(connection, hello)
-                welcome = await self._read(ws, connection)
+                welcome = connection.receive(await ws.read(), self._clock())
             if isinstance(welcome, Error):
                 raise refusal(welcome.code, welcome.message, welcome.retry_after)
             if not isinstance(welcome, Welcome):
@@ -328,26 +322,19 @@ class Link:
             probing = asyncio.create_task(self._probe(connection))
             try:
                 while True:
-                    await self._handle(connection, await self._read(ws, connection))
+                    await self._handle(connection, connection.receive(await ws.read(), self._clock()))
             finally:
                 probing.cancel()
                 await asyncio.gather(probing, return_exceptions=True)
         finally:
             if ws is not None:
-                # An abrupt end: the closing handshake would wait for a server that may be gone.
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(0.2):
-                        await ws.close()
+                await ws.close()
 
     def _down(self) -> None:
         self._up.clear()
         self._connection = self._ws = None
         self._monitor.reset()
-        self._unfinished.clear()
-        error = self.refusal or LinkError(f"the connection to {self._url} went away")
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(error)
+        self._answers.lost(self.refusal or LinkError(f"the connection to {self._url} went away"))
         self._slot_free.set()
 
     async def _probe(self, connection: Connection) -> None:
@@ -358,27 +345,15 @@ class Link:
             silence = self._monitor.silent(now)
             if silence > self._times.silence:
                 log.info("nothing heard from %s for %.1f s", self._url, silence)
-                self._abort()
+                if self._ws is not None:
+                    self._ws.abort()
                 return
             if self._monitor.wants_probe(now):
                 self._monitor.probed(now)
                 await self._send_all(connection, Ping(now))
                 await self._send_all(connection, Ping(now, LinkMonitor.PROBE_BYTES))
 
-    def _abort(self) -> None:
-        """Ends the connection without a word: whoever reads it finds its end."""
-        connection = self._ws.get_extra_info("socket") if self._ws is not None else None
-        if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
     # -- messages ------------------------------------------------------------------------------------------------
-
-    async def _read(self, ws: aiohttp.ClientWebSocketResponse, connection: Connection) -> object:
-        message = await ws.receive()
-        if message.type not in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
-            raise LinkError("the server closed the connection")
-        return connection.receive(message.data, self._clock())
 
     async def _send_all(self, connection: Connection, event: Hello | Ping | Pong | Cancel) -> None:
         for frame in connection.send(event):
@@ -387,10 +362,7 @@ class Link:
     async def _write(self, frame: bytes) -> None:
         if self._ws is None:
             raise LinkError(f"the connection to {self._url} went away")
-        try:
-            await self._ws.send_bytes(frame)
-        except (aiohttp.ClientError, OSError, RuntimeError) as error:
-            raise LinkError(f"the connection to {self._url} went away: {error}") from error
+        await self._ws.write(frame)
 
     def _heard_of(self, state: ServerState) -> None:
         self.server = state
@@ -403,26 +375,17 @@ class Link:
         match event:
             case Result():
                 self._heard_of(event.state)
-                self._unfinished.pop(event.request_id, None)
                 server_s = (event.timings.queue_ms + event.timings.decode_ms + event.timings.tail_ms) / 1e3
                 size = sum(output.nbytes for output in event.outputs)
                 self._monitor.answered(event.request_id, event.arrivals, server_s, size, now)
                 if self._times.kernel and self._ws is not None:
-                    info = read_tcp_info(self._ws.get_extra_info("socket"))
+                    info = self._ws.tcp_info()
                     if info is not None:
                         self._monitor.estimator.observe_kernel(info.rtt, info.uplink, now)
-                answer = self._waiting.get(event.request_id)
-                if answer is not None and not answer.done():
-                    answer.set_result(event)
+                self._answers.answered(event)
             case Error() if event.request_id:
                 self._monitor.refused(event.request_id, now)
-                until, confirmed = self._unfinished.pop(event.request_id, (-math.inf, lambda: None))
-                # In an outage request and cancellation arrive together, and the server had no time at all.
-                if now <= until:
-                    confirmed()
-                answer = self._waiting.get(event.request_id)
-                if answer is not None and not answer.done():
-                    answer.set_exception(refusal(event.code, event.message, event.retry_after))
+                self._answers.refused(event.request_id, refusal(event.code, event.message, event.retry_after), now)
             case Error():
                 raise refusal(event.code, event.message, event.retry_after)
             case Ping():
@@ -432,10 +395,3 @@ class Link:
                 self._monitor.pong(event.sent, event.received, now)
             case Goaway():
                 self.server = msgspec.structs.replace(self.server, draining=True)
-
-
-def _no_delay(ws: aiohttp.ClientWebSocketResponse) -> None:
-    connection = ws.get_extra_info("socket")
-    if connection is not None:
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

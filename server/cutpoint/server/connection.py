@@ -22,6 +22,7 @@ from cutpoint.sdk.errors import (
     UnknownPoint,
 )
 from cutpoint.sdk.protocol import (
+    EXTENSIONS,
     TIERS,
     VERSION,
     Cancel,
@@ -199,7 +200,7 @@ class ClientConnection:
         limits = self._settings.limits
         if model.limits.max_in_flight is not None:
             limits = msgspec.structs.replace(limits, in_flight=min(limits.in_flight, model.limits.max_in_flight))
-        state, known = self._state(model, self._user), tuple(name for name in event.extensions if name == TIERS)
+        state, known = self._state(model, self._user), tuple(name for name in event.extensions if name in EXTENSIONS)
         await self._send(Welcome(VERSION, server, model.hash, limits, state, known, model.tier.scale))
         model.tier.start()
         return True
@@ -280,7 +281,7 @@ class ClientConnection:
                 output = outcome.output
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
                 state = self._state(model, self._user)
-                hops = hops if self._connection.tiers else ()
+                hops = hops if TIERS in self._connection.extensions else ()
                 answer = Result(request.request_id, output.outputs, timings, state, request.arrivals, hops)
         except asyncio.CancelledError:
             if self._ws.closed:

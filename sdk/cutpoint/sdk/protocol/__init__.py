@@ -2,8 +2,10 @@
 
 from cutpoint.sdk.protocol.connection import MAX_FRAMES, SUBPROTOCOL, VERSION, Connection
 from cutpoint.sdk.protocol.events import (
+    EXTENSIONS,
     IDLE,
     TIERS,
+    TRACE,
     Cancel,
     Error,
     Event,
@@ -18,16 +20,19 @@ from cutpoint.sdk.protocol.events import (
     Result,
     ServerState,
     Timings,
+    TraceContext,
     Welcome,
 )
 from cutpoint.sdk.protocol.frames import decode_frame, encode_frame
 from cutpoint.sdk.protocol.state import ConnectionState, Role
 
 __all__ = [
+    "EXTENSIONS",
     "IDLE",
     "MAX_FRAMES",
     "SUBPROTOCOL",
     "TIERS",
+    "TRACE",
     "VERSION",
     "Cancel",
     "Connection",
@@ -46,6 +51,7 @@ __all__ = [
     "Role",
     "ServerState",
     "Timings",
+    "TraceContext",
     "Welcome",
     "decode_frame",
     "encode_frame",

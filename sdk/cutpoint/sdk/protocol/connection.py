@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol.events import (
     TIERS,
+    TRACE,
     Cancel,
     Error,
     Event,
@@ -16,11 +17,13 @@ from cutpoint.sdk.protocol.events import (
     Rejected,
     Request,
     Result,
+    TraceContext,
     Welcome,
 )
 from cutpoint.sdk.protocol.frames import (
     HEADER_SIZE,
     OPENING_SIZE,
+    TRACE_SIZE,
     Chunk,
     Frame,
     Opening,
@@ -37,6 +40,8 @@ SUBPROTOCOL = f"cutpoint.v{VERSION}"
 MAX_FRAMES = 4
 #: A payload is split into pieces no smaller than about one packet, which is what the link serialises anyway.
 MIN_CHUNK = 1200
+_PLAIN: frozenset[str] = frozenset()
+_TIERED = frozenset({TIERS})
 
 
 @dataclass(slots=True)
@@ -74,8 +79,8 @@ class Connection:
         self.peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
         self.state = ConnectionState.START
         self.limits = Limits()
-        #: Whether both ends know of tiers.
-        self.tiers = False
+        #: Those that both ends know.
+        self.extensions: frozenset[str] = frozenset()
         self._offered: tuple[str, ...] = ()
         self._frame_limit = frame_limit
         self._max_payload = max_payload
@@ -103,8 +108,8 @@ class Connection:
         match event:
             case Rejected():
                 raise LocalProtocolError("Rejected is not sent; send an Error")
-            case Request() | Result() if not self.tiers and _names_tiers(event):
-                raise LocalProtocolError("the other side does not know of tiers: no stop and no hops")
+            case Request() | Result() if unknown := _used(event) - self.extensions:
+                raise LocalProtocolError(f"the other side does not know of {_list(unknown)}")
             case Request():
                 frames: list[Frame] = self._split(event)
             case _:
@@ -125,7 +130,7 @@ class Connection:
                 self._offered = event.extensions
             case Welcome():
                 self.limits = event.limits
-                self.tiers = TIERS in event.extensions and TIERS in self._offered
+                self.extensions = frozenset(event.extensions) & frozenset(self._offered)
 
     def _split(self, request: Request) -> list[Frame]:
         if request.request_id <= self._last_id:
@@ -134,12 +139,14 @@ class Connection:
             raise LocalProtocolError(f"{len(self._exchanges)} requests are in flight, which is the server's limit")
         if not (0 <= request.stop < 256 and 0 <= request.hops < 256):
             raise LocalProtocolError(f"stop {request.stop} and hops {request.hops}: both are numbers below 256")
+        if request.trace is not None and not _fits(request.trace):
+            raise LocalProtocolError(f"{request.trace}: the ids are not 0, of at most 16 and 8 bytes, and flags of one")
         size = len(request.payload)
-        room = self.limits.frame - HEADER_SIZE - OPENING_SIZE
+        room = self.limits.frame - HEADER_SIZE - OPENING_SIZE - (TRACE_SIZE if request.trace is not None else 0)
         piece = min(room, max(MIN_CHUNK, -(-size // self._pieces)))
         offsets = list(range(0, size, piece)) or [0]
         parts = [request.payload[offset : offset + piece] for offset in offsets]
-        asked = request.budget, size, parts[0], request.stop, request.hops
+        asked = request.budget, size, parts[0], request.stop, request.hops, request.trace
         opening = Opening(request.request_id, request.point, *asked)
         chunks = (Chunk(request.request_id, o, p) for o, p in zip(offsets[1:], parts[1:], strict=True))
         return [opening, *chunks]
@@ -167,8 +174,8 @@ class Connection:
                 f"a frame of {len(data)} bytes arrived, over the limit of {self._frame_limit}", code="too_large"
             )
         frame = decode_frame(data)
-        if isinstance(frame, Opening | Result) and not self.tiers and _names_tiers(frame):
-            raise RemoteProtocolError("a stop or hops, though tiers were not agreed on")
+        if isinstance(frame, Opening | Result) and (unknown := _used(frame) - self.extensions):
+            raise RemoteProtocolError(f"a frame with {_list(unknown)}, which was not agreed on")
         match frame:
             case Opening():
                 return self._receive_opening(frame, now)
@@ -245,7 +252,7 @@ class Connection:
             return None
         payload = b"".join(exchange.pieces)
         exchange.pieces.clear()
-        asked = opening.budget, opening.stop, opening.hops
+        asked = opening.budget, opening.stop, opening.hops, opening.trace
         return Request(request_id, opening.point, payload, *asked, tuple(exchange.arrivals))
 
     # -- the tables ----------------------------------------------------------------------------------------------
@@ -288,5 +295,17 @@ class Connection:
         return True
 
 
-def _names_tiers(about: Request | Opening | Result) -> bool:
-    return bool(about.hops) if isinstance(about, Result) else bool(about.stop or about.hops)
+def _used(about: Request | Opening | Result) -> frozenset[str]:
+    """The extensions that a frame needs."""
+    if isinstance(about, Result):
+        return _TIERED if about.hops else _PLAIN
+    used = _TIERED if about.stop or about.hops else _PLAIN
+    return used if about.trace is None else used | {TRACE}
+
+
+def _list(extensions: frozenset[str]) -> str:
+    return " and ".join(sorted(extensions))
+
+
+def _fits(trace: TraceContext) -> bool:
+    return 0 < trace.trace_id < 1 << 128 and 0 < trace.span_id < 1 << 64 and 0 <= trace.flags < 256

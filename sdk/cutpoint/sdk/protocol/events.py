@@ -10,8 +10,10 @@ import msgspec
 from cutpoint.codecs import Array
 
 __all__ = [
+    "EXTENSIONS",
     "IDLE",
     "TIERS",
+    "TRACE",
     "Cancel",
     "Error",
     "Event",
@@ -26,11 +28,16 @@ __all__ = [
     "Result",
     "ServerState",
     "Timings",
+    "TraceContext",
     "Welcome",
 ]
 
 #: Extension: requests that name the boundary where the server stops and the tiers they passed; results with `hops`.
 TIERS = "tiers"
+#: Extension: requests that name the span of a trace which they belong to.
+TRACE = "trace"
+#: What this implementation knows.
+EXTENSIONS = (TIERS, TRACE)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -108,6 +115,21 @@ class Welcome(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class TraceContext:
+    """Which span of which trace a request belongs to, as in a W3C ``traceparent``.
+
+    Attributes:
+        trace_id: below 2**128, not 0.
+        span_id: of the sender's span; below 2**64, not 0.
+        flags: below 256; bit 0: the trace is recorded.
+    """
+
+    trace_id: int
+    span_id: int
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Client → server.
 
@@ -118,6 +140,7 @@ class Request:
         budget: seconds that are left for the answer; 0 for no limit. Not a clock time: clocks differ.
         stop: boundary whose tensors are asked for; 0 for the model's outputs. Others than 0 need `TIERS`.
         hops: tiers that the request has passed already. Others than 0 need `TIERS`.
+        trace: the sender's span. Needs `TRACE`.
         arrivals: receiver only: seconds from the arrival of the first frame to that of each frame.
     """
 
@@ -127,6 +150,7 @@ class Request:
     budget: float = 0.0
     stop: int = 0
     hops: int = 0
+    trace: TraceContext | None = None
     arrivals: tuple[float, ...] = field(default=(), compare=False)
 
 

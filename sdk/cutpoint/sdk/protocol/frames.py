@@ -17,6 +17,7 @@ import numpy as np
 from cutpoint.codecs import DTYPES, Array
 from cutpoint.sdk.errors import RemoteProtocolError
 from cutpoint.sdk.protocol.events import (
+    TIERS,
     Cancel,
     Error,
     Goaway,
@@ -27,10 +28,21 @@ from cutpoint.sdk.protocol.events import (
     Result,
     ServerState,
     Timings,
+    TraceContext,
     Welcome,
 )
 
-__all__ = ["HEADER_SIZE", "OPENING_SIZE", "Chunk", "Frame", "Kind", "Opening", "decode_frame", "encode_frame"]
+__all__ = [
+    "HEADER_SIZE",
+    "OPENING_SIZE",
+    "TRACE_SIZE",
+    "Chunk",
+    "Frame",
+    "Kind",
+    "Opening",
+    "decode_frame",
+    "encode_frame",
+]
 
 #: kind, flags, reserved, request id, body length, CRC-32 of the twelve bytes before it and the body.
 _HEADER = struct.Struct("<BBHIII")
@@ -39,6 +51,11 @@ HEADER_SIZE = _HEADER.size
 #: point, stop, hops, budget in microseconds, payload size.
 _OPENING = struct.Struct("<HBBII")
 OPENING_SIZE = _OPENING.size
+#: Flag of a request's first frame: a trace's context comes before the payload.
+_TRACED = 1
+#: trace id and span id, the bytes in the order of a `traceparent`; its flags.
+_TRACE = struct.Struct("<16s8sB")
+TRACE_SIZE = _TRACE.size
 _CHUNK = struct.Struct("<I")
 #: queue delay in microseconds, price, flags (bit 0: draining, bit 1: outdated).
 _STATE = struct.Struct("<IfI")
@@ -81,6 +98,7 @@ class Opening:
     data: bytes
     stop: int = 0
     hops: int = 0
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +123,9 @@ def _micros(seconds: float) -> int:
     return min(_U32, max(0, round(seconds * 1e6)))
 
 
-def _pack(kind: Kind, request_id: int, *body: bytes) -> bytes:
+def _pack(kind: Kind, request_id: int, *body: bytes, flags: int = 0) -> bytes:
     data = b"".join(body)
-    checked = _HEADER_CHECKED.pack(kind, 0, 0, request_id, len(data))
+    checked = _HEADER_CHECKED.pack(kind, flags, 0, request_id, len(data))
     return b"".join((checked, zlib.crc32(data, zlib.crc32(checked)).to_bytes(4, "little"), data))
 
 
@@ -120,6 +138,15 @@ def _pack_hop(hop: Hop) -> bytes:
     name = hop.tier.encode()[:_LONGEST_NAME].decode(errors="ignore").encode()
     times = (hop.queue_ms, hop.decode_ms, hop.compute_ms, hop.encode_ms, hop.total_ms)
     return _HOP.pack(*(_micros(time / 1e3) for time in times), len(name)) + name
+
+
+def _pack_opening(opening: Opening) -> bytes:
+    head = _OPENING.pack(opening.point, opening.stop, opening.hops, _micros(opening.budget), opening.size)
+    trace = opening.trace
+    if trace is None:
+        return _pack(Kind.REQUEST, opening.request_id, head, opening.data)
+    context = _TRACE.pack(trace.trace_id.to_bytes(16), trace.span_id.to_bytes(8), trace.flags)
+    return _pack(Kind.REQUEST, opening.request_id, head, context, opening.data, flags=_TRACED)
 
 
 def _pack_result(result: Result) -> bytes:
@@ -150,6 +177,7 @@ def _pack_greeting(kind: Kind, greeting: Hello | Welcome) -> bytes:
     fields = msgspec.to_builtins(greeting)
     if not greeting.extensions:
         del fields["extensions"]
+    if TIERS not in greeting.extensions:
         fields.pop("scale", None)
     return _pack(kind, 0, msgspec.json.encode(fields))
 
@@ -160,8 +188,7 @@ def encode_frame(frame: Frame) -> bytes:
         case Chunk():
             return _pack(Kind.CHUNK, frame.request_id, _CHUNK.pack(frame.offset), frame.data)
         case Opening():
-            head = _OPENING.pack(frame.point, frame.stop, frame.hops, _micros(frame.budget), frame.size)
-            return _pack(Kind.REQUEST, frame.request_id, head, frame.data)
+            return _pack_opening(frame)
         case Result():
             return _pack_result(frame)
         case Cancel():
@@ -198,22 +225,21 @@ def decode_frame(data: bytes) -> Frame:
     body = memoryview(data)[HEADER_SIZE:]
     if zlib.crc32(body, zlib.crc32(data[: _HEADER_CHECKED.size])) != crc:
         raise RemoteProtocolError("frame checksum is wrong: the bytes were damaged on the way", code="bad_payload")
-    if flags or reserved:
+    if reserved or flags & ~(_TRACED if kind == Kind.REQUEST else 0):
         raise RemoteProtocolError("frame uses header bits that this version does not know")
     try:
-        return _decode_body(Kind(kind), request_id, body)
+        return _decode_body(Kind(kind), flags, request_id, body)
     except (struct.error, ValueError, msgspec.DecodeError) as error:
         raise RemoteProtocolError(f"frame of kind {kind} is malformed: {error}") from error
 
 
-def _decode_body(kind: Kind, request_id: int, body: memoryview) -> Frame:
+def _decode_body(kind: Kind, flags: int, request_id: int, body: memoryview) -> Frame:
     match kind:
         case Kind.CHUNK:
             (offset,) = _CHUNK.unpack_from(body)
             return Chunk(request_id, offset, bytes(body[_CHUNK.size :]))
         case Kind.REQUEST:
-            point, stop, hops, budget, size = _OPENING.unpack_from(body)
-            return Opening(request_id, point, budget / 1e6, size, bytes(body[OPENING_SIZE:]), stop, hops)
+            return _unpack_opening(request_id, body, bool(flags & _TRACED))
         case Kind.RESULT:
             return _unpack_result(request_id, body)
         case Kind.CANCEL:
@@ -242,6 +268,18 @@ def _decode_body(kind: Kind, request_id: int, body: memoryview) -> Frame:
 def _expect_length(body: memoryview, length: int) -> None:
     if len(body) != length:
         raise ValueError(f"{len(body)} bytes, expected {length}")
+
+
+def _unpack_opening(request_id: int, body: memoryview, traced: bool) -> Opening:
+    point, stop, hops, budget, size = _OPENING.unpack_from(body)
+    offset, trace = OPENING_SIZE, None
+    if traced:
+        trace_id, span_id, flags = _TRACE.unpack_from(body, offset)
+        offset += TRACE_SIZE
+        trace = TraceContext(int.from_bytes(trace_id), int.from_bytes(span_id), flags)
+        if not (trace.trace_id and trace.span_id):
+            raise ValueError("the id of a trace or a span is 0")
+    return Opening(request_id, point, budget / 1e6, size, bytes(body[offset:]), stop, hops, trace)
 
 
 def _unpack_state(body: memoryview) -> ServerState:
