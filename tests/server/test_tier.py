@@ -337,7 +337,7 @@ async def test_a_client_that_knows_nothing_of_tiers_is_served(bundle: Bundle, mo
     async with serving(bundle) as cloud, serving(bundle, cloud.url) as edge:
         force(edge, "relayed")
         # The next tier goes on knowing of them; the device does not.
-        monkeypatch.setattr("cutpoint.sdk.link.TIERS", "unheard-of")
+        monkeypatch.setattr("cutpoint.sdk.link.EXTENSIONS", ("unheard-of",))
         async with Client(edge.url, bundle, mode="edge", times=QUICK) as client:
             result = await client.infer(picture(1), point=RAW)
         assert result.hops == ()
@@ -348,7 +348,7 @@ async def test_a_client_that_knows_nothing_of_tiers_is_served(bundle: Bundle, mo
 async def test_a_next_tier_that_knows_nothing_of_tiers_is_one_hop(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cutpoint.server.connection.TIERS", "unheard-of")
+    monkeypatch.setattr("cutpoint.server.connection.EXTENSIONS", ())
     async with serving(bundle) as cloud:
         connections = cloud._connections
         async with serving(bundle, cloud.url, tier="edge") as edge:

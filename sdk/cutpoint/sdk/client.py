@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from ssl import SSLContext
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cutpoint.sdk.bundle import Bundle, DeviceProfile, check_keys, check_signature
 from cutpoint.sdk.channel import ChannelEstimator
@@ -31,7 +31,11 @@ from cutpoint.sdk.result import InferenceResult
 from cutpoint.sdk.runtimes import Runtime
 from cutpoint.sdk.stream import Keep, Window, answer_stream
 from cutpoint.sdk.times import LinkTimes
+from cutpoint.sdk.tracing import find_tracing
 from cutpoint.sdk.update import Updates
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 __all__ = ["Client", "Mode"]
 
@@ -70,6 +74,7 @@ class Client:
         cache: folder for bundles that are fetched; None for `cache_folder()`.
         trusted_keys: public keys as `cutpoint keygen` prints them; a bundle, wherever it comes from, must be signed
             with one of them. None: it need not be signed.
+        tracer_provider: of OpenTelemetry, gets spans of requests; None for the application's, where it has set one.
 
     Raises:
         InputError: for arguments that do not go together.
@@ -97,6 +102,7 @@ class Client:
         update: bool = False,
         cache: Path | None = None,
         trusted_keys: Sequence[str] | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         if mode not in ("auto", "device", "edge"):
             raise InputError(f"mode {mode!r} is not one of auto, device, edge")
@@ -128,6 +134,7 @@ class Client:
             clock=clock,
             rng=rng or random.Random(),
             estimator=ChannelEstimator(),
+            tracing=find_tracing(tracer_provider),
         )
         if trusted_keys is not None and not trusted_keys:
             raise InputError("trusted_keys names no key: no bundle could be used")
@@ -310,6 +317,7 @@ class Client:
 
     async def _infer(self, data: Input, point: str | None, references: References | None) -> InferenceResult:
         started = self._clock()
-        result = await self._updates.infer(data, point, references, self._radio, started)
+        answering, tracing = self._updates.infer(data, point, references, self._radio, started), self._options.tracing
+        result = await (answering if tracing is None else tracing.infer(answering))
         self.counters.count(result)
         return result

@@ -12,6 +12,7 @@ from cutpoint.sdk.errors import DeadlineExceeded, ReferenceGone
 from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.protocol import Result
+from cutpoint.sdk.tracing import Tracing
 
 __all__ = ["Asked", "Edge", "References"]
 
@@ -40,16 +41,20 @@ class Edge:
         bundle: that both ends hold.
         device: encodes a frame anew where the server has lost what it refers to.
         clock: monotonic seconds.
+        tracing: requests carry the context of its current span; None: they carry none.
 
     Attributes:
         scale: how many times slower than in calibration the server computes, as far as one can tell.
     """
 
-    def __init__(self, link: Link, bundle: Bundle, device: Device, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, link: Link, bundle: Bundle, device: Device, clock: Callable[[], float], tracing: Tracing | None = None
+    ) -> None:
         self._link = link
         self._bundle = bundle
         self._device = device
         self._clock = clock
+        self._tracing = tracing
         self.scale = self._answered_scale = 1.0
 
     def unused(self) -> None:
@@ -117,4 +122,5 @@ class Edge:
 
         number = self._bundle.point_number(point.id)
         server_s = expected * self.scale / 1e3
-        return await self._link.request(number, output.payload, budget, server_s, sent, unfinished)
+        trace = None if self._tracing is None else self._tracing.current()
+        return await self._link.request(number, output.payload, budget, server_s, sent, unfinished, trace=trace)

@@ -30,6 +30,7 @@ from cutpoint.sdk.protocol import IDLE
 from cutpoint.sdk.result import InferenceResult, Timing
 from cutpoint.sdk.runtimes import Runtime
 from cutpoint.sdk.times import LinkTimes
+from cutpoint.sdk.tracing import Tracing
 
 __all__ = ["Installation", "Mode", "Options"]
 
@@ -63,6 +64,7 @@ class Options:
     clock: Callable[[], float]
     rng: random.Random
     estimator: ChannelEstimator
+    tracing: Tracing | None
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -155,7 +157,7 @@ class Installation:
                 clock=self._clock,
                 rng=options.rng,
             )
-            self.edge = Edge(self.link, self.bundle, self.device, self._clock)
+            self.edge = Edge(self.link, self.bundle, self.device, self._clock, options.tracing)
             await self.link.start()
             if self._mode == "edge":
                 await self._wait_for_link(options.times.connect)

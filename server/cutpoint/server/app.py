@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from importlib.metadata import version
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import WSCloseCode, web
@@ -36,7 +37,11 @@ from cutpoint.server.settings import Settings
 from cutpoint.server.status import STAGES, UNREFUSED, Status, StatusRoutes, UpstreamStatus, quantiles
 from cutpoint.server.tier import Tiers
 from cutpoint.server.tls import server_context
+from cutpoint.server.tracing import server_tracing
 from cutpoint.server.watching import FileWatch
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 __all__ = ["EdgeServer"]
 
@@ -59,6 +64,7 @@ class EdgeServer:
         settings: see `Settings`.
         clock: monotonic seconds.
         engine: computes; None for the one that the settings name.
+        tracer_provider: of OpenTelemetry, gets spans of requests; None for what the settings say.
 
     Attributes:
         models: what is served.
@@ -74,6 +80,7 @@ class EdgeServer:
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
         engine: Engine | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         self.settings = settings
         self.url = ""
@@ -87,6 +94,7 @@ class EdgeServer:
         engine = engine or create_engine(settings, clock)
         self._scheduler = Scheduler(engine, settings.max_queue, settings.max_batch, settings.batch_window, clock)
         self._metrics = Metrics()
+        self._tracing = server_tracing(settings, tracer_provider)
         self.tiers = Tiers(settings, self._metrics, self._scheduler.price, clock)
         times = settings.model_grace, settings.grace
         self.models = Models(engine, self._scheduler, self.tiers, *times, settings.trusted_keys)
@@ -244,6 +252,7 @@ class EdgeServer:
             self.state,
             lambda: self._draining,
             self._clock,
+            self._tracing,
         )
         self._connections.add(connection)
         self._metrics.connections.inc()

@@ -31,6 +31,7 @@ from cutpoint.sdk.protocol import (
     Event,
     Goaway,
     Hello,
+    Hop,
     Ping,
     Pong,
     Rejected,
@@ -39,8 +40,10 @@ from cutpoint.sdk.protocol import (
     Role,
     ServerState,
     Timings,
+    TraceContext,
     Welcome,
 )
+from cutpoint.sdk.tracing import Tracing
 from cutpoint.server.auth import Account, Tokens, digest
 from cutpoint.server.logs import Repeats
 from cutpoint.server.metrics import Metrics
@@ -50,6 +53,7 @@ from cutpoint.server.quotas import Quotas
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import Encoded
 from cutpoint.server.tier import Asked
+from cutpoint.server.tracing import RequestSpan
 
 __all__ = ["ClientConnection"]
 
@@ -80,6 +84,7 @@ class ClientConnection:
         state: the server's state now, as a user of a model finds it.
         draining: whether the server is going away.
         clock: monotonic seconds.
+        tracing: makes spans of requests; None for none.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class ClientConnection:
         state: Callable[[Model, Hashable], ServerState],
         draining: Callable[[], bool],
         clock: Callable[[], float],
+        tracing: Tracing | None,
     ) -> None:
         self._ws = ws
         self._peer = peer
@@ -110,6 +116,7 @@ class ClientConnection:
         self._state = state
         self._draining = draining
         self._clock = clock
+        self._tracing = tracing
         self._connection = Connection(Role.SERVER, settings.limits.frame, self._max_payload)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._memory = SymbolMemory()
@@ -269,24 +276,25 @@ class ClientConnection:
         user = account.name or self._peer
         about = {"request": request.request_id, "user": user, "point": point.id}
         self._metrics.in_flight.inc()
-        answer: Result | Error
-        outcome = None
+        span = RequestSpan(self._tracing, request, point.id) if self._tracing is not None else None
+        answer: Result | Error = Error(request.request_id, "cancelled", "cancelled")
+        outcome, hops = None, tuple[Hop, ...]()
         try:
             if self._draining():
                 answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
             else:
-                asked = self._asked(request, model, account, arrived)
+                trace = span.context if span is not None else request.trace
+                asked = self._asked(request, model, account, arrived, trace)
                 with self._quotas.used(account, arrived):
                     outcome, hops = await self._group.answer(model, asked)
                 output = outcome.output
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
                 state = self._state(model, self._user)
-                hops = hops if TIERS in self._connection.extensions else ()
-                answer = Result(request.request_id, output.outputs, timings, state, request.arrivals, hops)
+                told = hops if TIERS in self._connection.extensions else ()
+                answer = Result(request.request_id, output.outputs, timings, state, request.arrivals, told)
         except asyncio.CancelledError:
             if self._ws.closed:
                 raise
-            answer = Error(request.request_id, "cancelled", "cancelled")
         except Refused as error:
             answer = Error(request.request_id, error.code, str(error), error.retry_after)
         except ReferenceLost as error:
@@ -301,12 +309,16 @@ class ClientConnection:
             answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
         finally:
             self._metrics.in_flight.dec()
-        result = "ok" if isinstance(answer, Result) else answer.code
+            result = "ok" if isinstance(answer, Result) else answer.code
+            if span is not None:
+                span.end(result, outcome, hops)
         self._metrics.answered(user, point.id, result, arrived, self._clock(), len(request.payload), outcome)
         with contextlib.suppress(ConnectionError, RuntimeError):
             await self._send(answer)
 
-    def _asked(self, request: Request, model: Model, account: Account, arrived: float) -> Asked:
+    def _asked(
+        self, request: Request, model: Model, account: Account, arrived: float, trace: TraceContext | None
+    ) -> Asked:
         """What a request asks for. Raises `TooManyHops` or `UnknownPoint` if the server does not do that."""
         point = model.bundle.points[request.point]
         if request.hops > self._settings.max_hops:
@@ -314,4 +326,4 @@ class ClientConnection:
         if request.stop and (point.end, request.stop, point.tail_precision) not in model.tails.spans:
             raise UnknownPoint(f"span {point.end}-{request.stop} is not one this server computes")
         sample = Encoded(point, request.payload, self._memory, request.stop)
-        return Asked(sample, request.budget, request.hops, self._user, account.weight, arrived)
+        return Asked(sample, request.budget, request.hops, self._user, account.weight, arrived, trace)

@@ -102,6 +102,7 @@ class Settings:
     grace: Annotated[float, "Seconds for requests in flight when told to stop."] = 10.0
 
     log_format: Annotated[LogFormat, "How to write the log."] = "text"
+    tracing: Annotated[Literal["off", "otlp"], "Send spans of requests, as the variables OTEL_… say."] = "off"
 
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:

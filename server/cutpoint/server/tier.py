@@ -18,7 +18,7 @@ from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, Overloaded, Ref
 from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.policy import Plan
 from cutpoint.sdk.predictor import Conditions
-from cutpoint.sdk.protocol import Hop, Result
+from cutpoint.sdk.protocol import Hop, Result, TraceContext
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.sdk.times import LinkTimes
 from cutpoint.server.credentials import client_context, read_token
@@ -47,6 +47,7 @@ class Asked:
         user: whose it is.
         weight: his share of the workers.
         arrived: clock time.
+        trace: whose part it is.
     """
 
     sample: Encoded
@@ -55,6 +56,7 @@ class Asked:
     user: Hashable
     weight: float
     arrived: float
+    trace: TraceContext | None = None
 
 
 class Answered(NamedTuple):
@@ -272,7 +274,7 @@ class Tier:
             self.scale += SCALE_WEIGHT * ((output.decode_ms + output.tail_ms) / expected - self.scale)
 
     async def _ask(self, asked: Asked, upstream: Upstream, point: Point, payload: bytes) -> Result:
-        return await upstream.ask(point, payload, self._left(asked), asked.hops + 1)
+        return await upstream.ask(point, payload, self._left(asked), asked.hops + 1, asked.trace)
 
     def _left(self, asked: Asked) -> float:
         """Seconds that are left for the answer; 0 for no limit. Raises `DeadlineExceeded`."""

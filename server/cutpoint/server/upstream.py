@@ -13,7 +13,7 @@ from cutpoint.sdk.channel import Channel, ChannelEstimator
 from cutpoint.sdk.device import SCALE_WEIGHT
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
-from cutpoint.sdk.protocol import Result, ServerState
+from cutpoint.sdk.protocol import Result, ServerState, TraceContext
 from cutpoint.sdk.times import LinkTimes
 
 __all__ = ["Upstream"]
@@ -110,7 +110,9 @@ class Upstream:
         self._monitor.asked(self._clock())
         self._link.wake()
 
-    async def ask(self, point: Point, payload: bytes, budget: float, hops: int) -> Result:
+    async def ask(
+        self, point: Point, payload: bytes, budget: float, hops: int, trace: TraceContext | None = None
+    ) -> Result:
         """Passes a request on, and waits for the answer. Cancelling this cancels it there.
 
         Args:
@@ -118,6 +120,7 @@ class Upstream:
             payload: what its codec wrote.
             budget: seconds that are left; 0 for no limit.
             hops: tiers that it has passed, this one included.
+            trace: whose part it is.
 
         Raises:
             LinkError: if there is no connection or it goes away.
@@ -127,7 +130,8 @@ class Upstream:
         number = self._bundle.point_number(point.id)
         # A tier that does not know of tiers passes nothing on: no circle goes through it.
         passed = hops if self._link.tiers else 0
-        result = await self._link.request(number, payload, budget, expected * self.scale / 1e3, [], hops=passed)
+        server_s = expected * self.scale / 1e3
+        result = await self._link.request(number, payload, budget, server_s, [], hops=passed, trace=trace)
         if expected > _MEASURABLE_MS:
             ratio = (result.timings.decode_ms + result.timings.tail_ms) / expected
             scale = self.scale

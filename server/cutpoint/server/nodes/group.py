@@ -221,7 +221,7 @@ class NodeGroup:
         patience = max(_PATIENCE, _LATE * self._ahead[stage.node])
         try:
             async with asyncio.timeout(patience):
-                result = await peer.request(model.hash, number, sample.payload, budget, expected, stop)
+                result = await peer.request(model.hash, number, sample.payload, budget, expected, stop, asked.trace)
         except TimeoutError as error:
             raise LinkError(f"no answer within {patience:.1f} s") from error
         except LocalProtocolError as error:

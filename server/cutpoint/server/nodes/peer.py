@@ -17,7 +17,7 @@ from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.errors import LinkError
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
-from cutpoint.sdk.protocol import Result
+from cutpoint.sdk.protocol import Result, TraceContext
 from cutpoint.sdk.times import Backoff, LinkTimes
 from cutpoint.server.models import Model
 from cutpoint.server.nodes.planner import Path
@@ -93,7 +93,14 @@ class Peer:
         return inf if found is None or found[0].full else found[0].server.queue_ms / 1e3
 
     async def request(
-        self, model: str, point: int, payload: bytes, budget: float, expected: float, stop: int
+        self,
+        model: str,
+        point: int,
+        payload: bytes,
+        budget: float,
+        expected: float,
+        stop: int,
+        trace: TraceContext | None = None,
     ) -> Result:
         """The node's answer to a request, which it computes itself.
 
@@ -104,6 +111,7 @@ class Peer:
             budget: seconds; 0 for no limit.
             expected: seconds that the node will probably take.
             stop: boundary whose tensors are wanted; the last for the outputs.
+            trace: whose part it is.
 
         Raises:
             LinkError: if there is no connection, or it goes away.
@@ -112,7 +120,7 @@ class Peer:
         found = self._links.get(model)
         if found is None:
             raise LinkError(f"{self.url} does not serve this bundle")
-        return await found[0].request(point, payload, budget, expected, [], stop=stop, hops=1)
+        return await found[0].request(point, payload, budget, expected, [], stop=stop, hops=1, trace=trace)
 
     async def _look(self, session: aiohttp.ClientSession) -> None:
         report = await self._report(session)
