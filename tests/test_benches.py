@@ -26,6 +26,7 @@ def test_has_a_title_a_measurement_and_a_table(name: str) -> None:
         ("flapping", {"_REQUESTS": 6}),
         ("overhead", {"_ROUNDS": 3}),
         ("streams", {"_FRAMES": 3}),
+        ("tracing", {"_ROUNDS": 2, "_REQUESTS": 5}),
     ],
 )
 def test_runs(name: str, fewer: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
