@@ -2,12 +2,15 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.support.nodes import node_processes
 from tests.support.spans import Spans
-from tests.support.toy import picture
+from tests.support.toy import picture, toy_bundle
 from tests.support.waiting import until
 
 from cutpoint.sdk import Bundle, Client, Objective, Overloaded, RuntimeUnavailable
@@ -19,6 +22,7 @@ from cutpoint.server.settings import SettingError
 from cutpoint.server.tracing import server_tracing
 
 from .conftest import QUICK
+from .test_node_group import there
 from .test_tier import RAW, force, tier
 
 FINE = "cut1-fp32-affine-fine"
@@ -175,17 +179,17 @@ async def test_refusals_and_the_device_stepping_in_are_in_the_trace(bundle: Bund
 # -- otlp --------------------------------------------------------------------------------------------------------
 
 
-async def test_otlp_sends_spans_where_the_environment_says(
-    bundle: Bundle, bundle_file: Path, spans: Spans, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def sent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Any]]:
+    """What a collector got that the environment names: resources with their spans."""
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs cutpoint[otel]")
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    received: list[ExportTraceServiceRequest] = []
+    received: list[Any] = []
 
     async def collect(request: web.Request) -> web.Response:
         assert request.headers["Content-Type"] == "application/x-protobuf"
-        received.append(ExportTraceServiceRequest.FromString(await request.read()))
+        received.extend(ExportTraceServiceRequest.FromString(await request.read()).resource_spans)
         return web.Response(body=b"", content_type="application/x-protobuf")
 
     app = web.Application()
@@ -195,23 +199,47 @@ async def test_otlp_sends_spans_where_the_environment_says(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{runner.addresses[0][1]}")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "edge-7")
-    try:
-        async with (
-            ServerProcess(bundle_file, "--tracing", "otlp") as server,
-            Client(server.url, bundle, mode="edge", times=QUICK, tracer_provider=spans.provider) as client,
-        ):
-            await client.infer(picture(1), point=FINE)
-        # Whatever was not sent by then is sent at the end of the process.
-        await until(lambda: received)
-    finally:
-        await runner.cleanup()
-    (resource,) = [spans for request in received for spans in request.resource_spans]
+    yield received
+    await runner.cleanup()
+
+
+def by_name(sent: list[Any], name: str) -> list[Any]:
+    return [span for resource in sent for scope in resource.scope_spans for span in scope.spans if span.name == name]
+
+
+async def test_otlp_sends_spans_where_the_environment_says(
+    bundle: Bundle, bundle_file: Path, spans: Spans, sent: list[Any]
+) -> None:
+    async with (
+        ServerProcess(bundle_file, "--tracing", "otlp") as server,
+        Client(server.url, bundle, mode="edge", times=QUICK, tracer_provider=spans.provider) as client,
+    ):
+        await client.infer(picture(1), point=FINE)
+    # Whatever was not sent by then was sent at the end of the process.
+    (resource,) = sent
     names = {item.key: item.value.string_value for item in resource.resource.attributes}
     assert names["service.name"] == "edge-7"
-    sent = {span.name: span for scope in resource.scope_spans for span in scope.spans}
     infer = spans.one("cutpoint.infer")
-    assert sent["cutpoint.serve"].parent_span_id == infer.context.span_id.to_bytes(8)
-    assert sent["cutpoint.tail"].trace_id == infer.context.trace_id.to_bytes(16)
+    (served,), (tail,) = by_name(sent, "cutpoint.serve"), by_name(sent, "cutpoint.tail")
+    assert served.parent_span_id == infer.context.span_id.to_bytes(8)
+    assert tail.parent_span_id == served.span_id
+    assert tail.trace_id == infer.context.trace_id.to_bytes(16)
+
+
+async def test_the_nodes_of_a_group_share_a_trace(tmp_path: Path, spans: Spans, sent: list[Any]) -> None:
+    work = toy_bundle("work", tail_repeats=3)
+    work.save(tmp_path / "work.cutpoint")
+    options = "--peer-rule", "amp4ec", "--tracing", "otlp"
+    async with node_processes(tmp_path / "work.cutpoint", 2, *options) as servers:
+        await there(servers[0].url, 2)
+        async with Client(servers[0].url, work, mode="edge", times=QUICK, tracer_provider=spans.provider) as client:
+            result = await client.infer(picture(2, 1), point=RAW)
+    assert {hop.tier for hop in result.hops} == {"n0", "n1"}
+    infer, served = spans.one("cutpoint.infer"), by_name(sent, "cutpoint.serve")
+    assert {span.trace_id for span in served} == {infer.context.trace_id.to_bytes(16)}
+    named = {item.value.string_value: span for span in served for item in span.attributes if item.key.endswith("tier")}
+    assert named["n0"].parent_span_id == infer.context.span_id.to_bytes(8)
+    assert named["n1"].parent_span_id == named["n0"].span_id
 
 
 def test_what_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
