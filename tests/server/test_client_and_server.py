@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import random
 import socket
 from pathlib import Path
 
@@ -332,6 +333,27 @@ async def test_stream_keeps_the_latest_frame_and_says_which(slow_bundle: Bundle)
         assert numbers[-1] == 11
         assert len(numbers) < 12
     await server.stop()
+
+
+async def test_a_connection_that_was_up_is_made_anew_without_delay(server: EdgeServer, bundle: Bundle) -> None:
+    attempts: list[int] = []
+
+    class Counted(Backoff):
+        def delay(self, attempt: int, rng: random.Random) -> float:
+            attempts.append(attempt)
+            return 0.0
+
+    async with Client(server.url, bundle, times=LinkTimes(backoff=Counted())) as client:
+        link = client._link
+        assert link is not None
+        for _ in range(3):
+            await until(lambda: link.up)
+            old = link._connection
+            for connection in list(server._connections):
+                await connection.leave(0.0)
+            await until(lambda old=old: link.up and link._connection is not old)
+    # However often it was lost.
+    assert attempts[:3] == [0, 0, 0]
 
 
 async def test_hint_makes_a_new_connection_and_a_new_belief(server: EdgeServer, bundle: Bundle) -> None:

@@ -12,6 +12,7 @@ import ssl as ssl_module
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
+from typing import NoReturn
 
 import aiohttp
 import msgspec
@@ -267,9 +268,7 @@ class Link:
             while True:
                 reason: Exception
                 try:
-                    welcomed = await self._live_once(session)
-                    attempt = 0 if welcomed else attempt
-                    reason = LinkError("the server closed the connection")
+                    await self._live_once(session)
                 except Refused as error:
                     self.refusal = reason = error
                     if isinstance(error, BundleMismatch):
@@ -277,6 +276,7 @@ class Link:
                 except (aiohttp.ClientError, OSError, TimeoutError, LinkError, ProtocolError) as error:
                     reason = error
                 finally:
+                    attempt = 0 if self.up else attempt
                     # Also when something unforeseen ends the task: nobody may wait for it for ever.
                     self._down()
                     self._tried.set()
@@ -295,8 +295,8 @@ class Link:
                 self._wake.clear()
                 self._tried_at = self._clock()
 
-    async def _live_once(self, session: aiohttp.ClientSession) -> bool:
-        """Connects and serves one connection until it ends."""
+    async def _live_once(self, session: aiohttp.ClientSession) -> NoReturn:
+        """Connects and serves one connection until it ends, which raises."""
         connection = Connection(Role.CLIENT, self._frame_limit, pieces=self._pieces)
         ws: WebSocket | None = None
         try:
