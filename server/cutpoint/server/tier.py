@@ -153,8 +153,7 @@ class Tier:
     def queue_ms(self, user: Hashable) -> float:
         """How long a request of `user` that arrives now would wait for a worker, here or in the next tier."""
         own, upstream = self._computing.queue_ms(user), self.upstream
-        channel = upstream.channel() if upstream is not None else None
-        if not own or upstream is None or channel is None or upstream.state.draining:
+        if not own or upstream is None or (channel := upstream.channel()) is None:
             return own
         return min(own, 1e3 * channel.rtt + upstream.state.queue_ms)
 
@@ -171,36 +170,35 @@ class Tier:
         upstream.wanted()
         alone = self._alone(asked.sample)
         way, plan = self.forwarding.choose(asked.sample.point, self._conditions(asked, upstream), alone)
-        if way.onward is None:
-            return await self._finish(asked, work, upstream, alone)
-        payload: bytes | None = asked.sample.payload
-        instead: Sample = asked.sample
-        if way.kind == "forwarded":
-            sample = replace(asked.sample, stop=way.onward.start, onward=way.onward)
+        sample = asked.sample
+        if way.kind == "relayed":
+            return await self._pass_on(asked, work, upstream, way, plan, sample.payload, sample)
+        if way.onward is not None:
+            sample = replace(sample, stop=way.onward.start, onward=way.onward)
+        try:
             output = await self._compute(asked, sample, work)
-            payload, instead = output.payload, self._from_here(asked.sample, way.onward, output)
-        assert payload is not None, "a sample that goes on is encoded"
-        return await self._pass_on(asked, work, upstream, way, plan, payload, instead)
+        except Overloaded as full:
+            if not alone or not upstream.up:
+                raise
+            return await self._elsewhere(asked, work, upstream, full)
+        if way.onward is None:
+            self._metrics.went(way.kind)
+            return self._own(asked, work, output)
+        assert output.payload is not None, "a sample that goes on is encoded"
+        instead = self._from_here(asked.sample, way.onward, output)
+        return await self._pass_on(asked, work, upstream, way, plan, output.payload, instead)
 
     # -- ways ----------------------------------------------------------------------------------------------------
 
-    async def _finish(self, asked: Asked, work: _Work, upstream: Upstream, alone: bool) -> Answered:
-        """Here; or there, where this server has no room and the next tier may."""
-        point = asked.sample.point
+    async def _elsewhere(self, asked: Asked, work: _Work, upstream: Upstream, full: Overloaded) -> Answered:
+        """There, because this server has no room. Raises `full` if that one does not answer either."""
         try:
-            output = await self._compute(asked, asked.sample, work)
-        except Overloaded:
-            if not upstream.up or upstream.state.draining or not alone:
-                raise
-            try:
-                result = await self._ask(asked, upstream, point, asked.sample.payload)
-            except CutpointError as error:
-                self._failed(error)
-                raise
-            self._metrics.went("relayed")
-            return self._theirs(asked, work, result)
-        self._metrics.went("finished")
-        return self._own(asked, work, output)
+            result = await self._ask(asked, upstream, asked.sample.point, asked.sample.payload)
+        except CutpointError as error:
+            self._failed(error)
+            raise full from error
+        self._metrics.went("relayed")
+        return self._theirs(asked, work, result)
 
     async def _pass_on(
         self, asked: Asked, work: _Work, upstream: Upstream, way: Way, plan: Plan, payload: bytes, instead: Sample

@@ -78,8 +78,8 @@ class Upstream:
 
     @property
     def up(self) -> bool:
-        """Whether it can be asked now."""
-        return self._link.up and not self._link.full
+        """Whether it can be asked now: it is there, has room on the connection, and is not going away."""
+        return self._link.up and not self._link.full and not self.state.draining
 
     @property
     def state(self) -> ServerState:
