@@ -13,8 +13,7 @@ from weakref import WeakSet
 from cutpoint.codecs import Array, DeltaCodec, SymbolMemory
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import ChannelEstimator
-from cutpoint.sdk.device import SCALE_WEIGHT
-from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, Overloaded, Refused
+from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, Overloaded, Refused
 from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.policy import Plan
 from cutpoint.sdk.predictor import Conditions
@@ -26,14 +25,12 @@ from cutpoint.server.forwarding import Chooser, Forwarding, Way
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
+from cutpoint.server.speed import Speed
 from cutpoint.server.status import UpstreamStatus
 from cutpoint.server.tails import Encoded, LoadedTails, Sample, Tensors
 from cutpoint.server.upstream import Upstream
 
 __all__ = ["Answered", "Asked", "Computing", "Tier", "Tiers"]
-
-#: Milliseconds below which a time says more about the call than about the work.
-_MEASURABLE_MS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ class Tier:
     Attributes:
         upstream: as given.
         forwarding: chooses what becomes of each request; may be exchanged.
-        scale: how many times slower than in calibration this server computes.
+        speed: of this server.
     """
 
     def __init__(
@@ -129,7 +126,7 @@ class Tier:
         clock: Callable[[], float],
     ) -> None:
         self.upstream = upstream
-        self.scale = computing.tails.scale
+        self.speed = Speed(clock, computing.tails.scale)
         self._name = name
         #: Of connections on which frames referred to others.
         self._streams: WeakSet[SymbolMemory] = WeakSet()
@@ -240,7 +237,7 @@ class Tier:
         return Conditions(
             upstream.channel(),
             upstream.state,
-            self.scale,
+            self.speed.scale,
             upstream.scale,
             self._computing.queue_ms(asked.user),
             upstream.unanswered,
@@ -266,8 +263,7 @@ class Tier:
         measured = sample.point.measured
         span = self._computing.tails.spans.get(sample.tail)
         expected = measured.decode_ms + (measured.tail_ms if span is None else span.seconds * 1e3)
-        if expected > _MEASURABLE_MS:
-            self.scale += SCALE_WEIGHT * ((output.decode_ms + output.tail_ms) / expected - self.scale)
+        self.speed.observe(output.decode_ms + output.tail_ms, expected)
 
     async def _ask(self, asked: Asked, upstream: Upstream, point: Point, payload: bytes) -> Result:
         return await upstream.ask(point, payload, self._left(asked), asked.hops + 1)
