@@ -13,7 +13,7 @@ from weakref import WeakSet
 from cutpoint.codecs import Array, DeltaCodec, SymbolMemory
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import ChannelEstimator
-from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, Overloaded, Refused
+from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, Overloaded, Refused
 from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.policy import Plan
 from cutpoint.sdk.predictor import Conditions
