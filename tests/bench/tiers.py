@@ -6,6 +6,8 @@ recorded uplinks from device to edge, a recorded 5G uplink from edge to cloud; c
 process, the cloud in one of its own; photographs. Every strategy has links and an edge of its own. The best fixed
 partitions are those with the least expected latency and energy over the traces, of all within a point of accuracy.
 
+Beside it, what a next tier is worth to an edge with more requests than it can compute: twelve under way all the time.
+
 Energy is the device's: its computation, and its radio with probes. Needs the shared data. `CUTPOINT_BENCH_SECONDS` sets
 how long each link is used (default 40).
 """
@@ -23,6 +25,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Group
 from rich.table import Table
 from tests.bench._bundles import tiers_path
 from tests.bench._photographs import photographs
@@ -49,6 +52,8 @@ _FLOOR = Objective()
 #: Moments of a trace for which a fixed partition is predicted.
 _MOMENTS = 200
 _ANSWER, _OVERHEAD = 4096, 120
+#: Of a busy edge: requests under way, seconds, and what devices send.
+_CROWD, _CROWD_SECONDS, _CROWD_POINT = 12, 10.0, "cut2-fp32-klt-q5"
 
 
 class _Partition(NamedTuple):
@@ -271,6 +276,49 @@ def _figures(run: _Run, link: Recorded) -> dict[str, Any]:
     }
 
 
+async def _crowd(url: str, bundle: Bundle, pictures: list[Array]) -> dict[str, Any]:
+    """As many requests as a server answers with so many under way."""
+    loop = asyncio.get_running_loop()
+    latency_ms: list[float] = []
+    passed_on = 0
+    async with Client(url, bundle, mode="edge") as client:
+
+        async def ask(number: int, until: float) -> None:
+            nonlocal passed_on
+            while loop.time() < until:
+                began = loop.time()
+                result = await client.infer((pictures[number % len(pictures)],), point=_CROWD_POINT)
+                latency_ms.append((loop.time() - began) * 1e3)
+                passed_on += len(result.hops) > 1
+                number += _CROWD
+
+        await asyncio.gather(*(ask(number, loop.time() + _WARM_UP) for number in range(_CROWD)))
+        latency_ms.clear()
+        passed_on = 0
+        await asyncio.gather(*(ask(number, loop.time() + _CROWD_SECONDS) for number in range(_CROWD)))
+    p50, p95 = np.percentile(latency_ms, (50, 95)).tolist()
+    return {
+        "per_second": len(latency_ms) / _CROWD_SECONDS,
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "passed_on": passed_on / len(latency_ms),
+    }
+
+
+async def _crowds(bundle: Bundle, pictures: list[Array], behind: Trace) -> dict[str, dict[str, Any]]:
+    """A busy edge alone and with a next tier, and the cloud without the edge."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        common = "--threads", "1", "--max-batch", "1"
+        cloud = await enter(ServerProcess(bundle.origin, *common, "--slowdown", str(_CLOUD)))
+        link = await enter(LinkEmulator(cloud.url, behind, delay=_BEHIND_RTT / 2))
+        slow = *common, "--slowdown", str(_EDGE)
+        alone = await enter(ServerProcess(bundle.origin, *slow))
+        edge = await enter(ServerProcess(bundle.origin, *slow, "--upstream", link.url))
+        servers = {"edge alone": alone.url, "edge and cloud": edge.url, "cloud alone": link.url}
+        return {name: await _crowd(url, bundle, pictures) for name, url in servers.items()}
+
+
 async def _run() -> dict[str, Any]:
     path = await asyncio.to_thread(tiers_path, "MobileNetV2")
     bundle = await asyncio.to_thread(Bundle.open, path)
@@ -300,7 +348,8 @@ async def _run() -> dict[str, Any]:
             runs = dict(zip(strategies, await asyncio.gather(*driven), strict=True))
             figures = {s: _figures(run, link) | {"partition": str(strategies[s])} for s, run in runs.items()}
             results.append({"link": name, "strategies": figures})
-    return {"seconds": seconds, "links": results, "summary": _summary(results)}
+    crowds = await _crowds(bundle, pictures, behind)
+    return {"seconds": seconds, "links": results, "summary": _summary(results), "crowds": crowds}
 
 
 def _summary(results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -316,8 +365,8 @@ def run() -> dict[str, Any]:
     return asyncio.run(_run())
 
 
-def table(result: dict[str, Any]) -> Table:
-    """A row for each link and strategy, then the means."""
+def table(result: dict[str, Any]) -> Group:
+    """A row for each link and strategy, then the means; and the busy edge."""
     rows = Table("link", "strategy", "partition", "mean ms", "p50", "p95", "mJ")
     for one in result["links"]:
         for number, (name, its) in enumerate(one["strategies"].items()):
@@ -333,4 +382,8 @@ def table(result: dict[str, Any]) -> Table:
             other = result["summary"][name]
             change = (f"{its[key] / other[key] - 1:+.0%}" for key in ("mean_ms", "energy_mj"))
             rows.add_row("change", own, f"against {name}", next(change), "", "", next(change))
-    return rows
+    crowds = Table(f"{_CROWD} requests under way", "requests/s", "p50 ms", "p95 ms", "passed on")
+    for name, its in result["crowds"].items():
+        figures = (f"{its[key]:.0f}" for key in ("per_second", "p50_ms", "p95_ms"))
+        crowds.add_row(name, *figures, f"{its['passed_on']:.0%}")
+    return Group(rows, crowds)

@@ -174,7 +174,7 @@ def test_spans_around_an_exit_are_written_where_no_other_point_needs_them() -> N
         (frozenset({(1, 3, "fp32")}), {"0-1": "device", "1-2": "device", "1-3": "both", "0-3": "both"}),
     ):
         wanted = frozenset({(0, 3, "fp32")}) | tails
-        exported = export_spans(graph, {"fp32": graph.model}, boundaries, wanted, around)
+        exported = export_spans(graph, {"fp32": graph.model}, boundaries, wanted, around=around)
         found = {f"{span.start}-{span.end}": exported.files[span.graphs[0].file][0] for span in exported.spans}
         assert found == parts
     assert spans_around((Point("p", 3, 3, none, "fp32"),), [exit]) == frozenset()

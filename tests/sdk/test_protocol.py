@@ -298,6 +298,14 @@ def test_numbers_that_do_not_fit_are_not_sent(wrong: dict[str, int]) -> None:
         Pair.open(offered=True, taken=True).client.send(replace(Request(1, 5, b"x"), **wrong))
 
 
+@pytest.mark.parametrize("scale", ["0", "-1", "NaN", '"2"', "1e999"])
+def test_a_speed_that_makes_no_sense_is_an_error(scale: str) -> None:
+    text = encode_frame(msgspec.structs.replace(WELCOME, extensions=(TIERS,), scale=2.5))[16:].decode()
+    assert '"scale":2.5' in text
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        decode_frame(with_checksum(2, 0, text.replace('"scale":2.5', f'"scale":{scale}').encode()))
+
+
 def test_greetings_without_extensions_are_what_they_always_were() -> None:
     assert b"extensions" not in encode_frame(HELLO) + encode_frame(WELCOME)
 

@@ -34,7 +34,9 @@ async def test_infer_through_a_server(process: ServerProcess, bundle_file: Path,
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["top"][0][0] for line in lines] == ["red", "green", "blue"]
     for line in lines:
-        assert set(line) == {"image", "top", "point", "source", "exit", "bytes_sent", "timing_ms"}
+        assert set(line) == {"image", "top", "point", "source", "exit", "bytes_sent", "timing_ms", "hops"}
+        (hop,) = line["hops"]
+        assert hop["compute_ms"] > 0
         assert (line["point"], line["source"]) == (point, "edge")
         assert line["bytes_sent"] > 0
         assert line["timing_ms"]["total"] >= line["timing_ms"]["tail"] > 0

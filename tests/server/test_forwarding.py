@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from tests.support.exits import exit_bundle
 from tests.support.toy import toy_bundle
 
 from cutpoint.sdk.bundle import Bundle
@@ -116,3 +117,18 @@ def test_spans_of_the_middle_and_what_they_take(bundle: Bundle, loaded: LoadedTa
     assert span_ms(bundle, 0, 1) == pytest.approx(0.2)
     assert loaded.spans[0, 1, "fp32"].seconds == pytest.approx(0.2e-3)
     assert loaded.scale > 0
+
+
+def test_a_request_that_an_exit_did_not_answer_is_like_any_other() -> None:
+    bundle = exit_bundle(rate=0.9)
+    loaded = load_tails(bundle, create_runtime("onnx"), middle=True)[1]
+    forwarding = Forwarding(bundle, loaded, 0.0)
+    plain, asking = (bundle.points[bundle.point_number(f"cut1-fp32-raw-exact{end}")] for end in ("", "-exit1"))
+    for busy in (0.0, 500.0):
+        conditions = replace(CALM, device_queue_ms=busy)
+        (way, plan), (other, same) = (forwarding.choose(point, conditions, True) for point in (plain, asking))
+        assert (way.kind, plan.cost, plan.predicted_ms) == (other.kind, same.cost, same.predicted_ms)
+    for point in bundle.points:
+        if not point.local:
+            way, _ = forwarding.choose(point, replace(CALM, device_queue_ms=500.0), False)
+            assert way.onward is None or way.onward.exit is None

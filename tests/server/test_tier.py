@@ -139,11 +139,12 @@ async def test_a_slow_server_leaves_work_to_a_fast_one(bundle: Bundle, slow_bund
         own = tier(edge)
         point = slow_bundle.points[slow_bundle.point_number(FINE)]
         assert own.upstream is not None
-        assert own.scale > 100  # the toy says 0.1 ms of a tail that takes a good part of a second
-        assert own.upstream.scale == pytest.approx(tier(cloud).scale)
+        assert own.speed.scale > 100  # the toy says 0.1 ms of a tail that takes a good part of a second
+        assert own.upstream.scale == pytest.approx(tier(cloud).speed.scale)
         async with Client(edge.url, slow_bundle, mode="edge", times=QUICK, objective=PATIENT) as client:
-            for scale, kind in ((3 * own.scale, "relayed"), (own.scale / 30, "finished")):
-                own.scale = scale
+            found = own.speed.found
+            for times, kind in ((3.0, "relayed"), (1 / 30, "finished")):
+                own.speed.found = found * times
                 await client.infer(picture(1), point=point.id)
                 assert counted(edge).get(kind) == 1
 

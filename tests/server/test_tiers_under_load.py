@@ -42,8 +42,9 @@ async def three(path: Path) -> AsyncIterator[tuple[ServerProcess, ServerProcess]
             yield edge, cloud
 
 
-async def connected(edge: ServerProcess) -> None:
-    async with asyncio.timeout(20):
+async def connected(edge: ServerProcess, timeout: float = 20.0) -> None:
+    """Returns when the edge can ask the cloud."""
+    async with asyncio.timeout(timeout):
         while b"cutpoint_upstream_up 1.0" not in (await get(edge.url, "/metrics"))[1]:
             pass
 
@@ -87,9 +88,7 @@ async def test_the_cloud_dies_under_load_and_comes_back(busy: tuple[Bundle, Path
         at = len(load.results)
         await until(lambda: tiers(load, at)[BOTH] > 30, timeout=40)
         await load.stop()  # raises if the edge left one unanswered
-        metrics = (await get(edge.url, "/metrics"))[1].decode()
     assert set(tiers(load)) == {EDGE, BOTH}
-    assert 'cutpoint_upstream_failures_total{code="link"}' in metrics
 
 
 async def test_the_edge_dies_under_load_and_comes_back(busy: tuple[Bundle, Path]) -> None:

@@ -254,7 +254,8 @@ class AdaptivePolicy:
         deadline_ms = min(self._deadline_ms, conditions.budget_ms)
         prices: list[Array] = []
         if conditions.device_price:
-            prices.append(conditions.device_price * np.maximum(0.0, done - conditions.device_queue_ms))
+            busy_ms = prediction.mean_device_ms - conditions.device_queue_ms
+            prices.append(conditions.device_price * np.maximum(0.0, busy_ms))
         if conditions.server.price:
             prices.append(conditions.server.price * prediction.server_ms)
         if objective.energy_weight:

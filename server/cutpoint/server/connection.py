@@ -208,7 +208,7 @@ class ClientConnection:
         if model.limits.max_in_flight is not None:
             limits = msgspec.structs.replace(limits, in_flight=min(limits.in_flight, model.limits.max_in_flight))
         state, known = self._state(model, self._user), tuple(name for name in event.extensions if name in EXTENSIONS)
-        await self._send(Welcome(VERSION, server, model.hash, limits, state, known, model.tier.scale))
+        await self._send(Welcome(VERSION, server, model.hash, limits, state, known, model.tier.speed.scale))
         model.tier.start()
         return True
 

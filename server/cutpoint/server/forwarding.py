@@ -79,8 +79,9 @@ class Forwarding:
         points = [Point("finished", manifest.last, manifest.last, Measurement(measured.metric, 0, 0, whole))]
         ways = {"finished": _FINISHED}
         if alone:
-            here = msgspec.structs.replace(measured, device_ms=0.0, encode_ms=0.0, energy_mj=None)
-            points.append(msgspec.structs.replace(point, id="relayed", measured=here))
+            # A request that got here was not answered by an exit.
+            here = msgspec.structs.replace(measured, device_ms=0.0, encode_ms=0.0, energy_mj=None, exit_rate=0.0)
+            points.append(msgspec.structs.replace(point, id="relayed", measured=here, exit=None))
             ways["relayed"] = Way("relayed", point)
         for later in self._bundle.points:
             if self._forwards(point, later):
@@ -97,6 +98,7 @@ class Forwarding:
     def _forwards(self, point: Point, later: Point) -> bool:
         return (
             not later.local
+            and later.exit is None
             and (point.end, later.start, point.tail_precision) in self._loaded.spans
             and later.codec in self._loaded.encoders
             and later.measured.metric >= self._floor

@@ -13,7 +13,6 @@ from weakref import WeakSet
 from cutpoint.codecs import Array, DeltaCodec, SymbolMemory
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import ChannelEstimator
-from cutpoint.sdk.device import SCALE_WEIGHT
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, Overloaded, Refused
 from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.policy import Plan
@@ -26,14 +25,12 @@ from cutpoint.server.forwarding import Chooser, Forwarding, Way
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
+from cutpoint.server.speed import Speed
 from cutpoint.server.status import UpstreamStatus
 from cutpoint.server.tails import Encoded, LoadedTails, Sample, Tensors
 from cutpoint.server.upstream import Upstream
 
 __all__ = ["Answered", "Asked", "Computing", "Tier", "Tiers"]
-
-#: Milliseconds below which a time says more about the call than about the work.
-_MEASURABLE_MS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class Tier:
     Attributes:
         upstream: as given.
         forwarding: chooses what becomes of each request; may be exchanged.
-        scale: how many times slower than in calibration this server computes.
+        speed: of this server.
     """
 
     def __init__(
@@ -131,7 +128,7 @@ class Tier:
         clock: Callable[[], float],
     ) -> None:
         self.upstream = upstream
-        self.scale = computing.tails.scale
+        self.speed = Speed(clock, computing.tails.scale)
         self._name = name
         #: Of connections on which frames referred to others.
         self._streams: WeakSet[SymbolMemory] = WeakSet()
@@ -155,8 +152,7 @@ class Tier:
     def queue_ms(self, user: Hashable) -> float:
         """How long a request of `user` that arrives now would wait for a worker, here or in the next tier."""
         own, upstream = self._computing.queue_ms(user), self.upstream
-        channel = upstream.channel() if upstream is not None else None
-        if not own or upstream is None or channel is None or upstream.state.draining:
+        if not own or upstream is None or (channel := upstream.channel()) is None:
             return own
         return min(own, 1e3 * channel.rtt + upstream.state.queue_ms)
 
@@ -173,36 +169,35 @@ class Tier:
         upstream.wanted()
         alone = self._alone(asked.sample)
         way, plan = self.forwarding.choose(asked.sample.point, self._conditions(asked, upstream), alone)
-        if way.onward is None:
-            return await self._finish(asked, work, upstream, alone)
-        payload: bytes | None = asked.sample.payload
-        instead: Sample = asked.sample
-        if way.kind == "forwarded":
-            sample = replace(asked.sample, stop=way.onward.start, onward=way.onward)
+        sample = asked.sample
+        if way.kind == "relayed":
+            return await self._pass_on(asked, work, upstream, way, plan, sample.payload, sample)
+        if way.onward is not None:
+            sample = replace(sample, stop=way.onward.start, onward=way.onward)
+        try:
             output = await self._compute(asked, sample, work)
-            payload, instead = output.payload, self._from_here(asked.sample, way.onward, output)
-        assert payload is not None, "a sample that goes on is encoded"
-        return await self._pass_on(asked, work, upstream, way, plan, payload, instead)
+        except Overloaded as full:
+            if not alone or not upstream.up:
+                raise
+            return await self._elsewhere(asked, work, upstream, full)
+        if way.onward is None:
+            self._metrics.went(way.kind)
+            return self._own(asked, work, output)
+        assert output.payload is not None, "a sample that goes on is encoded"
+        instead = self._from_here(asked.sample, way.onward, output)
+        return await self._pass_on(asked, work, upstream, way, plan, output.payload, instead)
 
     # -- ways ----------------------------------------------------------------------------------------------------
 
-    async def _finish(self, asked: Asked, work: _Work, upstream: Upstream, alone: bool) -> Answered:
-        """Here; or there, where this server has no room and the next tier may."""
-        point = asked.sample.point
+    async def _elsewhere(self, asked: Asked, work: _Work, upstream: Upstream, full: Overloaded) -> Answered:
+        """There, because this server has no room. Raises `full` if that one does not answer either."""
         try:
-            output = await self._compute(asked, asked.sample, work)
-        except Overloaded:
-            if not upstream.up or upstream.state.draining or not alone:
-                raise
-            try:
-                result = await self._ask(asked, upstream, point, asked.sample.payload)
-            except CutpointError as error:
-                self._failed(error)
-                raise
-            self._metrics.went("relayed")
-            return self._theirs(asked, work, result)
-        self._metrics.went("finished")
-        return self._own(asked, work, output)
+            result = await self._ask(asked, upstream, asked.sample.point, asked.sample.payload)
+        except CutpointError as error:
+            self._failed(error)
+            raise full from error
+        self._metrics.went("relayed")
+        return self._theirs(asked, work, result)
 
     async def _pass_on(
         self, asked: Asked, work: _Work, upstream: Upstream, way: Way, plan: Plan, payload: bytes, instead: Sample
@@ -244,7 +239,7 @@ class Tier:
         return Conditions(
             upstream.channel(),
             upstream.state,
-            self.scale,
+            self.speed.scale,
             upstream.scale,
             self._computing.queue_ms(asked.user),
             upstream.unanswered,
@@ -270,8 +265,7 @@ class Tier:
         measured = sample.point.measured
         span = self._computing.tails.spans.get(sample.tail)
         expected = measured.decode_ms + (measured.tail_ms if span is None else span.seconds * 1e3)
-        if expected > _MEASURABLE_MS:
-            self.scale += SCALE_WEIGHT * ((output.decode_ms + output.tail_ms) / expected - self.scale)
+        self.speed.observe(output.decode_ms + output.tail_ms, expected)
 
     async def _ask(self, asked: Asked, upstream: Upstream, point: Point, payload: bytes) -> Result:
         return await upstream.ask(point, payload, self._left(asked), asked.hops + 1, asked.trace)

@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from math import exp, inf
 from ssl import SSLContext
 
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.channel import Channel, ChannelEstimator
-from cutpoint.sdk.device import SCALE_WEIGHT
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.protocol import Result, ServerState, TraceContext
 from cutpoint.sdk.times import LinkTimes
+from cutpoint.server.speed import Speed
 
 __all__ = ["Upstream"]
 
-#: Milliseconds below which a time says more about the call than about the work.
-_MEASURABLE_MS = 0.1
-#: Seconds after which what was learned of the next tier's speed has lost all but 1/e of its weight.
-_FORGOTTEN = 20.0
 #: Bytes that a result has beside its tensors; generous.
 _RESULT_OVERHEAD = 1 << 16
 
@@ -53,8 +48,7 @@ class Upstream:
         clock: Callable[[], float],
         rng: random.Random,
     ) -> None:
-        self._learned = 0.0
-        self._learned_at = -inf
+        self._speed = Speed(clock)
         self._bundle = bundle
         self._clock = clock
         self._monitor = LinkMonitor(estimator, times.probe)
@@ -78,8 +72,8 @@ class Upstream:
 
     @property
     def up(self) -> bool:
-        """Whether it can be asked now."""
-        return self._link.up and not self._link.full
+        """Whether it can be asked now: it is there, has room on the connection, and is not going away."""
+        return self._link.up and not self._link.full and not self.state.draining
 
     @property
     def state(self) -> ServerState:
@@ -93,13 +87,10 @@ class Upstream:
 
     @property
     def scale(self) -> float:
-        """How many times slower than in calibration it computes, together with whatever is behind it.
-
-        What was learned from its answers fades in favour of what it said of itself: who stays away because it was slow
-        would never learn that it is not any more.
-        """
-        kept = exp(-(self._clock() - self._learned_at) / _FORGOTTEN)
-        return self._link.scale + kept * (self._learned - self._link.scale)
+        """How many times slower than in calibration it computes, together with whatever is behind it."""
+        # What it said of itself when it last said anything.
+        self._speed.found = self._link.scale
+        return self._speed.scale
 
     def channel(self) -> Channel | None:
         """The belief about the way there; None while it cannot be asked."""
@@ -132,8 +123,5 @@ class Upstream:
         passed = hops if self._link.tiers else 0
         server_s = expected * self.scale / 1e3
         result = await self._link.request(number, payload, budget, server_s, [], hops=passed, trace=trace)
-        if expected > _MEASURABLE_MS:
-            ratio = (result.timings.decode_ms + result.timings.tail_ms) / expected
-            scale = self.scale
-            self._learned, self._learned_at = scale + SCALE_WEIGHT * (ratio - scale), self._clock()
+        self._speed.observe(result.timings.decode_ms + result.timings.tail_ms, expected)
         return result

@@ -14,6 +14,7 @@ from cutpoint.calibration.data import Source, load_samples
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exits.graphs import pooled_head, shortened, with_confidence
 from cutpoint.calibration.exits.thresholds import choose_threshold, least_drop, samples_needed
+from cutpoint.calibration.graphs.cuts import labelled
 from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.progress import Reporter
@@ -122,11 +123,7 @@ def choose_exits(boundaries: Sequence[Boundary], wanted: int | tuple[str, ...]) 
     """
     inner = list(boundaries[1:-1])
     if not isinstance(wanted, int):
-        by_label = {boundary.label: boundary for boundary in inner}
-        if unknown := [label for label in wanted if label not in by_label]:
-            known = ", ".join(by_label) or "none"
-            raise CalibrationError(f"no cut {unknown[0]!r} for an exit; the cuts of this bundle: {known}")
-        return sorted({by_label[label].index: by_label[label] for label in wanted}.values(), key=lambda b: b.index)
+        return labelled(inner, wanted, "for an exit")
     total = boundaries[-1].macs or 1
     chosen: dict[int, Boundary] = {}
     for number in range(wanted if inner else 0):

@@ -15,8 +15,9 @@ from math import log2
 
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.sdk.bundle import Boundary
 
-__all__ = ["DEFAULT_CUTS", "MOST_TENSORS", "Cut", "choose_cuts", "find_cuts", "find_places", "pick_cuts"]
+__all__ = ["DEFAULT_CUTS", "MOST_TENSORS", "Cut", "choose_cuts", "find_cuts", "find_places", "labelled", "pick_cuts"]
 
 #: How many cuts are kept unless asked otherwise.
 DEFAULT_CUTS = 8
@@ -181,3 +182,21 @@ def pick_cuts(graph: ModelGraph, labels: Sequence[str]) -> tuple[Cut, ...]:
             raise CalibrationError(f"the model cannot be cut at {label!r}; it can, for instance, at {known}")
         picked.append(cut)
     return tuple(sorted(set(picked), key=lambda cut: cut.position))
+
+
+def labelled(boundaries: Sequence[Boundary], labels: Sequence[str], purpose: str) -> list[Boundary]:
+    """The boundaries with these labels, in their order.
+
+    Args:
+        boundaries: inner ones.
+        labels: of them.
+        purpose: what they are wanted for, as in "no cut 'x' {purpose}".
+
+    Raises:
+        CalibrationError: for a label that no boundary has.
+    """
+    by_label = {boundary.label: boundary for boundary in boundaries}
+    if unknown := [label for label in labels if label not in by_label]:
+        known = ", ".join(by_label) or "none"
+        raise CalibrationError(f"no cut {unknown[0]!r} {purpose}; the cuts of this bundle: {known}")
+    return sorted({by_label[label].index: by_label[label] for label in labels}.values(), key=lambda b: b.index)

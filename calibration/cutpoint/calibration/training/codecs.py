@@ -16,6 +16,7 @@ from cutpoint.calibration.codecs.sensitivity import SAMPLES, Divergence
 from cutpoint.calibration.codecs.streams import for_streams, neighbour
 from cutpoint.calibration.data import Source, load_samples, open_dataset, shuffled
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.graphs.cuts import labelled
 from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.progress import Reporter
@@ -61,11 +62,7 @@ def choose_boundaries(boundaries: Sequence[Boundary], wanted: int | tuple[str, .
     """
     inner = list(boundaries[1:-1])
     if not isinstance(wanted, int):
-        by_label = {boundary.label: boundary for boundary in inner}
-        if unknown := [label for label in wanted if label not in by_label]:
-            known = ", ".join(by_label) or "none"
-            raise CalibrationError(f"no cut {unknown[0]!r} to train a codec at; the cuts of this bundle: {known}")
-        return sorted({by_label[label].index: by_label[label] for label in wanted}.values(), key=lambda b: b.index)
+        return labelled(inner, wanted, "to train a codec at")
     total = boundaries[-1].macs or 1
 
     def size(boundary: Boundary) -> int:

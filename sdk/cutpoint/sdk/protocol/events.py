@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -111,7 +111,7 @@ class Welcome(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     state: ServerState = IDLE
     extensions: tuple[str, ...] = ()
-    scale: float = 1.0
+    scale: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 
 
 @dataclass(frozen=True, slots=True)
