@@ -310,7 +310,9 @@ public class InferenceTest {
         connect(Mode.AUTO, deadline(0.5));
         CompletableFuture<InferenceResult> answer = begin();
         runtime.failure = new GraphException("broken");
+        runtime.gate = new CountDownLatch(1); // or it might have failed before the clock stands still again
         loop.advance(0.49);
+        runtime.gate.countDown();
         Waiting.until(loop::hasTasks);
         loop.run();
         assertFalse(answer.isDone());
