@@ -26,7 +26,7 @@ def client_context(cert: Path | None = None, key: Path | None = None, ca: Path |
     try:
         context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
-        raise InputError(f"TLS certificate authorities {ca}: {error}") from error
+        raise InputError(f"{ca} holds no certificates of authorities (PEM is expected): {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if cert is not None and key is not None:
         load_certificate(context, cert, key)

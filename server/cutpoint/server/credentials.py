@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from cutpoint.sdk import tls as sdk_tls
 from cutpoint.sdk.errors import InputError
 from cutpoint.server.settings import Settings
 
@@ -33,15 +34,8 @@ def client_context(settings: Settings, url: str | None, authorities: Path | None
         authorities: certificates (PEM) that the other one's may be signed with; None for the system's.
 
     Raises:
-        InputError: if the file cannot be used.
+        InputError: if a file cannot be used.
     """
     if url is None or not url.startswith("wss://"):
         return None
-    try:
-        context = ssl.create_default_context(cafile=authorities)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(f"{authorities} holds no certificates of other servers: {error}") from error
-    if settings.tls_cert is not None:
-        # `server_context` has read them already.
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    return context
+    return sdk_tls.client_context(settings.tls_cert, settings.tls_key, authorities)
