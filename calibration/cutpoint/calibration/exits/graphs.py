@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from cutpoint.calibration.graphs.graph import remove_dead_nodes
 from cutpoint.codecs import TensorSpec
 
 __all__ = ["CONFIDENCE", "pooled_head", "shortened", "with_confidence"]
@@ -64,22 +65,8 @@ def shortened(tail: onnx.ModelProto) -> onnx.ModelProto | None:
         return None
     for node in nodes:
         node.input[:] = [around.get(name, name) for name in node.input]
-    _keep_needed(short)
+    remove_dead_nodes(short)
     return short
-
-
-def _keep_needed(model: onnx.ModelProto) -> None:
-    """Removes nodes and weights that no output needs."""
-    needed = {value.name for value in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    weights = [value for value in model.graph.initializer if value.name in needed]
-    del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(reversed(kept))
-    model.graph.initializer.extend(weights)
 
 
 def pooled_head(start: Sequence[TensorSpec], output: TensorSpec, opset: int, batch: bool, seed: int) -> onnx.ModelProto:

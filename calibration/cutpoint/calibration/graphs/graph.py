@@ -14,7 +14,7 @@ from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.macs import node_macs
 from cutpoint.codecs import DTYPES, Array, TensorSpec
 
-__all__ = ["ModelGraph", "check_finite", "run_model"]
+__all__ = ["ModelGraph", "check_finite", "remove_dead_nodes", "run_model"]
 
 
 def run_model(model: onnx.ModelProto, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
@@ -170,25 +170,29 @@ def _activations(model: onnx.ModelProto) -> list[str]:
 
 def _without_dead_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy without nodes that no output needs: they would make tensors cross boundaries for nothing."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    remove_dead_nodes(copy)
+    # Old models list their weights among the inputs.
+    weights = {value.name for value in copy.graph.initializer}
+    inputs = [value for value in copy.graph.input if value.name not in weights]
+    del copy.graph.input[:]
+    copy.graph.input.extend(inputs)
+    return copy
+
+
+def remove_dead_nodes(model: onnx.ModelProto) -> None:
+    """Removes nodes and weights that no output needs."""
     needed = {value.name for value in model.graph.output}
     kept = []
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
             kept.append(node)
             needed.update(node.input)
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.node[:]
-    copy.graph.node.extend(reversed(kept))
-    initializers = [value for value in copy.graph.initializer if value.name in needed]
-    del copy.graph.initializer[:]
-    copy.graph.initializer.extend(initializers)
-    # Old models list their weights among the inputs.
-    weights = {value.name for value in initializers}
-    inputs = [value for value in copy.graph.input if value.name not in weights]
-    del copy.graph.input[:]
-    copy.graph.input.extend(inputs)
-    return copy
+    weights = [value for value in model.graph.initializer if value.name in needed]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(reversed(kept))
+    model.graph.initializer.extend(weights)
 
 
 def check_finite(specs: Sequence[TensorSpec], tensors: Sequence[Array], where: str) -> None:
