@@ -235,7 +235,7 @@ final class Session {
         }
         timer = loop.after(monitor.rest(now), this::probe);
         if (monitor.wantsProbe(now)) {
-            int padding = Math.min(LinkMonitor.PROBE_BYTES, connection.mostPadding());
+            int padding = Math.min(monitor.padding(now), connection.mostPadding());
             monitor.probed(padding, now);
             sendAll(new Frame.Ping(now, 0));
             sendAll(new Frame.Ping(now, padding));

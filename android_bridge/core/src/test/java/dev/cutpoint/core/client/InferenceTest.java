@@ -65,7 +65,7 @@ public class InferenceTest {
     }
 
     private void connect(Mode mode, Objective objective, Policy policy) {
-        LinkMonitor monitor = new LinkMonitor(TIMES.probe);
+        LinkMonitor monitor = new LinkMonitor(TIMES.probe, false);
         Device device = new Device(bundle, Collections.singletonList(runtime), null);
         Link link = new Link(loop, server, monitor, 1 << 20, TIMES, new Random(1), "hash", "", "test", "phone");
         engine = new Engine(

@@ -23,7 +23,7 @@ public class LinkTest {
 
     private final ManualLoop loop = new ManualLoop();
     private final ScriptedServer server = new ScriptedServer(loop, new Frame.Limits(1 << 16, 2));
-    private final LinkMonitor monitor = new LinkMonitor(TIMES.probe);
+    private final LinkMonitor monitor = new LinkMonitor(TIMES.probe, false);
     private final Link link = new Link(
             loop, server, monitor, 1 << 16, TIMES, new Random(1), "hash", "secret", "test/1", "phone");
     private final List<String> outcomes = new ArrayList<>();
@@ -138,7 +138,7 @@ public class LinkTest {
         ScriptedServer gone = new ScriptedServer(loop, Frame.Limits.DEFAULT);
         LinkTimes patient = new LinkTimes(5, 1, 8, 1000, 1000, 1);
         Link other = new Link(
-                loop, gone, new LinkMonitor(1), 1 << 16, patient, new Random(1), "hash", "", "test/1", "phone");
+                loop, gone, new LinkMonitor(1, false), 1 << 16, patient, new Random(1), "hash", "", "test/1", "phone");
         other.start(() -> {});
         gone.end("refused");
         other.wake();
@@ -226,7 +226,7 @@ public class LinkTest {
     public void aProbeKeepsToTheServersLimit() {
         ScriptedServer narrow = new ScriptedServer(loop, new Frame.Limits(2000, 2));
         Link other = new Link(
-                loop, narrow, new LinkMonitor(1), 1 << 16, TIMES, new Random(1), "hash", "", "test/1", "phone");
+                loop, narrow, new LinkMonitor(1, false), 1 << 16, TIMES, new Random(1), "hash", "", "test/1", "phone");
         other.start(() -> {});
         narrow.welcome();
         loop.advance(1);
