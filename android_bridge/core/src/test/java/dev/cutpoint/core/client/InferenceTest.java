@@ -168,9 +168,10 @@ public class InferenceTest {
     @Test
     public void withoutADeadlinePatienceFollowsThePrediction() throws Exception {
         connect(Mode.AUTO, Objective.builder().patience(4).build());
+        // Asked beforehand: what the head is seen to take counts from then on.
+        double predicted = engine.policy.choose(engine.conditions()).predictedMs / 1e3;
         CompletableFuture<InferenceResult> answer = begin();
         runtime.gate = new CountDownLatch(1);
-        double predicted = engine.policy.choose(engine.conditions()).predictedMs / 1e3;
         double patience = Math.max(0.02, 4 * predicted);
         loop.advance(0.9 * patience);
         assertEquals(0, runtime.entered.availablePermits());
