@@ -124,7 +124,8 @@ public class InferenceTest {
         assertEquals(50 - 1 - 2 - 3, result.timing.network, 1e-2);
         assertTrue(result.bytesSent > 28);
         assertFalse(result.hedged);
-        assertEquals(1, ((Frame.Request) server.heard.get(1)).budget, 1e-3);
+        double budget = ((Frame.Request) server.heard.get(1)).budget;
+        assertTrue("what the way is believed to take is off", budget >= 0.5 && budget < 1);
     }
 
     @Test
