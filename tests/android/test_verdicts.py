@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from tests.support.exits import exit_bundle
 from tests.support.profiles import profiled_bundle
+from tests.support.slices import sliced_bundle
 from tests.vectors import conversations
 
 from cutpoint.sdk.bundle import Bundle, decode_manifest, encode_manifest
@@ -118,7 +119,7 @@ def taken(data: bytes) -> str:
     return "taken"
 
 
-@pytest.mark.parametrize("bundle", [profiled_bundle, exit_bundle])
+@pytest.mark.parametrize("bundle", [profiled_bundle, exit_bundle, sliced_bundle])
 def test_spoiled_manifests(bundle: Callable[[], Bundle], tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     text = encode_manifest(bundle().manifest)
