@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.device_output import DeviceOutput
 from cutpoint.sdk.graphs import BundleGraphs
-from cutpoint.sdk.head import DeviceOutput, Head
+from cutpoint.sdk.head import Head
 from cutpoint.sdk.pictures import Picture
 from cutpoint.sdk.runtimes import Runtime, Stop, create_runtime
 from cutpoint.sdk.state import DeviceState, read_device_state

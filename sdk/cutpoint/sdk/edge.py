@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.device import SCALE_WEIGHT, Device
+from cutpoint.sdk.device_output import DeviceOutput
 from cutpoint.sdk.errors import DeadlineExceeded, ReferenceGone
-from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.link import Link
 from cutpoint.sdk.protocol import Result
 from cutpoint.sdk.tracing import Tracing

@@ -14,10 +14,10 @@ from typing import Literal
 from cutpoint.sdk.bundle import Bundle, DeviceProfile, Point
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.device import Device, Input
+from cutpoint.sdk.device_output import DeviceOutput
 from cutpoint.sdk.edge import Asked, Edge, References
 from cutpoint.sdk.energy import EnergyModel, Radio
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError
-from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.learned import POLICY_FILE, LearnedPolicy
 from cutpoint.sdk.link import Link
