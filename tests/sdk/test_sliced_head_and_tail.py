@@ -7,7 +7,7 @@ import pytest
 from tests.support.slices import sliced_bundle
 from tests.support.toy import noise
 
-from cutpoint.codecs import Array, BitstreamError, CodecError
+from cutpoint.codecs import BitstreamError, CodecError
 from cutpoint.sdk import create_runtime
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.errors import GraphError
@@ -38,19 +38,6 @@ def point_of(bundle: Bundle, name: str) -> Point:
     return bundle.points[bundle.point_number(name)]
 
 
-def features(tail: Tail, point: Point, payloads: list[bytes]) -> tuple[Array, ...]:
-    """The boundary's tensors, as a server gets them."""
-    assert point.slicing is not None
-    rows, strips = [], []
-    for number, payload in enumerate(payloads):
-        if number < point.slicing.pictures:
-            strips.append(tail.slices.strip(point, number, payload))
-            rows.append(tail.slices.graph(point, number).run(tail.slices.needed(point, number, strips)))
-        else:
-            rows.append(tail.slices.rows(point, number, payload))
-    return tail.slices.join(point, rows)
-
-
 @pytest.mark.parametrize("name", SLICED)
 def test_slices_give_what_the_whole_gives(bundle: Bundle, head: Head, tail: Tail, name: str) -> None:
     point = point_of(bundle, f"sliced-{name}")
@@ -62,7 +49,7 @@ def test_slices_give_what_the_whole_gives(bundle: Bundle, head: Head, tail: Tail
     whole = point_of(bundle, "cut1-fp32-raw-exact" if "raw" in name else "cut1-fp32-affine-fine")
     sent = head.run(whole, picture).payload
     assert sent is not None
-    (expected,), (got,) = tail.decode(whole, sent), features(tail, point, payloads)
+    (expected,), (got,) = tail.decode(whole, sent), tail.slices.assemble(point, payloads)
     if name in ("raw-0", "raw-1", "raw-3", "affine-0"):
         # Symbols of a slice are those of the whole: not even quantisation tells them apart.
         np.testing.assert_allclose(got, expected, atol=1e-4)

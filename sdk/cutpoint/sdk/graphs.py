@@ -76,20 +76,26 @@ class BundleGraphs:
         with self._lock:
             codec = self._codecs.get(codec_id)
             if codec is None:
-                entry = self.bundle.codec(codec_id)
-                boundaries = self.bundle.manifest.boundaries
-                parts = CodecParts(
-                    source=boundaries[entry.start].tensors,
-                    target=boundaries[entry.end].tensors,
-                    levels=entry.levels,
-                    symbols=entry.symbols,
-                    config=entry.config,
-                    tables=self.bundle.read(entry.tables) if entry.tables else b"",
-                    analysis=self._transform(entry.encoder, f"encoder of codec {codec_id}"),
-                    synthesis=self._transform(entry.decoder, f"decoder of codec {codec_id}"),
-                )
-                codec = self._codecs[codec_id] = create_codec(entry.codec, parts)
+                codec = self._codecs[codec_id] = self._create_codec(codec_id, ("onnx", "tflite"))
             return codec
+
+    def _create_codec(self, codec_id: str, formats: Sequence[str]) -> Codec:
+        entry = self.bundle.codec(codec_id)
+        boundaries = self.bundle.manifest.boundaries
+        encoder, decoder = (
+            [file for file in half if file.format in formats] for half in (entry.encoder, entry.decoder)
+        )
+        parts = CodecParts(
+            source=boundaries[entry.start].tensors,
+            target=boundaries[entry.end].tensors,
+            levels=entry.levels,
+            symbols=entry.symbols,
+            config=entry.config,
+            tables=self.bundle.read(entry.tables) if entry.tables else b"",
+            analysis=self._transform(encoder, f"encoder of codec {codec_id}"),
+            synthesis=self._transform(decoder, f"decoder of codec {codec_id}"),
+        )
+        return create_codec(entry.codec, parts)
 
     def row_codec(self, codec_id: str, count: int) -> Codec:
         """A codec for `count` rows of its boundary. Raises as `codec`, and `CodecError` if it cannot code slices."""
@@ -98,7 +104,11 @@ class BundleGraphs:
             if codec is None:
                 axis = self.bundle.manifest.boundaries[self.bundle.codec(codec_id).start].row_axis
                 assert axis is not None, "the manifest was checked"
-                codec = self._row_codecs[codec_id, count] = self.codec(codec_id).for_rows(axis, count)
+                whole = self._row_codecs.get((codec_id, 0))
+                if whole is None:
+                    # Files of other formats are for one shape.
+                    whole = self._row_codecs[codec_id, 0] = self._create_codec(codec_id, ("onnx",))
+                codec = self._row_codecs[codec_id, count] = whole.for_rows(axis, count)
             return codec
 
     def supports(self, point: Point) -> bool:
@@ -118,6 +128,8 @@ class BundleGraphs:
         ):
             return False
         encoder = self.bundle.codec(point.codec).encoder if point.codec is not None else ()
+        if point.slicing is not None:
+            return not encoder or readable([file for file in encoder if file.format == "onnx"])
         return not encoder or readable(encoder)
 
     def _transform(self, files: Sequence[GraphFile], what: str) -> Transform | None:

@@ -66,6 +66,19 @@ class SlicedTail:
         """The boundary's tensors, out of the rows of all slices."""
         return self._join(point.end, rows)
 
+    def assemble(self, point: Point, payloads: Sequence[bytes]) -> tuple[Array, ...]:
+        """The boundary's tensors, out of all parts of the payload, one after the other. Raises as `strip`."""
+        assert point.slicing is not None
+        rows: list[tuple[Array, ...]] = []
+        strips: list[tuple[Array, ...]] = []
+        for number, payload in enumerate(payloads):
+            if number < point.slicing.pictures:
+                strips.append(self.strip(point, number, payload))
+                rows.append(self.graph(point, number).run(self.needed(point, number, strips)))
+            else:
+                rows.append(self.rows(point, number, payload))
+        return self.join(point, rows)
+
     def max_parts(self, point: Point) -> tuple[int, ...]:
         """The most bytes of each part of the payload; none for a point that is not sliced. Raises as `strip`."""
         if point.slicing is None:
