@@ -210,9 +210,9 @@ class AdaptivePolicy:
 
     @classmethod
     def for_bundle(cls, bundle: Bundle, objective: Objective, energy: EnergyModel | None = None) -> AdaptivePolicy:
-        """The policy over the points of `bundle` that `objective` admits."""
+        """The policy over the points of `bundle` that `objective` admits, for worlds without slices."""
         uncut = bundle.manifest.task.uncut
-        points = admissible(bundle.points, objective.floor(uncut))
+        points = admissible([p for p in bundle.points if p.slicing is None], objective.floor(uncut))
         answer = bundle.manifest.boundaries[-1].nbytes
         return cls(points, objective, uncut=uncut, energy=energy, answer_bytes=answer)
 
