@@ -99,6 +99,10 @@ class Model:
         payloads = self.tails.max_payloads
         return payloads[number] if number < len(payloads) else None
 
+    def max_parts(self, number: int) -> tuple[int, ...]:
+        """Most bytes of each part of the payload of a sliced point, by its number; none for other points."""
+        return self.tails.max_parts.get(number, ())
+
     async def device_part(self, selection: Selection) -> bytes | None:
         """What a device needs, as a `.cutpoint` file; made when first asked for. None without a device part.
 

@@ -80,6 +80,8 @@ class Scheduler:
             self._queue.add_tail((bundle.hash, boundary, 0, precision), tail.seconds, tail.batches)
         for key, span in loaded.spans.items():
             self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
+        for slice_key, seconds in loaded.slices.items():
+            self._queue.add_tail((bundle.hash, *slice_key), seconds, batches=False)
         self._queue.limit(bundle.hash, share)
 
     def limit(self, bundle_hash: str, share: Share) -> None:

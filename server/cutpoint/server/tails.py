@@ -15,6 +15,7 @@ from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Runtime
 from cutpoint.sdk.tail import Tail, TailOutput
+from cutpoint.server.slice_keys import slice_seconds
 
 __all__ = [
     "Encoded",
@@ -44,6 +45,10 @@ class Sample(Protocol):
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         """The tensors of the first boundary. Raises as `Tail.decode`."""
+        ...
+
+    def graph(self, tail: Tail) -> Graph:
+        """What runs on them, and on those of other samples for the same tail. Raises as `Tail.span`."""
         ...
 
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
@@ -77,6 +82,9 @@ class Encoded:
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return tail.decode(self.point, self.payload, self.memory)
 
+    def graph(self, tail: Tail) -> Graph:
+        return tail.span(self.point.end, self.tail[2], self.stop)
+
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
         return tail.encode(self.onward, outputs) if self.onward is not None else None
 
@@ -101,6 +109,9 @@ class Tensors:
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return self.tensors
+
+    def graph(self, tail: Tail) -> Graph:
+        return tail.span(self.boundary, self.precision)
 
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
         return None
@@ -129,6 +140,8 @@ class LoadedTails:
         spans: of the middle, by both boundaries and precision.
         encoders: ids of codecs that can be written here, too.
         scale: how many times slower than in calibration the tails are here.
+        max_parts: most bytes of each part of the payload, by the number of a sliced point.
+        slices: seconds of the slices of sliced points, named as spans whose precision names their rows.
     """
 
     tails: Mapping[tuple[int, str], LoadedTail]
@@ -136,6 +149,8 @@ class LoadedTails:
     spans: Mapping[tuple[int, int, str], LoadedTail] = field(default_factory=dict)
     encoders: frozenset[str] = frozenset()
     scale: float = 1.0
+    max_parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    slices: Mapping[tuple[int, int, str], float] = field(default_factory=dict)
 
 
 def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[Tail, LoadedTails]:
@@ -157,7 +172,9 @@ def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[
             points.setdefault((point.end, point.tail_precision), []).append(point)
     tails = {}
     for key, its in points.items():
-        seconds = [(point.measured.decode_ms + point.measured.tail_ms) / 1e3 for point in its]
+        # What the server does for slices comes before the tail.
+        decoders = [0.0 if point.slicing is not None else point.measured.decode_ms for point in its]
+        seconds = [(ms + point.measured.tail_ms) / 1e3 for ms, point in zip(decoders, its, strict=True)]
         batches = takes_batches(tail.graph(its[0]), bundle.manifest.boundaries[key[0]].tensors)
         tails[key] = LoadedTail(sum(seconds) / len(seconds), batches)
     spans = {}
@@ -166,7 +183,10 @@ def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[
         spans[start, stop, precision] = LoadedTail(span_ms(bundle, start, stop) / 1e3, batches)
     payloads = tuple(None if point.local else tail.max_payload(point) for point in bundle.points)
     encoders = _encoders(bundle) if middle else frozenset[str]()
-    return tail, LoadedTails(tails, payloads, spans, encoders, _scale(tail, points, bundle))
+    parts = {number: tail.slices.max_parts(point) for number, point in enumerate(bundle.points) if point.slicing}
+    return tail, LoadedTails(
+        tails, payloads, spans, encoders, _scale(tail, points, bundle), parts, slice_seconds(bundle.points)
+    )
 
 
 def _scale(tail: Tail, points: Mapping[tuple[int, str], Sequence[Point]], bundle: Bundle) -> float:
@@ -268,8 +288,7 @@ def run_together(tail: Tail, samples: Sequence[Sample]) -> list[TailOutput | Exc
             outcomes[i] = error
         decode_ms[i] = (perf_counter() - began) * 1e3
     if decoded:
-        start, stop, precision = samples[0].tail
-        outcomes |= _run(tail.span(start, precision, stop), decoded, decode_ms)
+        outcomes |= _run(samples[0].graph(tail), decoded, decode_ms)
     return [_encode(tail, sample, outcomes[i]) for i, sample in enumerate(samples)]
 
 

@@ -1,15 +1,13 @@
 """The bundle: what calibration writes and both ends load."""
 
 from cutpoint.sdk.bundle.bundle import Bundle
+from cutpoint.sdk.bundle.files import FileEntry, GraphFile, Part
 from cutpoint.sdk.bundle.manifest import (
     Boundary,
     CodecEntry,
     Exit,
-    FileEntry,
-    GraphFile,
     Manifest,
     Measurement,
-    Part,
     Point,
     Preprocessing,
     Span,
@@ -22,6 +20,7 @@ from cutpoint.sdk.bundle.parsing import MANIFEST_NAME, SCHEMA, decode_manifest, 
 from cutpoint.sdk.bundle.profile import DeviceProfile, EncoderCost, HeadCost
 from cutpoint.sdk.bundle.selection import Selection
 from cutpoint.sdk.bundle.signing import check_keys, check_signature, new_key, public_key, sign
+from cutpoint.sdk.bundle.slicing import RowRange, Slice, SliceStep, Slicing
 
 __all__ = [
     "MANIFEST_NAME",
@@ -40,7 +39,11 @@ __all__ = [
     "Part",
     "Point",
     "Preprocessing",
+    "RowRange",
     "Selection",
+    "Slice",
+    "SliceStep",
+    "Slicing",
     "Span",
     "Task",
     "TaskKind",

@@ -12,18 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from cutpoint.sdk.bundle.manifest import (
-    CodecEntry,
-    Exit,
-    FileEntry,
-    Manifest,
-    Part,
-    Point,
-    Span,
-)
+from cutpoint.sdk.bundle.files import FileEntry, Part
+from cutpoint.sdk.bundle.manifest import CodecEntry, Exit, Manifest, Point, Span
 from cutpoint.sdk.bundle.parsing import MANIFEST_LIMIT, MANIFEST_NAME, decode_manifest, encode_manifest
 from cutpoint.sdk.bundle.profile import DeviceProfile
 from cutpoint.sdk.bundle.selection import Selection, needed_files, selections
+from cutpoint.sdk.bundle.slicing import RowRange, Slice
 from cutpoint.sdk.bundle.sources import Folder, Memory, Source, Zip, write_folder, write_zip
 from cutpoint.sdk.errors import BundleError
 from cutpoint.sdk.files import write_file
@@ -204,6 +198,10 @@ class Bundle:
         return {exit.id: exit for exit in self.manifest.exits}
 
     @cached_property
+    def _slices(self) -> dict[tuple[int, int, str, RowRange], Slice]:
+        return {piece.key: piece for piece in self.manifest.slices}
+
+    @cached_property
     def _points(self) -> dict[str, int]:
         return {point.id: number for number, point in enumerate(self.points)}
 
@@ -228,12 +226,34 @@ class Bundle:
         except KeyError:
             raise BundleError(f"{self.origin}: no exit {exit_id!r}") from None
 
+    def slice(self, start: int, end: int, precision: str, rows: RowRange) -> Slice:
+        """The slice of a span that gives `rows` of its end. Raises `BundleError` if the bundle has none."""
+        try:
+            return self._slices[start, end, precision, rows]
+        except KeyError:
+            what = f"rows {rows[0]}-{rows[1]} of span {start}-{end} at precision {precision!r}"
+            raise BundleError(f"{self.origin}: no slice for {what}") from None
+
     def steps(self, point: Point) -> tuple[tuple[int, int], ...]:
-        """Start and end of the spans that the device runs for `point`: up to the exit, if it has one, and on."""
+        """Start and end of the spans that the device runs for `point`: up to the exit, if it has one, and on.
+
+        None for a point in slices, see `slices_of`.
+        """
+        if point.slicing is not None:
+            return ()
         places = [0, point.start]
         if point.exit is not None:
             places.insert(1, self.exit(point.exit).boundary)
         return tuple((start, end) for start, end in pairwise(places) if start < end)
+
+    def slices_of(self, point: Point) -> tuple[Slice, ...]:
+        """The slices of the head of `point`, from the top down, those for the server first; none for other points."""
+        found = []
+        for number, step in enumerate(point.slicing.steps if point.slicing is not None else ()):
+            as_picture = point.slicing is not None and number < point.slicing.pictures
+            precision = point.tail_precision if as_picture else point.precision
+            found.append(self.slice(0, point.start, precision or "", step.rows))
+        return tuple(found)
 
     def point_number(self, point_id: str) -> int:
         """A point's number on the wire. Raises `BundleError` if the bundle has no such point."""

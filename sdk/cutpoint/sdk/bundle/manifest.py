@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
 
 from cutpoint.codecs import TensorSpec
+from cutpoint.sdk.bundle.files import FileEntry, GraphFile
 from cutpoint.sdk.bundle.profile import DeviceProfile
+from cutpoint.sdk.bundle.slicing import Slice, Slicing
 
 __all__ = [
     "Boundary",
     "CodecEntry",
     "Exit",
-    "FileEntry",
-    "GraphFile",
     "Manifest",
     "Measurement",
-    "Part",
     "Point",
     "Preprocessing",
     "Span",
     "Task",
     "Threshold",
 ]
-
-#: Which machine needs a file: the device, the server, both, or neither (the report).
-Part = Literal["device", "server", "both", "report"]
 
 
 class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -106,36 +101,24 @@ class Boundary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         tensors: what crosses it, in the order in which spans take and give them.
         label: the graph's own name of the place, for people.
         macs: multiply-accumulates from the input up to here; 0 where not counted.
+        row_axis: axis of its tensors along which slices are cut; None where none begin or end.
     """
 
     index: int
     tensors: tuple[TensorSpec, ...]
     label: str = ""
     macs: int = 0
+    row_axis: int | None = None
+
+    @property
+    def height(self) -> int:
+        """Rows of its tensors; 0 where they have none."""
+        return 0 if self.row_axis is None else self.tensors[0].shape[self.row_axis]
 
     @property
     def nbytes(self) -> int:
         """Size of the tensors in bytes, uncompressed."""
         return sum(tensor.nbytes for tensor in self.tensors)
-
-
-class GraphFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A graph in the format of one runtime.
-
-    Attributes:
-        format: ``onnx`` or ``tflite``.
-        file: path in the bundle.
-        weights: files with the graph's external data (ONNX), shared between spans; same folder as `file`.
-    """
-
-    format: Literal["onnx", "tflite"]
-    file: str
-    weights: tuple[str, ...] = ()
-
-    def paths(self) -> Iterator[str]:
-        """All files the graph needs."""
-        yield self.file
-        yield from self.weights
 
 
 class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -278,7 +261,7 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """An operating point: boundary × span precision × codec × level (× exit), with what was measured of it.
+    """An operating point: boundary × span precision × codec × level (× exit, × slices), with what was measured of it.
 
     Attributes:
         id: ``cut5-int8-affine-8bit``; for a point without codec ``cut12-int8``.
@@ -291,6 +274,8 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         measured: on the machine that calibrated.
         exit: `Exit.id`; None for a point without. The device asks it on the way, and goes on if it is not sure.
         threshold: which of the exit's thresholds.
+        slicing: how the head is computed in slices, those of the device at `precision`, those of the server at
+            `tail_precision`; None for a head in one piece.
     """
 
     id: str
@@ -303,27 +288,12 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     tail_precision: str | None = None
     exit: str | None = None
     threshold: int = 0
+    slicing: Slicing | None = None
 
     @property
     def local(self) -> bool:
         """Whether the device answers alone."""
         return self.codec is None
-
-
-class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One file of the bundle.
-
-    Attributes:
-        path: relative, forward slashes, no dot at the start of a component.
-        size: bytes.
-        sha256: lower-case hex.
-        part: which machine needs it.
-    """
-
-    path: str
-    size: int
-    sha256: str
-    part: Part
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -343,6 +313,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         measured_on: the machine behind the figures, for people.
         devices: what the device's share of the points costs on other machines.
         exits: at the boundaries.
+        slices: of spans.
     """
 
     schema: int
@@ -358,6 +329,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     measured_on: str = ""
     devices: tuple[DeviceProfile, ...] = ()
     exits: tuple[Exit, ...] = ()
+    slices: tuple[Slice, ...] = ()
 
     @property
     def last(self) -> int:

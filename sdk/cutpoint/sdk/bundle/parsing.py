@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from cutpoint.sdk.bundle.manifest import GraphFile, Manifest
+from cutpoint.sdk.bundle.files import GraphFile
+from cutpoint.sdk.bundle.manifest import Manifest
+from cutpoint.sdk.bundle.slicing import slicing_problems
 from cutpoint.sdk.errors import BundleError
 
 __all__ = ["MANIFEST_LIMIT", "MANIFEST_NAME", "SCHEMA", "check_path", "decode_manifest", "encode_manifest"]
@@ -117,6 +119,11 @@ def _check_references(manifest: Manifest) -> None:
         for problem in profile.problems():
             need(False, problem)
 
+    for piece in manifest.slices:
+        need_graphs(piece.graphs, f"slice {piece.start}-{piece.end}.{piece.precision}")
+    for problem in slicing_problems(manifest):
+        need(False, problem)
+
     spans = {span.key for span in manifest.spans}
     codecs = {codec.id: codec for codec in manifest.codecs}
     exits = {exit.id: exit for exit in manifest.exits}
@@ -136,7 +143,7 @@ def _check_references(manifest: Manifest) -> None:
             need((0, exit.boundary, exit.precision) in spans, f"exit {exit.id!r} has no head span")
             rest = exit.boundary, point.start, exit.precision
             need(exit.boundary == point.start or rest in spans, f"point {point.id!r} has no span behind its exit")
-        if point.start > 0:
+        if point.start > 0 and point.slicing is None:
             need((0, point.start, point.precision) in spans, f"point {point.id!r} has no head span")
         if point.codec is None:
             need(point.start == point.end == last, f"point {point.id!r} has no codec, but is not local")

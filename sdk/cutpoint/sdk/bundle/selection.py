@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from cutpoint.sdk.bundle.manifest import GraphFile, Manifest
+from cutpoint.sdk.bundle.files import GraphFile
+from cutpoint.sdk.bundle.manifest import Manifest
 from cutpoint.sdk.errors import BundleError
 
 __all__ = ["Selection", "needed_files", "selections"]
@@ -70,6 +71,10 @@ def needed_files(manifest: Manifest, selection: Selection) -> frozenset[str]:
     if not whole:
         wanted = " ".join(filter(None, ("/".join(selection.formats), selection.precision)))
         raise BundleError(f"no {wanted} file of the whole model: a device must be able to answer alone")
+    for piece in manifest.slices:
+        optional.update(path for graph in piece.graphs for path in graph.paths())
+        if selection.precision in (None, piece.precision):
+            kept.update(path for graph in selection.pick(piece.graphs) for path in graph.paths())
     for codec in manifest.codecs:
         optional.update(path for graph in codec.encoder for path in graph.paths())
         kept.update(path for graph in selection.pick(codec.encoder) for path in graph.paths())

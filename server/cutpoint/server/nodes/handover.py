@@ -25,7 +25,7 @@ class Handover:
         #: By boundary and precision of the tail behind it.
         self._points: dict[tuple[int, str], Point] = {}
         for point in bundle.points:
-            if point.codec in codecs and point.tail_precision is not None:
+            if point.codec in codecs and point.tail_precision is not None and point.slicing is None:
                 place = point.end, point.tail_precision
                 if place not in self._points or codecs[point.codec].levels[point.level] == "exact":
                     self._points[place] = point

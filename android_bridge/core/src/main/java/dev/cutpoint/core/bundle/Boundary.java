@@ -18,12 +18,15 @@ public final class Boundary {
     public final String label;
     /** Multiply-accumulates from the input up to here; 0 where not counted. */
     public final long macs;
+    /** Axis of its tensors along which slices are cut; null where none begin or end. */
+    final Integer rowAxis;
 
     Boundary(JsonObject json) {
         index = json.int32("index");
         tensors = specs(json.objects("tensors", false));
         label = json.string("label", "");
         macs = json.integer("macs", 0);
+        rowAxis = json.has("row_axis") ? Integer.valueOf(json.int32("row_axis")) : null;
         json.end();
     }
 
@@ -34,6 +37,11 @@ public final class Boundary {
             bytes += tensor.bytes();
         }
         return bytes;
+    }
+
+    /** Rows of its tensors; 0 where they have none. */
+    int height() {
+        return rowAxis == null ? 0 : tensors.get(0).shape()[rowAxis];
     }
 
     static List<TensorSpec> specs(List<JsonObject> objects) {

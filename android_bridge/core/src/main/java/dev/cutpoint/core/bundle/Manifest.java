@@ -37,6 +37,7 @@ public final class Manifest {
     public final List<DeviceProfile> devices;
     /** At the boundaries. */
     public final List<Exit> exits;
+    final List<Slice> slices;
     final List<FileEntry> files;
 
     private Manifest(JsonObject json) {
@@ -53,6 +54,7 @@ public final class Manifest {
         json.string("measured_on", "");
         devices = list(json.objects("devices", true), DeviceProfile::new);
         exits = list(json.objects("exits", true), Exit::new);
+        slices = list(json.objects("slices", true), Slice::new);
         json.end();
     }
 

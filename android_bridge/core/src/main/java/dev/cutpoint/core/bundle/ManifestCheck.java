@@ -37,6 +37,8 @@ final class ManifestCheck {
         checkCodecs();
         checkExits();
         checkDevices();
+        manifest.slices.forEach(slice -> checkGraphs(slice.graphs, "a slice"));
+        new SliceCheck(manifest, codecs).run();
         checkPoints();
     }
 
@@ -131,7 +133,7 @@ final class ManifestCheck {
             String what = "point '" + point.id + "'";
             need(ids.add(point.id), "two points have the same name");
             checkExit(point, what);
-            boolean headed = point.start <= 0 || spans.contains(Span.key(0, point.start, point.precision));
+            boolean headed = point.start <= 0 || point.slicing != null || spans.contains(Span.key(0, point.start, point.precision));
             need(headed, what + " has no head span");
             if (point.isLocal()) {
                 need(point.start == last && point.end == last, what + " has no codec, but is not local");
@@ -156,7 +158,7 @@ final class ManifestCheck {
         }
     }
 
-    private static void need(boolean condition, String message) {
+    static void need(boolean condition, String message) {
         if (!condition) {
             throw new BundleException(Manifest.NAME + ": " + message);
         }

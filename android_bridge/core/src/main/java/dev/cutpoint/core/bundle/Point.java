@@ -24,6 +24,8 @@ public final class Point {
     public final String exit;
     /** Which of the exit's thresholds. */
     public final int threshold;
+    /** How the head is computed in slices; null for a head in one piece. Points with one do not run here. */
+    public final Slicing slicing;
 
     private Point(JsonObject json) {
         id = json.string("id");
@@ -36,6 +38,7 @@ public final class Point {
         tailPrecision = json.stringOrNull("tail_precision");
         exit = json.stringOrNull("exit");
         threshold = json.int32("threshold", 0);
+        slicing = json.has("slicing") ? new Slicing(json.object("slicing")) : null;
         json.end();
     }
 

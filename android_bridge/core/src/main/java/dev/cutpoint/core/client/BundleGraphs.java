@@ -57,9 +57,9 @@ final class BundleGraphs implements AutoCloseable {
         return codec;
     }
 
-    /** Whether the device's share of {@code point} can run here. This client asks no exits. */
+    /** Whether the device's share of {@code point} can run here. This client asks no exits and cuts no slices. */
     boolean supports(Point point) {
-        if (point.exit != null) {
+        if (point.exit != null || point.slicing != null) {
             return false;
         }
         if (point.start > 0 && !readable(bundle.span(0, point.start, point.precision).graphs)) {

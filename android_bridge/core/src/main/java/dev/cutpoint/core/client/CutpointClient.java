@@ -123,6 +123,9 @@ public final class CutpointClient implements AutoCloseable {
         if (point.exit != null) {
             throw new InputException("point '" + id + "' has an exit, which this client cannot run: name one without");
         }
+        if (point.slicing != null) {
+            throw new InputException("point '" + id + "' is in slices, which this client cannot run: name another");
+        }
         if (engine.mode != Mode.AUTO && point.isLocal() != (engine.mode == Mode.DEVICE)) {
             throw new InputException("point '" + id + "' does not go with mode " + engine.mode);
         }

@@ -1,6 +1,7 @@
 package dev.cutpoint.core.json;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -129,6 +130,24 @@ public final class JsonObject {
             numbers[i] = narrow((Long) values.get(i), name);
         }
         return numbers;
+    }
+
+    /** Two integers. */
+    public int[] pair(String name) {
+        int[] pair = int32s(name);
+        if (pair.length != 2) {
+            throw new JsonException(where + "." + name + " has " + pair.length + " integers, not 2");
+        }
+        return pair;
+    }
+
+    /** An array of arrays of two integers. */
+    public List<int[]> pairs(String name) {
+        List<int[]> pairs = new ArrayList<>();
+        for (Object value : list(name, false)) {
+            pairs.add(new JsonObject(Collections.singletonMap(name, value), where).pair(name));
+        }
+        return pairs;
     }
 
     /** Exactly {@code count} numbers; none where the field is absent. */
