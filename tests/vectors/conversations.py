@@ -25,6 +25,7 @@ import numpy as np
 from cutpoint.codecs import DTYPES
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol import (
+    EXITS,
     TIERS,
     TRACE,
     Cancel,
@@ -73,7 +74,8 @@ def event_to_json(event: Event) -> Json:
             rest = {"payload": event.payload.hex(), "budget": event.budget, "arrivals": list(event.arrivals)}
             tiers = {"stop": event.stop, "hops": event.hops} if event.stop or event.hops else {}
             trace = {} if event.trace is None else {"trace": _trace_to_json(event.trace)}
-            return kind | {"request_id": event.request_id, "point": event.point} | rest | tiers | trace
+            exits = {"exits": event.exits} if event.exits else {}
+            return kind | {"request_id": event.request_id, "point": event.point} | rest | tiers | trace | exits
         case Result():
             times = event.timings
             hops = {"hops": [list(dataclasses.astuple(hop)) for hop in event.hops]} if event.hops else {}
@@ -90,6 +92,7 @@ def event_to_json(event: Event) -> Json:
                     "state": _state_to_json(event.state),
                     "arrivals": list(event.arrivals),
                 }
+                | ({"exit": event.exit} if event.exit else {})
             )
         case Error():
             rest = {"code": event.code, "message": event.message, "retry_after": event.retry_after}
@@ -120,7 +123,8 @@ def event_from_json(data: Json) -> Event:
         case "Request":
             payload, tiers = bytes.fromhex(data["payload"]), (data.get("stop", 0), data.get("hops", 0))
             trace = _trace_from_json(data["trace"]) if "trace" in data else None
-            return Request(data["request_id"], data["point"], payload, data["budget"], *tiers, trace)
+            rest = data["budget"], *tiers, trace, data.get("exits", 0)
+            return Request(data["request_id"], data["point"], payload, *rest)
         case "Result":
             outputs = tuple(
                 np.frombuffer(bytes.fromhex(t["values"]), t["dtype"]).reshape(t["shape"]) for t in data["outputs"]
@@ -128,7 +132,8 @@ def event_from_json(data: Json) -> Event:
             state = ServerState(**data["state"])
             hops = tuple(Hop(*hop) for hop in data.get("hops", ()))
             arrivals = tuple(data["arrivals"])
-            return Result(data["request_id"], outputs, Timings(*data["timings"]), state, arrivals, hops)
+            timings = Timings(*data["timings"])
+            return Result(data["request_id"], outputs, timings, state, arrivals, hops, data.get("exit", 0))
         case "Error":
             return Error(data["request_id"], data["code"], data["message"], data["retry_after"])
         case "Cancel":
@@ -279,7 +284,22 @@ def traced(rng: np.random.Generator, event: Event) -> Event:
             return event
 
 
-EXTENDED = {TIERS: tiered, TRACE: traced}
+def hurried(rng: np.random.Generator, event: Event) -> Event:
+    """The event, half of the time with what exits on the server add to it."""
+    match event:
+        case Hello():
+            return msgspec.structs.replace(event, extensions=(EXITS, "unheard-of"))
+        case Welcome():
+            return msgspec.structs.replace(event, extensions=(EXITS,))
+        case Request() if rng.random() < 0.5:
+            return dataclasses.replace(event, exits=int(rng.choice([1, 2, 255])))
+        case Result() if rng.random() < 0.5:
+            return dataclasses.replace(event, exit=int(rng.integers(1, 4)))
+        case _:
+            return event
+
+
+EXTENDED = {TIERS: tiered, TRACE: traced, EXITS: hurried}
 
 
 def damaged(rng: np.random.Generator, frame: bytes) -> bytes:
@@ -338,6 +358,7 @@ _FILES = {
     "greetings": [4, 12, 16, 24, 28],
     "extensions/tiers": [17, 18, 19, 21, 24, 28, 32, 35],
     "extensions/trace": [33, 34, 36, 38, 40, 41],
+    "extensions/exits": [42, 43, 44, 46, 48, 50, 51, 55],
 }
 
 

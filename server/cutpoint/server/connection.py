@@ -291,7 +291,7 @@ class ClientConnection:
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
                 state = self._state(model, self._user)
                 told = hops if TIERS in self._connection.extensions else ()
-                answer = Result(request.request_id, output.outputs, timings, state, request.arrivals, told)
+                answer = Result(request.request_id, output.outputs, timings, state, request.arrivals, told, output.exit)
         except asyncio.CancelledError:
             if self._ws.closed:
                 raise
@@ -326,4 +326,4 @@ class ClientConnection:
         if request.stop and (point.end, request.stop, point.tail_precision) not in model.tails.spans:
             raise UnknownPoint(f"span {point.end}-{request.stop} is not one this server computes")
         sample = Encoded(point, request.payload, self._memory, request.stop)
-        return Asked(sample, request.budget, request.hops, self._user, account.weight, arrived, trace)
+        return Asked(sample, request.budget, request.hops, self._user, account.weight, arrived, trace, request.exits)

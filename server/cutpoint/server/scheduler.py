@@ -80,6 +80,8 @@ class Scheduler:
             self._queue.add_tail((bundle.hash, boundary, 0, precision), tail.seconds, tail.batches)
         for key, span in loaded.spans.items():
             self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
+        for key, exit in loaded.exits.items():
+            self._queue.add_tail((bundle.hash, *key), exit.seconds, exit.batches, extra=True)
         self._queue.limit(bundle.hash, share)
 
     def limit(self, bundle_hash: str, share: Share) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from cutpoint.codecs import Array, SymbolMemory, TensorSpec
-from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.bundle import Bundle, Exit, Point
 from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Runtime
@@ -39,7 +39,14 @@ class Sample(Protocol):
 
     @property
     def tail(self) -> tuple[int, int, str]:
-        """The boundary where its tail begins, that where it stops (0: at the outputs), and its precision."""
+        """The boundary where its tail begins, that where it stops (0: at the outputs), and its precision.
+
+        Where an exit is asked instead, that is where it stops, and its id stands behind the precision.
+        """
+        ...
+
+    def graph(self, tail: Tail) -> Graph:
+        """What `tail` names, loaded. Raises as `Tail.span`."""
         ...
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
@@ -61,6 +68,7 @@ class Encoded:
         memory: earlier frames of the client's stream.
         stop: boundary whose tensors are wanted; 0: the outputs.
         onward: the point, starting there, at which they go to a further server; None: nowhere.
+        exit: that is asked instead of the tail; its confidence is the last output. None: the tail.
     """
 
     point: Point
@@ -68,11 +76,20 @@ class Encoded:
     memory: SymbolMemory = field(default_factory=SymbolMemory)
     stop: int = 0
     onward: Point | None = None
+    exit: Exit | None = None
 
     @property
     def tail(self) -> tuple[int, int, str]:
         assert self.point.tail_precision is not None, "the protocol lets no local point through"
+        if self.exit is not None:
+            return self.point.end, self.exit.boundary, f"{self.point.tail_precision}+{self.exit.id}"
         return self.point.end, self.stop, self.point.tail_precision
+
+    def graph(self, tail: Tail) -> Graph:
+        if self.exit is not None:
+            return tail.exit(self.point, self.exit)
+        start, stop, precision = self.tail
+        return tail.span(start, precision, stop)
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return tail.decode(self.point, self.payload, self.memory)
@@ -98,6 +115,9 @@ class Tensors:
     @property
     def tail(self) -> tuple[int, int, str]:
         return self.boundary, 0, self.precision
+
+    def graph(self, tail: Tail) -> Graph:
+        return tail.span(self.boundary, self.precision)
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return self.tensors
@@ -127,6 +147,7 @@ class LoadedTails:
         tails: by boundary and precision.
         max_payloads: most payload bytes of a point by its number; None for local points.
         spans: of the middle, by both boundaries and precision.
+        exits: that are asked where there is no room for a tail, by `Sample.tail`.
         encoders: ids of codecs that can be written here, too.
         scale: how many times slower than in calibration the tails are here.
     """
@@ -134,6 +155,7 @@ class LoadedTails:
     tails: Mapping[tuple[int, str], LoadedTail]
     max_payloads: tuple[int | None, ...]
     spans: Mapping[tuple[int, int, str], LoadedTail] = field(default_factory=dict)
+    exits: Mapping[tuple[int, int, str], LoadedTail] = field(default_factory=dict)
     encoders: frozenset[str] = frozenset()
     scale: float = 1.0
 
@@ -166,7 +188,7 @@ def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[
         spans[start, stop, precision] = LoadedTail(span_ms(bundle, start, stop) / 1e3, batches)
     payloads = tuple(None if point.local else tail.max_payload(point) for point in bundle.points)
     encoders = _encoders(bundle) if middle else frozenset[str]()
-    return tail, LoadedTails(tails, payloads, spans, encoders, _scale(tail, points, bundle))
+    return tail, LoadedTails(tails, payloads, spans, _exits(bundle, tail), encoders, _scale(tail, points, bundle))
 
 
 def _scale(tail: Tail, points: Mapping[tuple[int, str], Sequence[Point]], bundle: Bundle) -> float:
@@ -183,6 +205,20 @@ def _scale(tail: Tail, points: Mapping[tuple[int, str], Sequence[Point]], bundle
         if measured > 0:
             ratios.append(min(times) / measured)
     return float(np.median(ratios)) if ratios else 1.0
+
+
+def _exits(bundle: Bundle, tail: Tail) -> dict[tuple[int, int, str], LoadedTail]:
+    """The ways to exits that servers may ask, loaded."""
+    samples: dict[tuple[int, int, str], list[tuple[Encoded, float]]] = {}
+    for point in bundle.points:
+        for exit, use in bundle.server_exits(point):
+            sample = Encoded(point, b"", exit=exit)
+            samples.setdefault(sample.tail, []).append((sample, use.ms))
+    loaded = {}
+    for key, its in samples.items():
+        batches = takes_batches(its[0][0].graph(tail), bundle.manifest.boundaries[key[0]].tensors)
+        loaded[key] = LoadedTail(sum(ms for _, ms in its) / len(its) / 1e3, batches)
+    return loaded
 
 
 def _encoders(bundle: Bundle) -> frozenset[str]:
@@ -268,8 +304,7 @@ def run_together(tail: Tail, samples: Sequence[Sample]) -> list[TailOutput | Exc
             outcomes[i] = error
         decode_ms[i] = (perf_counter() - began) * 1e3
     if decoded:
-        start, stop, precision = samples[0].tail
-        outcomes |= _run(tail.span(start, precision, stop), decoded, decode_ms)
+        outcomes |= _run(samples[0].graph(tail), decoded, decode_ms)
     return [_encode(tail, sample, outcomes[i]) for i, sample in enumerate(samples)]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol.events import (
+    EXITS,
     TIERS,
     TRACE,
     Cancel,
@@ -21,6 +22,7 @@ from cutpoint.sdk.protocol.events import (
     Welcome,
 )
 from cutpoint.sdk.protocol.frames import (
+    EXITS_SIZE,
     HEADER_SIZE,
     OPENING_SIZE,
     TRACE_SIZE,
@@ -110,6 +112,8 @@ class Connection:
                 raise LocalProtocolError("Rejected is not sent; send an Error")
             case Request() | Result() if unknown := _used(event) - self.extensions:
                 raise LocalProtocolError(f"the other side does not know of {_list(unknown)}")
+            case Result() if not self._allows(event):
+                raise LocalProtocolError(f"request {event.request_id} does not allow an answer from exit {event.exit}")
             case Request():
                 frames: list[Frame] = self._split(event)
             case _:
@@ -137,16 +141,18 @@ class Connection:
             raise LocalProtocolError(f"request id {request.request_id} was used: the next is {self.next_id()}")
         if len(self._exchanges) >= self.limits.in_flight:
             raise LocalProtocolError(f"{len(self._exchanges)} requests are in flight, which is the server's limit")
-        if not (0 <= request.stop < 256 and 0 <= request.hops < 256):
-            raise LocalProtocolError(f"stop {request.stop} and hops {request.hops}: both are numbers below 256")
+        if not all(0 <= number < 256 for number in (request.stop, request.hops, request.exits)):
+            numbers = f"stop {request.stop}, hops {request.hops} and exits {request.exits}"
+            raise LocalProtocolError(f"{numbers}: all are numbers below 256")
         if request.trace is not None and not _fits(request.trace):
             raise LocalProtocolError(f"{request.trace}: the ids are not 0, of at most 16 and 8 bytes, and flags of one")
         size = len(request.payload)
-        room = self.limits.frame - HEADER_SIZE - OPENING_SIZE - (TRACE_SIZE if request.trace is not None else 0)
+        room = self.limits.frame - HEADER_SIZE - OPENING_SIZE
+        room -= (TRACE_SIZE if request.trace is not None else 0) + (EXITS_SIZE if request.exits else 0)
         piece = min(room, max(MIN_CHUNK, -(-size // self._pieces)))
         offsets = list(range(0, size, piece)) or [0]
         parts = [request.payload[offset : offset + piece] for offset in offsets]
-        asked = request.budget, size, parts[0], request.stop, request.hops, request.trace
+        asked = request.budget, size, parts[0], request.stop, request.hops, request.trace, request.exits
         opening = Opening(request.request_id, request.point, *asked)
         chunks = (Chunk(request.request_id, o, p) for o, p in zip(offsets[1:], parts[1:], strict=True))
         return [opening, *chunks]
@@ -187,10 +193,17 @@ class Connection:
                 return None  # its answer crossed the cancellation
             case Result() | Error() if frame.request_id and frame.request_id not in self._exchanges:
                 raise RemoteProtocolError(f"an answer to request {frame.request_id}, which is not waiting for one")
+            case Result() if not self._allows(frame):
+                raise RemoteProtocolError(f"an answer from exit {frame.exit}, which the request does not allow")
             case _:
                 self._require(frame)
                 self._learn(frame)
                 return frame
+
+    def _allows(self, result: Result) -> bool:
+        """Whether the request lets that exit answer. Of one that is not under way others complain."""
+        exchange = self._exchanges.get(result.request_id)
+        return exchange is None or result.exit <= exchange.opening.exits
 
     def _require(self, frame: Frame) -> None:
         if not self._follow(frame, self.peer):
@@ -252,7 +265,7 @@ class Connection:
             return None
         payload = b"".join(exchange.pieces)
         exchange.pieces.clear()
-        asked = opening.budget, opening.stop, opening.hops, opening.trace
+        asked = opening.budget, opening.stop, opening.hops, opening.trace, opening.exits
         return Request(request_id, opening.point, payload, *asked, tuple(exchange.arrivals))
 
     # -- the tables ----------------------------------------------------------------------------------------------
@@ -298,9 +311,12 @@ class Connection:
 def _used(about: Request | Opening | Result) -> frozenset[str]:
     """The extensions that a frame needs."""
     if isinstance(about, Result):
-        return _TIERED if about.hops else _PLAIN
+        used = _TIERED if about.hops else _PLAIN
+        return used | {EXITS} if about.exit else used
     used = _TIERED if about.stop or about.hops else _PLAIN
-    return used if about.trace is None else used | {TRACE}
+    if about.trace is not None:
+        used |= {TRACE}
+    return used | {EXITS} if about.exits else used
 
 
 def _list(extensions: frozenset[str]) -> str:
