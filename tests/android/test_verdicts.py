@@ -59,10 +59,10 @@ def verdict(frame: bytes) -> str:
         decoded = decode_frame(frame)
         if isinstance(decoded, Hello | Welcome | Error):
             frame[HEADER_SIZE:].decode()
-        # The bridge offers no extensions, so that no frame to or from it has a context or comes in parts.
-        if isinstance(decoded, Opening) and (decoded.trace is not None or decoded.sliced):
+        # The bridge offers no extensions, so that no frame to or from it has a context, comes in parts, or names exits.
+        if isinstance(decoded, Opening) and (decoded.trace is not None or decoded.sliced or decoded.exits):
             return "bad_request"
-        if isinstance(decoded, PartOpening):
+        if isinstance(decoded, PartOpening) or (isinstance(decoded, Result) and decoded.exit):
             return "bad_request"
         # No array has such sides, but numpy knows empty ones.
         if isinstance(decoded, Result) and any(max(t.shape, default=0) >= 2**31 for t in decoded.outputs):

@@ -22,6 +22,7 @@ from cutpoint.sdk.bundle import Boundary, Bundle, Exit, Measurement, Point
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
 from cutpoint.sdk.runtimes import create_runtime
+from cutpoint.server.tails import load_tails
 
 
 def settings(folder: Path, **changes: object) -> Settings:
@@ -94,7 +95,11 @@ def test_parts_hold_what_machines_need(bundle: Bundle) -> None:
     device, server = bundle.part("device"), bundle.part("server")
     path = bundle.manifest.exits[0].graphs[0].file
     assert path in device
-    assert path not in server
+    # Whether it is worth asking there depends on what was measured.
+    uses = bundle.manifest.exits[0].servers
+    assert (path in server) is bool(uses)
+    _, loaded = load_tails(server, create_runtime("onnx"))
+    assert {key[0] for key in loaded.exits} == {server.points[server.point_number(use.point)].end for use in uses}
     small = bundle.part("device", runtime="onnx", precision="fp32")
     assert path not in small
     assert Bundle.from_bytes(small.to_bytes()).hash == bundle.hash
@@ -168,7 +173,7 @@ def test_spans_around_an_exit_are_written_where_no_other_point_needs_them() -> N
     none = Measurement(0.9, 0, 0, 1.0)
     local, remote = Point("l", 3, 3, none, "fp32", exit=exit.id), Point("r", 2, 2, none, "fp32", "c", exit=exit.id)
     around = spans_around((local, remote), [exit])
-    assert around == {(0, 1, "fp32"), (1, 2, "fp32"), (1, 3, "fp32")}
+    assert around == dict.fromkeys([(0, 1, "fp32"), (1, 2, "fp32"), (1, 3, "fp32")], "device")
     for tails, parts in (
         (frozenset(), {"0-1": "device", "1-2": "device", "1-3": "device", "0-3": "both"}),
         (frozenset({(1, 3, "fp32")}), {"0-1": "device", "1-2": "device", "1-3": "both", "0-3": "both"}),
@@ -177,4 +182,4 @@ def test_spans_around_an_exit_are_written_where_no_other_point_needs_them() -> N
         exported = export_spans(graph, {"fp32": graph.model}, boundaries, wanted, around=around)
         found = {f"{span.start}-{span.end}": exported.files[span.graphs[0].file][0] for span in exported.spans}
         assert found == parts
-    assert spans_around((Point("p", 3, 3, none, "fp32"),), [exit]) == frozenset()
+    assert spans_around((Point("p", 3, 3, none, "fp32"),), [exit]) == {}

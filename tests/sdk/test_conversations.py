@@ -63,3 +63,15 @@ def test_traces_are_agreed_on_and_refused() -> None:
     asked = [step for step in steps if step.get("send", {}).get("trace")]
     assert {step["state"] for step in asked if step.get("refused")} >= {"START", "OPEN"}
     assert any(bytes.fromhex(frame)[1] for step in asked for frame in step.get("frames", ()))
+
+
+def test_exits_are_agreed_on_refused_and_named() -> None:
+    steps = [
+        step
+        for conversation in json.loads((conversations.FOLDER / "extensions" / "exits.json").read_text())
+        for step in conversation["steps"]
+    ]
+    assert any((step.get("event") or {}).get("exits") for step in steps)
+    assert any((step.get("event") or {}).get("exit") for step in steps)
+    said = [step for step in steps if step.get("send", {}).get("exit")]
+    assert {bool(step.get("refused")) for step in said if step["state"] == "OPEN"} == {True, False}

@@ -22,6 +22,7 @@ def result(source: str, hedged: bool = False, failed: bool = False, exit: str | 
         (result("device", hedged=True), Counters(device=1, hedged=1, hedges_won=1)),
         (result("device", failed=True), Counters(device=1, fallbacks=1)),
         (result("device", exit="exit1"), Counters(device=1, exits=1)),
+        (result("edge", exit="exit1"), Counters(edge=1, server_exits=1)),
     ],
 )
 def test_every_answer_is_counted_where_it_belongs(answer: InferenceResult, counted: Counters) -> None:

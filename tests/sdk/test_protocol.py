@@ -1,28 +1,22 @@
 import contextlib
 import struct
-import zlib
-from dataclasses import replace
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.protocol import HELLO, LIMITS, WELCOME, Pair, assert_same, result, with_checksum
 
 from cutpoint.codecs import DTYPES
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol import (
     MAX_FRAMES,
-    TIERS,
-    TRACE,
     Cancel,
     Connection,
     ConnectionState,
     Error,
     Event,
     Goaway,
-    Hello,
-    Hop,
     Limits,
     Ping,
     Pong,
@@ -32,67 +26,9 @@ from cutpoint.sdk.protocol import (
     Role,
     ServerState,
     Timings,
-    TraceContext,
-    Welcome,
     decode_frame,
     encode_frame,
 )
-
-LIMITS = Limits(frame=4096, in_flight=3)
-HELLO = Hello((1,), "b" * 64, "secret", "test/1", "phone")
-WELCOME = Welcome(1, "cutpoint/0", "b" * 64, LIMITS)
-
-
-class Pair:
-    """A client and a server without anything between them. Every event goes through both."""
-
-    def __init__(self, max_payload: int = 1 << 20) -> None:
-        self.client = Connection(Role.CLIENT, 1 << 20)
-        self.server = Connection(Role.SERVER, LIMITS.frame, lambda point: max_payload if point < 10 else None)
-        self.now = 0.0
-
-    @classmethod
-    def open(
-        cls, max_payload: int = 1 << 20, offered: bool = False, taken: bool = False, extension: str = TIERS
-    ) -> "Pair":
-        pair = cls(max_payload)
-        hello = msgspec.structs.replace(HELLO, extensions=(extension, "unheard-of") if offered else ())
-        welcome = msgspec.structs.replace(WELCOME, extensions=(extension,) if taken else ())
-        assert pair.up(hello) == [hello]
-        assert pair.down(welcome) == [welcome]
-        return pair
-
-    def up(self, event: Event) -> list[Event]:
-        return self._pass(self.client, self.server, event)
-
-    def down(self, event: Event) -> list[Event]:
-        return self._pass(self.server, self.client, event)
-
-    def _pass(self, sender: Connection, receiver: Connection, event: Event) -> list[Event]:
-        events = []
-        for frame in sender.send(event):
-            self.now += 0.001
-            got = receiver.receive(frame, self.now)
-            events += [] if got is None else [got]
-        return events
-
-
-def result(request_id: int, value: float = 1.0) -> Result:
-    return Result(
-        request_id,
-        (np.full((1, 3), value, np.float32), np.arange(4, dtype=np.int64).reshape(2, 2)),
-        Timings(1.5, 0.25, 3.0),
-        ServerState(2.0, 0.5, True),
-        (0.0, 0.001),
-    )
-
-
-def assert_same(a: Result, b: Result) -> None:
-    assert (a.request_id, a.timings, a.state, a.arrivals) == (b.request_id, b.timings, b.state, b.arrivals)
-    assert len(a.outputs) == len(b.outputs)
-    for x, y in zip(a.outputs, b.outputs, strict=True):
-        assert x.dtype == y.dtype
-        np.testing.assert_array_equal(x, y)
 
 
 def test_greeting_opens_both_sides() -> None:
@@ -261,153 +197,6 @@ def test_ping_pong_both_ways() -> None:
     assert pair.up(Pong(3.0, 4.0)) == [Pong(3.0, 4.0)]
 
 
-# -- tiers -------------------------------------------------------------------------------------------------------
-
-
-def test_tiers_hold_where_both_ends_know_of_them() -> None:
-    pair = Pair.open(offered=True, taken=True)
-    asked = Request(1, 5, b"x" * 3000, 0.25, stop=3, hops=2)
-    assert pair.up(asked) == [asked]
-    hops = (Hop("Kante 1", 1.5, 0.25, 3.0, 0.5, 40.0), Hop("cloud", 0.0, 0.125, 9.0, 0.0, 9.5))
-    (answer,) = pair.down(replace(result(1), hops=hops))
-    assert isinstance(answer, Result)
-    assert answer.hops == hops
-    assert [hop.away_ms for hop in answer.hops] == [34.75, 0.375]
-
-
-@pytest.mark.parametrize(("offered", "taken"), [(False, False), (True, False), (False, True)])
-def test_tiers_that_were_not_agreed_on_are_errors_of_whoever_uses_them(offered: bool, taken: bool) -> None:
-    pair, agreed = Pair.open(offered=offered, taken=taken), Pair.open(offered=True, taken=True)
-    asked = Request(1, 5, b"x", stop=3)
-    with pytest.raises(LocalProtocolError, match="does not know of tiers"):
-        pair.client.send(asked)
-    with pytest.raises(RemoteProtocolError, match="not agreed on"):
-        pair.server.receive(agreed.client.send(asked)[0], 0.0)
-    pair.up(Request(1, 5, b"x"))
-    answer = replace(result(1), hops=(Hop("cloud"),))
-    with pytest.raises(LocalProtocolError, match="does not know of tiers"):
-        pair.server.send(answer)
-    with pytest.raises(RemoteProtocolError, match="not agreed on"):
-        pair.client.receive(encode_frame(answer), 0.0)
-    assert pair.client.in_flight == 1
-
-
-@pytest.mark.parametrize("wrong", [{"stop": 256}, {"stop": -1}, {"hops": 256}])
-def test_numbers_that_do_not_fit_are_not_sent(wrong: dict[str, int]) -> None:
-    with pytest.raises(LocalProtocolError, match="below 256"):
-        Pair.open(offered=True, taken=True).client.send(replace(Request(1, 5, b"x"), **wrong))
-
-
-@pytest.mark.parametrize("scale", ["0", "-1", "NaN", '"2"', "1e999"])
-def test_a_speed_that_makes_no_sense_is_an_error(scale: str) -> None:
-    text = encode_frame(msgspec.structs.replace(WELCOME, extensions=(TIERS,), scale=2.5))[16:].decode()
-    assert '"scale":2.5' in text
-    with pytest.raises(RemoteProtocolError, match="malformed"):
-        decode_frame(with_checksum(2, 0, text.replace('"scale":2.5', f'"scale":{scale}').encode()))
-
-
-def test_greetings_without_extensions_are_what_they_always_were() -> None:
-    assert b"extensions" not in encode_frame(HELLO) + encode_frame(WELCOME)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.text(max_size=300), st.floats(0, 4000)), max_size=5))
-def test_hops_round_trip(hops: list[tuple[str, float]]) -> None:
-    sent = tuple(Hop(name, *(round(ms, 3) for ms in (time, time / 2, 0.0, 1.0, time))) for name, time in hops)
-    got = decode_frame(encode_frame(replace(result(1), hops=sent)))
-    assert isinstance(got, Result)
-    assert_same(got, result(1))
-    for there, here in zip(got.hops, sent, strict=True):
-        assert replace(there, tier=here.tier) == here
-        assert here.tier.startswith(there.tier)
-        assert len(there.tier.encode()) > 251 or there.tier == here.tier
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=120), st.integers(1, 255))
-def test_hops_that_are_cut_off_are_errors(body: bytes, count: int) -> None:
-    header = struct.pack("<IfI", 0, 0.0, 0) + struct.pack("<IIIHBB", 0, 0, 0, 0, 0, count)
-    pair = Pair.open(offered=True, taken=True)
-    pair.up(Request(1, 0, b"x"))
-    with contextlib.suppress(RemoteProtocolError):
-        event = pair.client.receive(with_checksum(6, 1, header + body), 0.0)
-        assert isinstance(event, Result)
-        assert len(event.hops) == count
-
-
-# -- trace -------------------------------------------------------------------------------------------------------
-
-CONTEXT = TraceContext(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, 1)
-
-
-def test_the_context_of_a_trace_stands_in_front_of_the_payload() -> None:
-    pair = Pair.open(offered=True, taken=True, extension=TRACE)
-    plain = Pair.open().client.send(Request(1, 5, b"payload"))[0]
-    (frame,) = pair.client.send(Request(1, 5, b"payload", trace=CONTEXT))
-    context = bytes.fromhex("0af7651916cd43dd8448eb211c80319cb7ad6b716920333101")
-    assert frame[:2] == b"\x03\x01"
-    assert frame[16:] == plain[16:28] + context + b"payload"
-    got = pair.server.receive(frame, 0.0)
-    assert got == Request(1, 5, b"payload", trace=CONTEXT)
-
-
-@pytest.mark.parametrize(("offered", "taken"), [(False, False), (True, False), (False, True)])
-def test_a_context_that_was_not_agreed_on_is_an_error_of_whoever_uses_it(offered: bool, taken: bool) -> None:
-    pair = Pair.open(offered=offered, taken=taken, extension=TRACE)
-    agreed = Pair.open(offered=True, taken=True, extension=TRACE)
-    asked = Request(1, 5, b"x", trace=CONTEXT)
-    with pytest.raises(LocalProtocolError, match="does not know of trace"):
-        pair.client.send(asked)
-    with pytest.raises(RemoteProtocolError, match="trace, which was not agreed on"):
-        pair.server.receive(agreed.client.send(asked)[0], 0.0)
-    # Tiers are another extension.
-    with pytest.raises(LocalProtocolError, match="does not know of tiers"):
-        agreed.client.send(Request(2, 5, b"x", hops=1, trace=CONTEXT))
-    assert pair.up(Request(1, 5, b"x")) == [Request(1, 5, b"x")]
-
-
-@pytest.mark.parametrize(
-    "wrong", [(0, 1, 0), (1 << 128, 1, 0), (1, 0, 0), (1, 1 << 64, 0), (1, 1, 256), (1, 1, -1)], ids=str
-)
-def test_a_context_that_is_none_is_not_sent(wrong: tuple[int, int, int]) -> None:
-    pair = Pair.open(offered=True, taken=True, extension=TRACE)
-    with pytest.raises(LocalProtocolError, match="the ids are not 0"):
-        pair.client.send(Request(1, 5, b"x", trace=TraceContext(*wrong)))
-    assert pair.client.in_flight == 0
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.builds(TraceContext, st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.integers(0, 255)),
-    st.binary(max_size=9000),
-)
-def test_contexts_round_trip(context: TraceContext, payload: bytes) -> None:
-    pair = Pair.open(offered=True, taken=True, extension=TRACE)
-    assert pair.up(Request(1, 3, payload, 0.25, trace=context)) == [Request(1, 3, payload, 0.25, trace=context)]
-
-
-@settings(max_examples=300, deadline=None)
-@given(kind=st.integers(1, 10), flags=st.integers(1, 255), body=st.binary(max_size=60))
-def test_flags_are_known_or_refused(kind: int, flags: int, body: bytes) -> None:
-    pair = Pair.open(offered=True, taken=True, extension=TRACE)
-    zeros = not (any(body[12:28]) and any(body[28:36]))
-    frame = with_checksum(kind, 1, body, flags)
-    if kind != 3 or flags != 1 or len(body) < 37 or zeros:
-        with pytest.raises(RemoteProtocolError):
-            pair.server.receive(frame, 0.0)
-    else:
-        with contextlib.suppress(RemoteProtocolError):
-            assert isinstance(pair.server.receive(frame, 0.0), Request | Rejected | None)
-
-
-@pytest.mark.parametrize(("trace_id", "span_id"), [(bytes(16), b"a" * 8), (b"a" * 16, bytes(8))])
-def test_ids_of_zero_are_refused(trace_id: bytes, span_id: bytes) -> None:
-    pair = Pair.open(offered=True, taken=True, extension=TRACE)
-    body = struct.pack("<HBBII", 0, 0, 0, 0, 1) + trace_id + span_id + b"\x01" + b"x"
-    with pytest.raises(RemoteProtocolError, match="is 0"):
-        pair.server.receive(with_checksum(3, 1, body, 1), 0.0)
-
-
 # -- damage ------------------------------------------------------------------------------------------------------
 
 
@@ -442,11 +231,6 @@ def test_truncated_frames_never_pass(data: st.DataObject) -> None:
     frame = pair.client.send(Request(1, 3, b"some payload " * 50))[0]
     with pytest.raises(RemoteProtocolError):
         pair.server.receive(frame[: data.draw(st.integers(0, len(frame) - 1))], 0.0)
-
-
-def with_checksum(kind: int, request_id: int, body: bytes, flags: int = 0) -> bytes:
-    checked = struct.pack("<BBHII", kind, flags, 0, request_id, len(body))
-    return checked + struct.pack("<I", zlib.crc32(checked + body)) + body
 
 
 @settings(max_examples=1000, deadline=None)

@@ -1,10 +1,10 @@
 """The scheduler on the local engine: real sessions and threads, one event loop."""
 
 import asyncio
-import threading
 import time
 
 import pytest
+from tests.support.gate import Gate
 from tests.support.toy import picture, toy_bundle
 from tests.support.waiting import until
 
@@ -14,7 +14,6 @@ from cutpoint.sdk.errors import BitstreamError, Overloaded
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
 from cutpoint.sdk.runtimes import create_runtime
-from cutpoint.sdk.tail import Tail
 from cutpoint.server import LocalEngine, Outcome, Scheduler
 from cutpoint.server.batching import Share
 from cutpoint.server.tails import Encoded
@@ -25,20 +24,6 @@ POINT = "cut1-fp32-affine-fine"
 @pytest.fixture(scope="module")
 def free() -> Bundle:
     return toy_bundle("free", free_batch=True)
-
-
-class Gate(Tail):
-    """A tail whose decoders wait while the gate is shut: what a worker does takes as long as the test likes."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__(BundleGraphs(bundle, [create_runtime("onnx")]))
-        self.open = threading.Event()
-        self.entered = 0
-
-    def decode(self, point, payload, memory=None):  # type: ignore[no-untyped-def]
-        self.entered += 1
-        assert self.open.wait(20)
-        return super().decode(point, payload, memory)
 
 
 class Bench:

@@ -26,6 +26,7 @@ import numpy as np
 from cutpoint.codecs import DTYPES
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol import (
+    EXITS,
     SLICES,
     TIERS,
     TRACE,
@@ -78,8 +79,10 @@ def event_to_json(event: Event) -> Json:
             rest = {"payload": event.payload.hex(), "budget": event.budget, "arrivals": list(event.arrivals)}
             tiers = {"stop": event.stop, "hops": event.hops} if event.stop or event.hops else {}
             trace = {} if event.trace is None else {"trace": _trace_to_json(event.trace)}
+            exits = {"exits": event.exits} if event.exits else {}
             sliced = {"sliced": True} if event.sliced else {}
-            return kind | {"request_id": event.request_id, "point": event.point} | rest | tiers | trace | sliced
+            about = {"request_id": event.request_id, "point": event.point}
+            return kind | about | rest | tiers | trace | exits | sliced
         case Part():
             rest = {"number": event.number, "count": event.count, "payload": event.payload.hex()}
             return kind | {"request_id": event.request_id} | rest | {"arrivals": list(event.arrivals)}
@@ -99,6 +102,7 @@ def event_to_json(event: Event) -> Json:
                     "state": _state_to_json(event.state),
                     "arrivals": list(event.arrivals),
                 }
+                | ({"exit": event.exit} if event.exit else {})
             )
         case Error():
             rest = {"code": event.code, "message": event.message, "retry_after": event.retry_after}
@@ -129,8 +133,8 @@ def event_from_json(data: Json) -> Event:
         case "Request":
             payload, tiers = bytes.fromhex(data["payload"]), (data.get("stop", 0), data.get("hops", 0))
             trace = _trace_from_json(data["trace"]) if "trace" in data else None
-            extended = *tiers, trace, data.get("sliced", False)
-            return Request(data["request_id"], data["point"], payload, data["budget"], *extended)
+            rest = data["budget"], *tiers, trace, data.get("exits", 0), data.get("sliced", False)
+            return Request(data["request_id"], data["point"], payload, *rest)
         case "Part":
             return Part(data["request_id"], data["number"], data["count"], bytes.fromhex(data["payload"]))
         case "Result":
@@ -140,7 +144,8 @@ def event_from_json(data: Json) -> Event:
             state = ServerState(**data["state"])
             hops = tuple(Hop(*hop) for hop in data.get("hops", ()))
             arrivals = tuple(data["arrivals"])
-            return Result(data["request_id"], outputs, Timings(*data["timings"]), state, arrivals, hops)
+            timings = Timings(*data["timings"])
+            return Result(data["request_id"], outputs, timings, state, arrivals, hops, data.get("exit", 0))
         case "Error":
             return Error(data["request_id"], data["code"], data["message"], data["retry_after"])
         case "Cancel":
@@ -316,7 +321,22 @@ def sliced(rng: np.random.Generator, event: Event) -> Event:
             return event
 
 
-EXTENDED = {TIERS: tiered, TRACE: traced, SLICES: sliced}
+def hurried(rng: np.random.Generator, event: Event) -> Event:
+    """The event, half of the time with what exits on the server add to it."""
+    match event:
+        case Hello():
+            return msgspec.structs.replace(event, extensions=(EXITS, "unheard-of"))
+        case Welcome():
+            return msgspec.structs.replace(event, extensions=(EXITS,))
+        case Request() if rng.random() < 0.5:
+            return dataclasses.replace(event, exits=int(rng.choice([1, 2, 255])))
+        case Result() if rng.random() < 0.5:
+            return dataclasses.replace(event, exit=int(rng.integers(1, 4)))
+        case _:
+            return event
+
+
+EXTENDED = {TIERS: tiered, TRACE: traced, SLICES: sliced, EXITS: hurried}
 
 
 def damaged(rng: np.random.Generator, frame: bytes) -> bytes:
@@ -376,6 +396,7 @@ _FILES = {
     "extensions/tiers": [17, 18, 19, 21, 24, 28, 32, 35],
     "extensions/trace": [33, 34, 36, 38, 40, 41],
     "extensions/slices": [51, 65, 78, 161, 343, 346, 447, 467],
+    "extensions/exits": [42, 43, 44, 46, 48, 50, 51, 55],
 }
 
 

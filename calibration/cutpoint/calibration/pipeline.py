@@ -18,8 +18,9 @@ from cutpoint.calibration.conversion import head_converter
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
 from cutpoint.calibration.devices import for_device, steering, with_devices
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.exits.fit import ExitData, FittedExit, check_exits, fit_exits
-from cutpoint.calibration.exits.points import Spans, add_exits, spans_around
+from cutpoint.calibration.exits.fit import ExitData, ExitFitting, FittedExit, check_exits
+from cutpoint.calibration.exits.points import Spans, add_exits, exit_files, spans_around
+from cutpoint.calibration.exits.servers import ServerExits
 from cutpoint.calibration.extras import EXIT_PACKAGES, TFLITE_PACKAGES, TRAINING_PACKAGES, require
 from cutpoint.calibration.graphs.cuts import Cut, choose_cuts, pick_cuts
 from cutpoint.calibration.graphs.exports import ExportedSpans, export_spans
@@ -46,7 +47,7 @@ from cutpoint.calibration.tasks.annotations import annotate
 from cutpoint.calibration.training.codecs import fit_trained, training_sources
 from cutpoint.calibration.variants import Variants, make_variants
 from cutpoint.calibration.work import WorkFolder, digest
-from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Preprocessing, Task
+from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Part, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.profiles import load_profile
 from cutpoint.sdk.runtimes import create_runtime
@@ -147,10 +148,11 @@ def _calibrate(
         settings, graph, data.calibration, data.evaluation, judge, uncut, work, model_key, reporter
     )
     exits: list[FittedExit] = []
+    divided: ExitData | None = None
     if settings.exits:
         measured = data.evaluation.sources
         divided = ExitData.divide(settings, data.training, data.calibration.sources, measured, data.preprocessing)
-        exits = fit_exits(settings, graph, variants.models, boundaries, divided, work, model_key, reporter)
+        exits = ExitFitting(settings, graph, variants.models, boundaries, divided, work, model_key, reporter).run()
     exported = _spans(graph, variants.models, boundaries, None, None, reporter)
     samples, pictures = data.calibration.tensors, data.preprocessing is not None
     codecs = fit_codecs(settings, boundaries, exported, samples, pictures, work, model_key, reporter)
@@ -183,6 +185,9 @@ def _calibrate(
     spans = Spans(graph, variants.models, boundaries, settings.threads)
     kept = [trial for trial in trials if trial.kept]
     entries, more = add_exits(exits, kept, data.evaluation.tensors, judge, spans, reporter)
+    if divided is not None:
+        servers = ServerExits(whole, spans, divided, settings.exit_drops, work, reporter)
+        entries = servers.add(entries, exits, kept, data.evaluation.tensors)
     points += tuple(more)
     wanted = used_spans(points, len(boundaries) - 1)
     middle = middle_spans(points) if settings.tiers else frozenset()
@@ -198,9 +203,8 @@ def _calibrate(
     around = spans_around(points, entries)
     exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter, middle, around)
     asked = {point.exit for point in points}
-    entries = [entry for entry in entries if entry.id in asked]
-    files = dict(exported.files)
-    files |= {exit.path: ("device", exit.graph) for exit in exits if exit.entry.id in asked}
+    entries = [entry for entry in entries if entry.id in asked or entry.servers]
+    files = dict(exported.files) | exit_files(exits, points, entries)
     for codec in codecs:
         files |= codec.files
     cuts = _cut_reports(graph, candidates, boundaries, times, trials)
@@ -383,7 +387,7 @@ def _spans(
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None,
     reporter: Reporter,
     middle: frozenset[tuple[int, int]] = frozenset(),
-    around: frozenset[tuple[int, int, str]] = frozenset(),
+    around: Mapping[tuple[int, int, str], Part] | None = None,
 ) -> ExportedSpans:
     last = len(boundaries) - 1
     total = len(middle) + (len(wanted) if wanted is not None else len(variants) * last + last - 1)

@@ -19,6 +19,7 @@ class Counters:
         hedged: for which the device worked beside the server.
         hedges_won: of those, the ones that the device answered first.
         exits: that an exit of the device answered.
+        server_exits: that an overloaded server answered from an exit.
         fallbacks: that the device answered because the server or the link failed.
     """
 
@@ -27,6 +28,7 @@ class Counters:
     hedged: int = 0
     hedges_won: int = 0
     exits: int = 0
+    server_exits: int = 0
     fallbacks: int = 0
 
     @property
@@ -41,5 +43,6 @@ class Counters:
         self.device += on_device
         self.hedged += result.hedged
         self.hedges_won += result.hedged and on_device
-        self.exits += result.exit is not None
+        self.exits += result.exit is not None and on_device
+        self.server_exits += result.exit is not None and not on_device
         self.fallbacks += result.fallback is not None

@@ -24,6 +24,8 @@ References = dict[tuple[str | None, int], tuple[Array, ...]]
 _MEASURABLE_MS = 0.1
 #: Share of what was concluded from unfinished requests that each request without the server takes back.
 _FORGET = 0.02
+#: A floor that is just kept is kept.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Edge:
         bundle: that both ends hold.
         device: encodes a frame anew where the server has lost what it refers to.
         clock: monotonic seconds.
+        floor: task metric below which exits of the server must not take any point.
         tracing: requests carry the context of its current span; None: they carry none.
 
     Attributes:
@@ -58,12 +61,19 @@ class Edge:
     """
 
     def __init__(
-        self, link: Link, bundle: Bundle, device: Device, clock: Callable[[], float], tracing: Tracing | None = None
+        self,
+        link: Link,
+        bundle: Bundle,
+        device: Device,
+        clock: Callable[[], float],
+        floor: float = 1.0,
+        tracing: Tracing | None = None,
     ) -> None:
         self._link = link
         self._bundle = bundle
         self._device = device
         self._clock = clock
+        self._floor = floor
         self._tracing = tracing
         self.scale = self._answered_scale = 1.0
 
@@ -107,7 +117,11 @@ class Edge:
         if references is not None and output.symbols is not None:
             references[point.codec, point.level] = output.symbols
         timings = result.timings
-        self._learn(timings.tail_ms + timings.decode_ms, point.measured.tail_ms + point.measured.decode_ms)
+        expected = point.measured.tail_ms + point.measured.decode_ms
+        if result.exit:
+            _, use = self._bundle.server_exits(point)[result.exit - 1]
+            expected = use.ms
+        self._learn(timings.tail_ms + timings.decode_ms, expected)
         return Asked(result, output, sum(sent), (self._clock() - asked_at) * 1e3)
 
     async def ask_in_parts(
@@ -163,7 +177,13 @@ class Edge:
         if isinstance(payload, Parts):
             server_s += (point.measured.device_ms + point.measured.encode_ms) * self._device.scale / 1e3
         trace = None if self._tracing is None else self._tracing.current()
-        return await self._link.request(number, payload, budget, server_s, sent, unfinished, trace=trace)
+        asked = number, payload, budget, server_s, sent, unfinished
+        return await self._link.request(*asked, trace=trace, exits=self._exits(point))
+
+    def _exits(self, point: Point) -> int:
+        """How many of the exits for servers keep to the floor: what they may spoil comes on top of the point's loss."""
+        spare = point.measured.metric - self._floor + _ROUNDING
+        return sum(use.threshold.drop <= spare for _, use in self._bundle.server_exits(point))
 
 
 def _payload(output: DeviceOutput) -> bytes:

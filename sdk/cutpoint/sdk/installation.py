@@ -157,7 +157,8 @@ class Installation:
                 clock=self._clock,
                 rng=options.rng,
             )
-            self.edge = Edge(self.link, self.bundle, self.device, self._clock, options.tracing)
+            floor = self._objective.floor(uncut)
+            self.edge = Edge(self.link, self.bundle, self.device, self._clock, floor, options.tracing)
             await self.link.start()
             if self._mode == "edge":
                 await self._wait_for_link(options.times.connect)
@@ -311,8 +312,20 @@ class Installation:
             decode=on_server.decode_ms,
             tail=on_server.tail_ms,
         )
-        outputs, hops = asked.result.outputs, asked.result.hops
-        return InferenceResult(outputs, plan.point, "edge", timing, asked.bytes_sent, plan, hedged=hedged, hops=hops)
+        result, exit = asked.result, None
+        if result.exit:
+            exit = self.bundle.server_exits(plan.point)[result.exit - 1][0].id
+        return InferenceResult(
+            result.outputs,
+            plan.point,
+            "edge",
+            timing,
+            asked.bytes_sent,
+            plan,
+            hedged=hedged,
+            hops=result.hops,
+            exit=exit,
+        )
 
     def _device_result(
         self,

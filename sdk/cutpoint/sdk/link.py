@@ -30,6 +30,7 @@ from cutpoint.sdk.errors import (
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.parts import Parts, send_rest
 from cutpoint.sdk.protocol import (
+    EXITS,
     EXTENSIONS,
     IDLE,
     MAX_FRAMES,
@@ -204,6 +205,7 @@ class Link:
         stop: int = 0,
         hops: int = 0,
         trace: TraceContext | None = None,
+        exits: int = 0,
     ) -> Result:
         """Asks the server and waits for its answer. Cancelling this cancels the request on the server.
 
@@ -218,6 +220,7 @@ class Link:
             stop: boundary whose tensors are wanted; 0 for the model's outputs.
             hops: tiers that the request has passed.
             trace: whose part the request is; left out where the server does not know of traces.
+            exits: how many of the point's exits for servers may answer; left out where the server does not know of any.
 
         Raises:
             LinkError: if there is no connection or it goes away.
@@ -234,7 +237,8 @@ class Link:
         # A belief: where it leaves no time, the server may still have some.
         budget -= min(on_way, _MOST_ON_WAY * budget)
         trace = trace if TRACE in connection.extensions else None
-        frames = connection.send(Request(number, point, first, budget, stop, hops, trace, sliced))
+        exits = exits if EXITS in connection.extensions else 0
+        frames = connection.send(Request(number, point, first, budget, stop, hops, trace, exits, sliced))
         answer = self._answers.expect(number)
         self._monitor.sent(number, [len(frame) for frame in frames], server_s, sent_at)
         try:

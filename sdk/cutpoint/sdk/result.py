@@ -54,7 +54,8 @@ class InferenceResult:
         hedged: whether the device worked on an answer beside the server.
         hops: what each tier behind the device did, the nearest first; empty where none did anything, or the server does
             not tell.
-        exit: id of the device's exit that was sure enough of this answer; None if the request went all the way.
+        exit: id of the exit that was sure enough of this answer: the device's, or where `source` is ``edge`` one that
+            an overloaded server asked; None if the request went all the way.
         frame: number in the stream, from 0, counting also those that were left out; None outside streams.
     """
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
 from cutpoint.codecs import Array, CodecError, DeltaCodec, SymbolMemory
-from cutpoint.sdk.bundle import Point, Slice
+from cutpoint.sdk.bundle import Exit, Point, Slice
 from cutpoint.sdk.graphs import BundleGraphs
-from cutpoint.sdk.runtimes import Graph
+from cutpoint.sdk.runtimes import Graph, Stop
 from cutpoint.sdk.sliced_head import cut_rows
 from cutpoint.sdk.sliced_tail import SlicedTail
 
@@ -27,6 +28,7 @@ class TailOutput:
         tail_ms: time in the tail or span.
         payload: the same tensors for a further server, where they go to one.
         encode_ms: time in the encoder for it.
+        exit: place of the exit that answered among those that were allowed, from 1 on; 0: none did.
     """
 
     outputs: tuple[Array, ...]
@@ -34,6 +36,18 @@ class TailOutput:
     tail_ms: float
     payload: bytes | None = None
     encode_ms: float = 0.0
+    exit: int = 0
+
+
+class _Chain:
+    """A graph behind another one, as one."""
+
+    def __init__(self, first: Graph, second: Graph) -> None:
+        self.input_names, self.output_names = first.input_names, second.output_names
+        self._first, self._second = first, second
+
+    def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
+        return self._second.run(self._first.run(inputs, stop), stop)
 
 
 class Tail:
@@ -98,6 +112,18 @@ class Tail:
             BundleError, GraphError: as `BundleGraphs.span`.
         """
         return self._graphs.span(boundary, stop or self._manifest.last, precision)
+
+    def exit(self, point: Point, exit: Exit) -> Graph:
+        """From the boundary where the decoder of `point` ends to the answer of an exit, loaded: outputs, confidence.
+
+        Raises:
+            BundleError, GraphError: as `BundleGraphs.exit`.
+        """
+        graph = self._graphs.exit(exit.id)
+        if point.end == exit.boundary:
+            return graph
+        assert point.tail_precision is not None, "the manifest was checked"
+        return _Chain(self._graphs.span(point.end, exit.boundary, point.tail_precision), graph)
 
     def encode(self, point: Point, tensors: tuple[Array, ...]) -> bytes:
         """The tensors of boundary `point.start` as a further server takes them.

@@ -83,6 +83,7 @@ class BatchQueue(Generic[T]):
         self._window = window
         self._queue: FairQueue[T] = FairQueue()
         self._curves: dict[TailKey, TailCurve] = {}
+        self._extra: set[TailKey] = set()
         self._shares: dict[str, Share] = {}
         self._running: set[Batch[T]] = set()
         self._numbers = count()
@@ -98,14 +99,18 @@ class BatchQueue(Generic[T]):
         """Batches that are computed now."""
         return len(self._running)
 
-    def add_tail(self, tail: TailKey, seconds: float, batches: bool) -> None:
+    def add_tail(self, tail: TailKey, seconds: float, batches: bool, extra: bool = False) -> None:
         """Makes a tail known.
 
         Args:
             tail: model, boundary and precision.
             seconds: of a worker for one sample, as calibration measured it.
             batches: whether it takes several samples at once.
+            extra: whether it is for what there is no room for otherwise: where `capacity` is used up, as many samples
+                again may wait for such tails.
         """
+        if extra:
+            self._extra.add(tail)
         self._curves[tail] = TailCurve(seconds, self._largest if batches else 1)
 
     def limit(self, model: str, share: Share) -> None:
@@ -115,6 +120,7 @@ class BatchQueue(Generic[T]):
     def remove_model(self, model: str) -> None:
         """Forgets the tails of `model`, of which nothing may wait or be computed any more."""
         self._curves = {tail: curve for tail, curve in self._curves.items() if tail[0] != model}
+        self._extra = {tail for tail in self._extra if tail[0] != model}
         self._shares.pop(model, None)
 
     def wait(self, user: Hashable, now: float) -> float:
@@ -156,13 +162,13 @@ class BatchQueue(Generic[T]):
             if needed > budget:
                 message = f"a worker will be free in {wait * 1e3:.0f} ms, the request's budget is {budget * 1e3:.0f} ms"
                 raise Overloaded(message, max(_RETRY_AFTER, needed - budget))
-        share = self._shares.get(tail[0], Share())
-        if share.queue is not None and self._queue.count_model(tail[0]) >= share.queue:
+        share, places = self._shares.get(tail[0], Share()), 2 if tail in self._extra else 1
+        if share.queue is not None and self._queue.count_model(tail[0]) >= places * share.queue:
             message = f"{share.queue} requests are waiting for this model, which is its limit"
             raise Overloaded(message, max(_RETRY_AFTER, self.wait(user, now)))
         sender = self._queue.user(user)
         self._queue.weigh(sender, weight)
-        if self._queue.count >= self._capacity:
+        if self._queue.count >= places * self._capacity:
             error = Overloaded(
                 f"{self._capacity} requests are waiting, which is the server's limit",
                 max(_RETRY_AFTER, self.wait(user, now)),

@@ -313,7 +313,7 @@ class ClientConnection:
                 state = self._state(model, self._user)
                 told = hops if TIERS in self._connection.extensions else ()
                 arrivals = request.arrivals if sliced is None else sliced.arrivals
-                answer = Result(request.request_id, output.outputs, timings, state, arrivals, told)
+                answer = Result(request.request_id, output.outputs, timings, state, arrivals, told, output.exit)
         except asyncio.CancelledError:
             if self._ws.closed:
                 raise
@@ -349,4 +349,4 @@ class ClientConnection:
         if request.stop and (point.end, request.stop, point.tail_precision) not in model.tails.spans:
             raise UnknownPoint(f"span {point.end}-{request.stop} is not one this server computes")
         sample = Encoded(point, request.payload, self._memory, request.stop)
-        return Asked(sample, request.budget, request.hops, self._user, account.weight, arrived, trace)
+        return Asked(sample, request.budget, request.hops, self._user, account.weight, arrived, trace, request.exits)

@@ -25,7 +25,7 @@ T = TypeVar("T")
 #: Users without waiting jobs that are remembered before it is looked through who can be forgotten.
 _PRUNE = 64
 
-#: A model, the boundary where the tail begins, that where it stops (0: at the outputs), and its precision.
+#: A model, and `Sample.tail`: the boundary where the tail begins, that where it stops, and its precision.
 TailKey = tuple[str, int, int, str]
 
 

@@ -35,6 +35,7 @@ class Metrics:
         self.plans = Counter("cutpoint_plans", "Plans for the group that were made anew", registry=registry)
         self.stages = Counter("cutpoint_stages", "Spans that nodes were given", ["node", "outcome"], registry=registry)
         self.requests = Counter("cutpoint_requests", "Answered requests", ["point", "outcome"], registry=registry)
+        self.exits = Counter("cutpoint_exits", "Exits asked for want of time", ["exit", "outcome"], registry=registry)
         self.refused = Counter("cutpoint_connections_refused", "Refused connections", ["code"], registry=registry)
         self.queue = Histogram("cutpoint_queue_seconds", "Waiting for a worker", buckets=_SECONDS, registry=registry)
         self.decode = Histogram("cutpoint_decode_seconds", "Decoder", buckets=_SECONDS, registry=registry)

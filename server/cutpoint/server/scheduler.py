@@ -82,6 +82,8 @@ class Scheduler:
             self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
         for slice_key, seconds in loaded.slices.items():
             self._queue.add_tail((bundle.hash, *slice_key), seconds, batches=False)
+        for key, exit in loaded.exits.items():
+            self._queue.add_tail((bundle.hash, *key), exit.seconds, exit.batches, extra=True)
         self._queue.limit(bundle.hash, share)
 
     def limit(self, bundle_hash: str, share: Share) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from cutpoint.codecs import Array, SymbolMemory, TensorSpec
-from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.bundle import Bundle, Exit, Point
 from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Runtime
@@ -40,7 +40,10 @@ class Sample(Protocol):
 
     @property
     def tail(self) -> tuple[int, int, str]:
-        """The boundary where its tail begins, that where it stops (0: at the outputs), and its precision."""
+        """The boundary where its tail begins, that where it stops (0: at the outputs), and its precision.
+
+        Where an exit is asked instead, that is where it stops, and its id stands behind the precision.
+        """
         ...
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
@@ -48,7 +51,7 @@ class Sample(Protocol):
         ...
 
     def graph(self, tail: Tail) -> Graph:
-        """What runs on them, and on those of other samples for the same tail. Raises as `Tail.span`."""
+        """What `tail` names: it runs on them, and on those of other samples for it. Raises as `Tail.span`."""
         ...
 
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
@@ -66,6 +69,7 @@ class Encoded:
         memory: earlier frames of the client's stream.
         stop: boundary whose tensors are wanted; 0: the outputs.
         onward: the point, starting there, at which they go to a further server; None: nowhere.
+        exit: that is asked instead of the tail; its confidence is the last output. None: the tail.
     """
 
     point: Point
@@ -73,17 +77,23 @@ class Encoded:
     memory: SymbolMemory = field(default_factory=SymbolMemory)
     stop: int = 0
     onward: Point | None = None
+    exit: Exit | None = None
 
     @property
     def tail(self) -> tuple[int, int, str]:
         assert self.point.tail_precision is not None, "the protocol lets no local point through"
+        if self.exit is not None:
+            return self.point.end, self.exit.boundary, f"{self.point.tail_precision}+{self.exit.id}"
         return self.point.end, self.stop, self.point.tail_precision
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return tail.decode(self.point, self.payload, self.memory)
 
     def graph(self, tail: Tail) -> Graph:
-        return tail.span(self.point.end, self.tail[2], self.stop)
+        if self.exit is not None:
+            return tail.exit(self.point, self.exit)
+        start, stop, precision = self.tail
+        return tail.span(start, precision, stop)
 
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
         return tail.encode(self.onward, outputs) if self.onward is not None else None
@@ -138,6 +148,7 @@ class LoadedTails:
         tails: by boundary and precision.
         max_payloads: most payload bytes of a point by its number; None for local points.
         spans: of the middle, by both boundaries and precision.
+        exits: that are asked where there is no room for a tail, by `Sample.tail`.
         encoders: ids of codecs that can be written here, too.
         scale: how many times slower than in calibration the tails are here.
         max_parts: most bytes of each part of the payload, by the number of a sliced point.
@@ -147,6 +158,7 @@ class LoadedTails:
     tails: Mapping[tuple[int, str], LoadedTail]
     max_payloads: tuple[int | None, ...]
     spans: Mapping[tuple[int, int, str], LoadedTail] = field(default_factory=dict)
+    exits: Mapping[tuple[int, int, str], LoadedTail] = field(default_factory=dict)
     encoders: frozenset[str] = frozenset()
     scale: float = 1.0
     max_parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -184,9 +196,9 @@ def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[
     payloads = tuple(None if point.local else tail.max_payload(point) for point in bundle.points)
     encoders = _encoders(bundle) if middle else frozenset[str]()
     parts = {number: tail.slices.max_parts(point) for number, point in enumerate(bundle.points) if point.slicing}
-    return tail, LoadedTails(
-        tails, payloads, spans, encoders, _scale(tail, points, bundle), parts, slice_seconds(bundle.points)
-    )
+    exits, scale = _exits(bundle, tail), _scale(tail, points, bundle)
+    slices = slice_seconds(bundle.points)
+    return tail, LoadedTails(tails, payloads, spans, exits, encoders, scale, parts, slices)
 
 
 def _scale(tail: Tail, points: Mapping[tuple[int, str], Sequence[Point]], bundle: Bundle) -> float:
@@ -203,6 +215,20 @@ def _scale(tail: Tail, points: Mapping[tuple[int, str], Sequence[Point]], bundle
         if measured > 0:
             ratios.append(min(times) / measured)
     return float(np.median(ratios)) if ratios else 1.0
+
+
+def _exits(bundle: Bundle, tail: Tail) -> dict[tuple[int, int, str], LoadedTail]:
+    """The ways to exits that servers may ask, loaded."""
+    samples: dict[tuple[int, int, str], list[tuple[Encoded, float]]] = {}
+    for point in bundle.points:
+        for exit, use in bundle.server_exits(point):
+            sample = Encoded(point, b"", exit=exit)
+            samples.setdefault(sample.tail, []).append((sample, use.ms))
+    loaded = {}
+    for key, its in samples.items():
+        batches = takes_batches(its[0][0].graph(tail), bundle.manifest.boundaries[key[0]].tensors)
+        loaded[key] = LoadedTail(sum(ms for _, ms in its) / len(its) / 1e3, batches)
+    return loaded
 
 
 def _encoders(bundle: Bundle) -> frozenset[str]:

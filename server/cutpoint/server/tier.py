@@ -45,6 +45,7 @@ class Asked:
         weight: his share of the workers.
         arrived: clock time.
         trace: whose part it is.
+        exits: how many of the exits for servers, in their order, may answer.
     """
 
     sample: Encoded
@@ -54,6 +55,7 @@ class Asked:
     weight: float
     arrived: float
     trace: TraceContext | None = None
+    exits: int = 0
 
 
 class Answered(NamedTuple):
@@ -100,10 +102,12 @@ class _Work:
         self.encode += outcome.output.encode_ms
         self.batch = outcome.batch
 
-    def answered(self, name: str, outputs: tuple[Array, ...], total: float, behind: tuple[Hop, ...]) -> Answered:
+    def answered(
+        self, name: str, outputs: tuple[Array, ...], total: float, behind: tuple[Hop, ...], exit: int = 0
+    ) -> Answered:
         """The answer, `total` milliseconds after the request; `behind` are the tiers behind this one."""
         tail = max(0.0, total - self.queue - self.decode)
-        outcome = Outcome(TailOutput(outputs, self.decode, tail), self.queue, self.batch)
+        outcome = Outcome(TailOutput(outputs, self.decode, tail, exit=exit), self.queue, self.batch)
         return Answered(outcome, (Hop(name, self.queue, self.decode, self.compute, self.encode, total), *behind))
 
 
@@ -170,6 +174,12 @@ class Tier:
         Raises:
             Refused, BitstreamError, CodecError, GraphError: as `Scheduler.submit`.
         """
+        try:
+            return await self._answer(asked)
+        except Overloaded as full:
+            return await self._from_exit(asked, full)
+
+    async def _answer(self, asked: Asked) -> Answered:
         work = _Work()
         upstream = self.upstream
         if upstream is None or asked.sample.stop or asked.hops >= self._most_hops:
@@ -204,6 +214,30 @@ class Tier:
         return await request.answer(self._name, self._computing, asked)
 
     # -- ways ----------------------------------------------------------------------------------------------------
+
+    async def _from_exit(self, asked: Asked, full: Overloaded) -> Answered:
+        """From an exit, because there is no room for the tail.
+
+        Of those that the request allows the one that probably answers most for its time. Raises `full` if there is
+        none, no room for it either, or if it is not sure: it has waited its turn, and to go on would be to wait again.
+        """
+        sample = asked.sample
+        allowed = self._computing.bundle.server_exits(sample.point)[: asked.exits]
+        if not allowed or sample.stop:
+            raise full
+        exit, use = max(allowed, key=lambda each: each[1].threshold.rate / each[1].ms)
+        work = _Work()
+        try:
+            output = await self._compute(asked, replace(sample, exit=exit), work)
+        except (Overloaded, DeadlineExceeded) as error:
+            raise full from error
+        *outputs, confidence = output.outputs
+        sure = confidence.item() >= use.threshold.confidence
+        self._metrics.exits.labels(exit.id, "answered" if sure else "unsure").inc()
+        if not sure:
+            raise full
+        place = 1 + allowed.index((exit, use))
+        return self._own(asked, work, replace(output, outputs=tuple(outputs), exit=place))
 
     async def _elsewhere(self, asked: Asked, work: _Work, upstream: Upstream, full: Overloaded) -> Answered:
         """There, because this server has no room. Raises `full` if that one does not answer either."""
@@ -278,9 +312,12 @@ class Tier:
         return outcome.output
 
     def _learn(self, sample: Encoded, output: TailOutput) -> None:
-        measured = sample.point.measured
-        span = self._computing.tails.spans.get(sample.tail)
-        expected = measured.decode_ms + (measured.tail_ms if span is None else span.seconds * 1e3)
+        measured, tails = sample.point.measured, self._computing.tails
+        if (exit := tails.exits.get(sample.tail)) is not None:
+            expected = exit.seconds * 1e3
+        else:
+            span = tails.spans.get(sample.tail)
+            expected = measured.decode_ms + (measured.tail_ms if span is None else span.seconds * 1e3)
         self.speed.observe(output.decode_ms + output.tail_ms, expected)
 
     async def _ask(self, asked: Asked, upstream: Upstream, point: Point, payload: bytes) -> Result:
@@ -296,7 +333,7 @@ class Tier:
         return left
 
     def _own(self, asked: Asked, work: _Work, output: TailOutput) -> Answered:
-        return work.answered(self._name, output.outputs, self._total_ms(asked), ())
+        return work.answered(self._name, output.outputs, self._total_ms(asked), (), output.exit)
 
     def _theirs(self, asked: Asked, work: _Work, result: Result) -> Answered:
         its = result.timings

@@ -26,7 +26,7 @@ from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Exit, GraphFile, Preprocessing, Threshold
 from cutpoint.sdk.runtimes import Graph, Stop, create_runtime
 
-__all__ = ["CERTAINTY", "ExitData", "FittedExit", "check_exits", "choose_exits", "fit_exits"]
+__all__ = ["CERTAINTY", "ExitData", "ExitFitting", "FittedExit", "check_exits", "choose_exits", "fingerprint"]
 
 #: Of the promises of all exits of a bundle together.
 CERTAINTY = 0.95
@@ -55,6 +55,11 @@ class FittedExit(msgspec.Struct, frozen=True):
     def path(self) -> str:
         """Of the file in the bundle."""
         return self.entry.graphs[0].file
+
+
+def fingerprint(sources: Sequence[Source]) -> str:
+    """What changes when one of the files does."""
+    return "\n".join(f"{s.path} {(stat := s.path.stat()).st_size} {stat.st_mtime_ns}" for s in sources)
 
 
 @dataclass(frozen=True)
@@ -145,17 +150,8 @@ class _Way:
         return tuple(tensor for graph in self.graphs for tensor in graph.run(inputs, stop))
 
 
-def fit_exits(
-    settings: Settings,
-    graph: ModelGraph,
-    variants: Mapping[str, onnx.ModelProto],
-    boundaries: Sequence[Boundary],
-    data: ExitData,
-    work: WorkFolder,
-    key: str,
-    reporter: Reporter,
-) -> list[FittedExit]:
-    """The exits that were asked for, behind heads of the precision that devices prefer.
+class ExitFitting:
+    """Makes the exits that were asked for, behind heads of the precision that devices prefer.
 
     Args:
         settings: of the calibration.
@@ -166,14 +162,8 @@ def fit_exits(
         work: for finished steps, and for checkpoints.
         key: of model and calibration data.
         reporter: hears what is done.
-
-    Raises:
-        CalibrationError: if there are too few files, or an exit cannot be trained.
     """
-    return _Fit(settings, graph, variants, boundaries, data, work, key, reporter).run()
 
-
-class _Fit:
     def __init__(
         self,
         settings: Settings,
@@ -198,16 +188,18 @@ class _Fit:
         model = variants[self._precision]
         self._heads = [self._load(self._span(model, boundaries[0], place)) for place in self._places]
         self._model = self._load(graph.model)
-        files = "\n".join(
-            f"{source.path} {(stat := source.path.stat()).st_size} {stat.st_mtime_ns}"
-            for source in (*data.training, *data.tuning, *data.held_out)
-        )
+        files = fingerprint((*data.training, *data.tuning, *data.held_out))
         places = ",".join(place.label for place in self._places)
         self._key = digest(key, files, places, self._precision, f"{settings.exit_steps} {settings.seed}")
         # The promises are to hold together.
         self._certainty = 1 - (1 - CERTAINTY) / max(1, len(self._places) * len(settings.exit_drops))
 
     def run(self) -> list[FittedExit]:
+        """The exits of which something can be promised.
+
+        Raises:
+            CalibrationError: if there are too few files, or an exit cannot be trained.
+        """
         if not self._places:
             return []
         self._check_numbers()

@@ -16,11 +16,11 @@ from cutpoint.calibration.search.measure import timed
 from cutpoint.calibration.search.trials import Trial
 from cutpoint.calibration.tasks import Judge, Verdict
 from cutpoint.codecs import Array
-from cutpoint.sdk.bundle import Boundary, Exit, Measurement, Point
+from cutpoint.sdk.bundle import Boundary, Exit, Measurement, Part, Point
 from cutpoint.sdk.policy import efficient
 from cutpoint.sdk.runtimes import Graph, create_runtime
 
-__all__ = ["Spans", "add_exits", "spans_around"]
+__all__ = ["Spans", "add_exits", "exit_files", "spans_around"]
 
 Tensors = tuple[Array, ...]
 #: Samples that times are taken with.
@@ -125,10 +125,38 @@ def _measured(
     )
 
 
-def spans_around(points: Sequence[Point], exits: Sequence[Exit]) -> frozenset[tuple[int, int, str]]:
-    """Start, end and precision of the spans up to an exit that a point asks, and from there to the end of its head."""
+def spans_around(points: Sequence[Point], exits: Sequence[Exit]) -> dict[tuple[int, int, str], Part]:
+    """Start, end and precision of further spans, and which machine runs them.
+
+    Devices need those up to an exit that a point asks, and from there to the end of its head; servers those from the
+    end of a point to the exits that they may ask for it.
+    """
     asked = {(point.exit, point.start) for point in points if point.exit is not None}
     places = [(exit, end) for exit in exits for id, end in asked if id == exit.id]
     heads = {(0, exit.boundary, exit.precision) for exit, _ in places}
     rests = {(exit.boundary, end, exit.precision) for exit, end in places if end > exit.boundary}
-    return frozenset(heads | rests)
+    around: dict[tuple[int, int, str], Part] = dict.fromkeys(sorted(heads | rests), "device")
+    for exit, point in _served(points, exits):
+        if point.end < exit.boundary:
+            assert point.tail_precision is not None, "servers are asked at points with a tail"
+            key = point.end, exit.boundary, point.tail_precision
+            around[key] = "server" if around.get(key, "server") == "server" else "both"
+    return around
+
+
+def exit_files(
+    fitted: Sequence[FittedExit], points: Sequence[Point], exits: Sequence[Exit]
+) -> dict[str, tuple[Part, bytes]]:
+    """The graphs of `exits`: path → (which machine needs it, content)."""
+    graphs = {each.entry.id: each for each in fitted}
+    devices, servers = {point.exit for point in points}, {exit.id for exit, _ in _served(points, exits)}
+    files: dict[str, tuple[Part, bytes]] = {}
+    for exit in exits:
+        part: Part = "device" if exit.id not in servers else "both" if exit.id in devices else "server"
+        files[graphs[exit.id].path] = part, graphs[exit.id].graph
+    return files
+
+
+def _served(points: Sequence[Point], exits: Sequence[Exit]) -> list[tuple[Exit, Point]]:
+    """Exits, and the points for which servers may ask them."""
+    return [(exit, point) for exit in exits for use in exit.servers for point in points if point.id == use.point]

@@ -37,7 +37,7 @@ def export_spans(
     boundaries: Sequence[Boundary],
     only: frozenset[tuple[int, int, str]] | None = None,
     middle: frozenset[tuple[int, int]] = frozenset(),
-    around: frozenset[tuple[int, int, str]] = frozenset(),
+    around: Mapping[tuple[int, int, str], Part] | None = None,
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> ExportedSpans:
@@ -49,7 +49,7 @@ def export_spans(
         boundaries: 0 … n.
         only: start, end and precision of the heads and tails to write; None: all.
         middle: start and end of spans that servers with a next tier run.
-        around: of further spans, up to an exit and from there on, that devices run.
+        around: of further spans, up to an exit and from there on: which machine runs them.
         convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
             it out; None: heads are ONNX only.
         advance: called for each span.
@@ -76,9 +76,9 @@ def export_spans(
             for start, end, part in wanted
             if only is None or (start, end, precision) in only or (start, end) in middle
         }
-        for start, end, of in sorted(around):
+        for (start, end, of), part in sorted((around or {}).items()):
             if of == precision:
-                chosen[start, end] = "device" if chosen.get((start, end), "device") == "device" else "both"
+                chosen[start, end] = part if chosen.get((start, end), part) == part else "both"
         for (start, end), part in chosen.items():
             try:
                 span = extract_span(model, boundaries[start].tensors, boundaries[end].tensors, graph.batch)

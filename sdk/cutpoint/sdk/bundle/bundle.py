@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from cutpoint.sdk.bundle.files import FileEntry, Part
-from cutpoint.sdk.bundle.manifest import CodecEntry, Exit, Manifest, Point, Span
+from cutpoint.sdk.bundle.manifest import CodecEntry, Exit, Manifest, Point, ServerExit, Span
 from cutpoint.sdk.bundle.parsing import MANIFEST_LIMIT, MANIFEST_NAME, decode_manifest, encode_manifest
 from cutpoint.sdk.bundle.profile import DeviceProfile
 from cutpoint.sdk.bundle.selection import Selection, needed_files, selections
@@ -233,6 +233,18 @@ class Bundle:
         except KeyError:
             what = f"rows {rows[0]}-{rows[1]} of span {start}-{end} at precision {precision!r}"
             raise BundleError(f"{self.origin}: no slice for {what}") from None
+
+    @cached_property
+    def _server_exits(self) -> dict[str, tuple[tuple[Exit, ServerExit], ...]]:
+        found: dict[str, list[tuple[Exit, ServerExit]]] = {}
+        for exit in self.manifest.exits:
+            for use in exit.servers:
+                found.setdefault(use.point, []).append((exit, use))
+        return {point: tuple(sorted(uses, key=lambda use: use[1].threshold.drop)) for point, uses in found.items()}
+
+    def server_exits(self, point: Point) -> tuple[tuple[Exit, ServerExit], ...]:
+        """What a server may answer requests for `point` from, the least drop first; the protocol counts from 1."""
+        return self._server_exits.get(point.id, ())
 
     def steps(self, point: Point) -> tuple[tuple[int, int], ...]:
         """Start and end of the spans that the device runs for `point`: up to the exit, if it has one, and on.

@@ -19,6 +19,7 @@ __all__ = [
     "Measurement",
     "Point",
     "Preprocessing",
+    "ServerExit",
     "Span",
     "Task",
     "Threshold",
@@ -191,6 +192,20 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     metric: float
 
 
+class ServerExit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """From which confidence on a server answers requests for a point from an exit that lies behind them.
+
+    Attributes:
+        point: `Point.id`; one that is not local, and whose device asks no exit.
+        threshold: as the device's, but tested on what the point's decoder gives, against the point's own answers.
+        ms: of decoder, span up to the exit, and exit, milliseconds on the calibrating machine, one sample at a time.
+    """
+
+    point: str
+    threshold: Threshold
+    ms: float
+
+
 class Exit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A small head at a boundary that answers what is easy.
 
@@ -202,6 +217,7 @@ class Exit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
             confidence, float32 (batch,), calibrated: of the answers with confidence c about the share c is right.
         thresholds: the one with the smallest drop first.
         ms: of the graph, milliseconds on the calibrating machine, one sample at a time.
+        servers: for which points servers may ask it.
     """
 
     id: str
@@ -210,6 +226,7 @@ class Exit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     graphs: tuple[GraphFile, ...]
     thresholds: tuple[Threshold, ...]
     ms: float
+    servers: tuple[ServerExit, ...] = ()
 
 
 class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

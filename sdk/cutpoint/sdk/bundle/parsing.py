@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from cutpoint.sdk.bundle.files import GraphFile
-from cutpoint.sdk.bundle.manifest import Manifest
+from cutpoint.sdk.bundle.manifest import Exit, Manifest
 from cutpoint.sdk.bundle.slicing import slicing_problems
 from cutpoint.sdk.errors import BundleError
 
@@ -61,6 +62,20 @@ def decode_manifest(data: bytes) -> Manifest:
 
 class _SchemaOnly(msgspec.Struct):
     schema: int
+
+
+def _check_servers(exit: Exit, manifest: Manifest, need: Callable[[bool, str], None]) -> None:
+    """What servers shall ask an exit lies before it, and the span in between is there."""
+    spans = {span.key for span in manifest.spans}
+    points = {point.id: point for point in manifest.points}
+    for use in exit.servers:
+        point = points.get(use.point)
+        need(point is not None, f"exit {exit.id!r} names point {use.point!r}, which is not there")
+        assert point is not None
+        asked = f"exit {exit.id!r} cannot be asked by servers for point {use.point!r}"
+        need(not point.local and point.exit is None and point.end <= exit.boundary, asked)
+        rest = point.end, exit.boundary, point.tail_precision
+        need(point.end == exit.boundary or rest in spans, f"{asked}: there is no span in between")
 
 
 def _check_references(manifest: Manifest) -> None:
@@ -157,3 +172,5 @@ def _check_references(manifest: Manifest) -> None:
         need((point.end, last, point.tail_precision) in spans, f"point {point.id!r} has no tail span")
     alone = any(point.local and point.exit is None for point in manifest.points)
     need(alone, "no local point: a device must be able to answer alone")
+    for exit in manifest.exits:
+        _check_servers(exit, manifest, need)

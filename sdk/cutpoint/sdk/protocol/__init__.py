@@ -2,6 +2,7 @@
 
 from cutpoint.sdk.protocol.connection import MAX_FRAMES, SUBPROTOCOL, VERSION, Connection
 from cutpoint.sdk.protocol.events import (
+    EXITS,
     EXTENSIONS,
     IDLE,
     SLICES,
@@ -29,6 +30,7 @@ from cutpoint.sdk.protocol.frames import decode_frame, encode_frame
 from cutpoint.sdk.protocol.state import ConnectionState, Role
 
 __all__ = [
+    "EXITS",
     "EXTENSIONS",
     "IDLE",
     "MAX_FRAMES",

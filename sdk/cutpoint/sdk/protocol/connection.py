@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol.events import (
+    EXITS,
     SLICES,
     TIERS,
     TRACE,
@@ -23,6 +24,7 @@ from cutpoint.sdk.protocol.events import (
     Welcome,
 )
 from cutpoint.sdk.protocol.frames import (
+    EXITS_SIZE,
     HEADER_SIZE,
     OPENING_SIZE,
     PART_SIZE,
@@ -122,6 +124,8 @@ class Connection:
                 raise LocalProtocolError("Rejected is not sent; send an Error")
             case Request() | Part() | Result() if unknown := _used(event) - self.extensions:
                 raise LocalProtocolError(f"the other side does not know of {_list(unknown)}")
+            case Result() if not self._allows(event):
+                raise LocalProtocolError(f"request {event.request_id} does not allow an answer from exit {event.exit}")
             case Request():
                 frames: list[Frame] = self._split(event)
             case Part():
@@ -151,14 +155,16 @@ class Connection:
             raise LocalProtocolError(f"request id {request.request_id} was used: the next is {self.next_id()}")
         if len(self._exchanges) >= self.limits.in_flight:
             raise LocalProtocolError(f"{len(self._exchanges)} requests are in flight, which is the server's limit")
-        if not (0 <= request.stop < 256 and 0 <= request.hops < 256):
-            raise LocalProtocolError(f"stop {request.stop} and hops {request.hops}: both are numbers below 256")
+        if not all(0 <= number < 256 for number in (request.stop, request.hops, request.exits)):
+            numbers = f"stop {request.stop}, hops {request.hops} and exits {request.exits}"
+            raise LocalProtocolError(f"{numbers}: all are numbers below 256")
         if request.trace is not None and not _fits(request.trace):
             raise LocalProtocolError(f"{request.trace}: the ids are not 0, of at most 16 and 8 bytes, and flags of one")
-        head = OPENING_SIZE + (TRACE_SIZE if request.trace is not None else 0)
+        head = OPENING_SIZE + (TRACE_SIZE if request.trace is not None else 0) + (EXITS_SIZE if request.exits else 0)
         first, chunks = self._pieces_of(request, head)
-        asked = request.budget, len(request.payload), first, request.stop, request.hops, request.trace, request.sliced
-        return [Opening(request.request_id, request.point, *asked), *chunks]
+        asked = request.budget, len(request.payload), first, request.stop, request.hops
+        extended = request.trace, request.exits, request.sliced
+        return [Opening(request.request_id, request.point, *asked, *extended), *chunks]
 
     def _split_part(self, part: Part) -> list[Frame]:
         exchange = self._exchanges.get(part.request_id)
@@ -213,10 +219,17 @@ class Connection:
                 return None  # its answer crossed the cancellation
             case Result() | Error() if frame.request_id and frame.request_id not in self._exchanges:
                 raise RemoteProtocolError(f"an answer to request {frame.request_id}, which is not waiting for one")
+            case Result() if not self._allows(frame):
+                raise RemoteProtocolError(f"an answer from exit {frame.exit}, which the request does not allow")
             case _:
                 self._require(frame)
                 self._learn(frame)
                 return frame
+
+    def _allows(self, result: Result) -> bool:
+        """Whether the request lets that exit answer. Of one that is not under way others complain."""
+        exchange = self._exchanges.get(result.request_id)
+        return exchange is None or result.exit <= exchange.opening.exits
 
     def _require(self, frame: Frame) -> None:
         if not self._follow(frame, self.peer):
@@ -302,7 +315,7 @@ class Connection:
         exchange.pieces.clear()
         if exchange.part:
             return Part(request_id, exchange.part, exchange.count, payload, tuple(exchange.arrivals))
-        asked = opening.budget, opening.stop, opening.hops, opening.trace, opening.sliced
+        asked = opening.budget, opening.stop, opening.hops, opening.trace, opening.exits, opening.sliced
         return Request(request_id, opening.point, payload, *asked, tuple(exchange.arrivals))
 
     # -- the tables ----------------------------------------------------------------------------------------------
@@ -358,10 +371,13 @@ def _used(about: Request | Opening | Part | PartOpening | Result) -> frozenset[s
     if isinstance(about, Part | PartOpening):
         return _SLICED
     if isinstance(about, Result):
-        return _TIERED if about.hops else _PLAIN
+        used = _TIERED if about.hops else _PLAIN
+        return used | {EXITS} if about.exit else used
     used = _TIERED if about.stop or about.hops else _PLAIN
     used |= _SLICED if about.sliced else _PLAIN
-    return used if about.trace is None else used | {TRACE}
+    if about.trace is not None:
+        used |= {TRACE}
+    return used | {EXITS} if about.exits else used
 
 
 def _list(extensions: frozenset[str]) -> str:

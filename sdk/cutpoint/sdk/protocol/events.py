@@ -10,6 +10,7 @@ import msgspec
 from cutpoint.codecs import Array
 
 __all__ = [
+    "EXITS",
     "EXTENSIONS",
     "IDLE",
     "SLICES",
@@ -38,10 +39,12 @@ __all__ = [
 TIERS = "tiers"
 #: Extension: requests that name the span of a trace which they belong to.
 TRACE = "trace"
+#: Extension: requests that an overloaded server may answer from an exit; results that say which exit it was.
+EXITS = "exits"
 #: Extension: requests whose payload comes in parts, each sent when it is there.
 SLICES = "slices"
 #: What this implementation knows.
-EXTENSIONS = (TIERS, TRACE, SLICES)
+EXTENSIONS = (TIERS, TRACE, SLICES, EXITS)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -145,6 +148,8 @@ class Request:
         stop: boundary whose tensors are asked for; 0 for the model's outputs. Others than 0 need `TIERS`.
         hops: tiers that the request has passed already. Others than 0 need `TIERS`.
         trace: the sender's span. Needs `TRACE`.
+        exits: how many of the point's exits for servers, those of least drop first, may answer before the request is
+            refused as overloaded. Others than 0 need `EXITS`.
         sliced: whether the payload is only its first part, and `Part` events follow. Needs `SLICES`.
         arrivals: receiver only: seconds from the arrival of the first frame to that of each frame.
     """
@@ -156,6 +161,7 @@ class Request:
     stop: int = 0
     hops: int = 0
     trace: TraceContext | None = None
+    exits: int = 0
     sliced: bool = False
     arrivals: tuple[float, ...] = field(default=(), compare=False)
 
@@ -242,6 +248,8 @@ class Result:
         arrivals: seconds from the arrival of the request's first frame to that of each of its frames: the client's
             measurement of the uplink.
         hops: the tiers that worked on it, the server that answers first. Needs `TIERS`.
+        exit: which of the exits that the request allows gave the answer, from 1 on; 0: none did. Others than 0 need
+            `EXITS`.
     """
 
     request_id: int
@@ -250,6 +258,7 @@ class Result:
     state: ServerState = IDLE
     arrivals: tuple[float, ...] = ()
     hops: tuple[Hop, ...] = ()
+    exit: int = 0
 
 
 @dataclass(frozen=True, slots=True)

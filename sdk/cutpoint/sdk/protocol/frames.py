@@ -33,6 +33,7 @@ from cutpoint.sdk.protocol.events import (
 )
 
 __all__ = [
+    "EXITS_SIZE",
     "HEADER_SIZE",
     "OPENING_SIZE",
     "PART_SIZE",
@@ -55,6 +56,8 @@ _OPENING = struct.Struct("<HBBII")
 OPENING_SIZE = _OPENING.size
 #: Flag of a request's first frame: a trace's context comes before the payload.
 _TRACED = 1
+#: Flag of a request's first frame and of a result: a byte about exits comes before what follows.
+_EXITS = 4
 #: trace id and span id, the bytes in the order of a `traceparent`; its flags.
 _TRACE = struct.Struct("<16s8sB")
 TRACE_SIZE = _TRACE.size
@@ -63,6 +66,7 @@ _SLICED = 2
 #: number, count, size.
 _PART = struct.Struct("<HHI")
 PART_SIZE = _PART.size
+EXITS_SIZE = 1
 _CHUNK = struct.Struct("<I")
 #: queue delay in microseconds, price, flags (bit 0: draining, bit 1: outdated).
 _STATE = struct.Struct("<IfI")
@@ -95,6 +99,10 @@ class Kind(IntEnum):
     PART = 11
 
 
+#: Flags that a kind of frame may have.
+_FLAGS = {Kind.REQUEST: _TRACED | _SLICED | _EXITS, Kind.RESULT: _EXITS}
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """First frame of a request: what is to come, and the first bytes of the payload, or of its first part."""
@@ -107,6 +115,7 @@ class Opening:
     stop: int = 0
     hops: int = 0
     trace: TraceContext | None = None
+    exits: int = 0
     sliced: bool = False
 
 
@@ -162,11 +171,14 @@ def _pack_hop(hop: Hop) -> bytes:
 
 def _pack_opening(opening: Opening) -> bytes:
     head = _OPENING.pack(opening.point, opening.stop, opening.hops, _micros(opening.budget), opening.size)
-    trace, flags = opening.trace, _SLICED if opening.sliced else 0
-    if trace is None:
-        return _pack(Kind.REQUEST, opening.request_id, head, opening.data, flags=flags)
-    context = _TRACE.pack(trace.trace_id.to_bytes(16), trace.span_id.to_bytes(8), trace.flags)
-    return _pack(Kind.REQUEST, opening.request_id, head, context, opening.data, flags=flags | _TRACED)
+    flags, context, exits = _SLICED if opening.sliced else 0, b"", b""
+    if (trace := opening.trace) is not None:
+        flags |= _TRACED
+        context = _TRACE.pack(trace.trace_id.to_bytes(16), trace.span_id.to_bytes(8), trace.flags)
+    if opening.exits:
+        flags |= _EXITS
+        exits = bytes((opening.exits,))
+    return _pack(Kind.REQUEST, opening.request_id, head, context, exits, opening.data, flags=flags)
 
 
 def _pack_result(result: Result) -> bytes:
@@ -181,6 +193,7 @@ def _pack_result(result: Result) -> bytes:
             len(result.outputs),
             len(result.hops),
         ),
+        bytes((result.exit,)) if result.exit else b"",
         np.array([_micros(arrival) for arrival in result.arrivals], dtype="<u4").tobytes(),
         *(_pack_hop(hop) for hop in result.hops),
     ]
@@ -189,7 +202,7 @@ def _pack_result(result: Result) -> bytes:
         parts.append(np.array(tensor.shape, dtype="<u4").tobytes())
     # All values behind all shapes: a receiver checks every size before it takes memory.
     parts += [np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<")).tobytes() for tensor in result.outputs]
-    return _pack(Kind.RESULT, result.request_id, *parts)
+    return _pack(Kind.RESULT, result.request_id, *parts, flags=_EXITS if result.exit else 0)
 
 
 def _pack_greeting(kind: Kind, greeting: Hello | Welcome) -> bytes:
@@ -248,7 +261,7 @@ def decode_frame(data: bytes) -> Frame:
     body = memoryview(data)[HEADER_SIZE:]
     if zlib.crc32(body, zlib.crc32(data[: _HEADER_CHECKED.size])) != crc:
         raise RemoteProtocolError("frame checksum is wrong: the bytes were damaged on the way", code="bad_payload")
-    if reserved or flags & ~(_TRACED | _SLICED if kind == Kind.REQUEST else 0):
+    if reserved or flags & ~_FLAGS.get(kind, 0):
         raise RemoteProtocolError("frame uses header bits that this version does not know")
     try:
         return _decode_body(Kind(kind), flags, request_id, body)
@@ -262,12 +275,12 @@ def _decode_body(kind: Kind, flags: int, request_id: int, body: memoryview) -> F
             (offset,) = _CHUNK.unpack_from(body)
             return Chunk(request_id, offset, bytes(body[_CHUNK.size :]))
         case Kind.REQUEST:
-            return _unpack_opening(request_id, body, bool(flags & _TRACED), bool(flags & _SLICED))
+            return _unpack_opening(request_id, body, flags)
         case Kind.PART:
             number, count, size = _PART.unpack_from(body)
             return PartOpening(request_id, number, count, size, bytes(body[PART_SIZE:]))
         case Kind.RESULT:
-            return _unpack_result(request_id, body)
+            return _unpack_result(request_id, body, flags)
         case Kind.CANCEL:
             _expect_length(body, 0)
             return Cancel(request_id)
@@ -296,16 +309,27 @@ def _expect_length(body: memoryview, length: int) -> None:
         raise ValueError(f"{len(body)} bytes, expected {length}")
 
 
-def _unpack_opening(request_id: int, body: memoryview, traced: bool, sliced: bool) -> Opening:
+def _unpack_opening(request_id: int, body: memoryview, flags: int) -> Opening:
     point, stop, hops, budget, size = _OPENING.unpack_from(body)
     offset, trace = OPENING_SIZE, None
-    if traced:
-        trace_id, span_id, flags = _TRACE.unpack_from(body, offset)
+    if flags & _TRACED:
+        trace_id, span_id, trace_flags = _TRACE.unpack_from(body, offset)
         offset += TRACE_SIZE
-        trace = TraceContext(int.from_bytes(trace_id), int.from_bytes(span_id), flags)
+        trace = TraceContext(int.from_bytes(trace_id), int.from_bytes(span_id), trace_flags)
         if not (trace.trace_id and trace.span_id):
             raise ValueError("the id of a trace or a span is 0")
-    return Opening(request_id, point, budget / 1e6, size, bytes(body[offset:]), stop, hops, trace, sliced)
+    exits, offset = _unpack_exits(body, offset, flags)
+    asked = stop, hops, trace, exits, bool(flags & _SLICED)
+    return Opening(request_id, point, budget / 1e6, size, bytes(body[offset:]), *asked)
+
+
+def _unpack_exits(body: memoryview, offset: int, flags: int) -> tuple[int, int]:
+    """What a frame says of exits, and where it goes on."""
+    if not flags & _EXITS:
+        return 0, offset
+    if not (exits := next(iter(body[offset : offset + 1]), 0)):
+        raise ValueError("the flag for exits, and no number of them")
+    return exits, offset + EXITS_SIZE
 
 
 def _unpack_state(body: memoryview) -> ServerState:
@@ -322,11 +346,12 @@ def _unpack_hop(body: memoryview, offset: int) -> tuple[Hop, int]:
     return Hop(name.decode(), *(time / 1e3 for time in times)), offset + length
 
 
-def _unpack_result(request_id: int, body: memoryview) -> Result:
+def _unpack_result(request_id: int, body: memoryview, flags: int) -> Result:
     state = _unpack_state(body)
     offset = _STATE.size
     queue, decode, tail, arrivals, tensors, tiers = _RESULT.unpack_from(body, offset)
     offset += _RESULT.size
+    exit, offset = _unpack_exits(body, offset, flags)
     times = np.frombuffer(body, "<u4", arrivals, offset)
     offset += times.nbytes
     hops: list[Hop] = []
@@ -359,4 +384,5 @@ def _unpack_result(request_id: int, body: memoryview) -> Result:
         state,
         tuple(int(time) / 1e6 for time in times),
         tuple(hops),
+        exit,
     )

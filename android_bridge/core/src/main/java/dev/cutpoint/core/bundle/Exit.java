@@ -1,6 +1,7 @@
 package dev.cutpoint.core.bundle;
 
 import dev.cutpoint.core.json.JsonObject;
+import java.util.ArrayList;
 import java.util.List;
 
 /** A small head at a boundary that answers what is easy. It is read, so that its bundle can be used, and not run. */
@@ -17,6 +18,8 @@ public final class Exit {
     public final int thresholds;
     /** Of the graph, milliseconds on the calibrating machine. */
     public final double ms;
+    /** Ids of the points for which servers may ask it. */
+    public final List<String> servers;
 
     Exit(JsonObject json) {
         id = json.string("id");
@@ -27,7 +30,17 @@ public final class Exit {
         list.forEach(Exit::readThreshold);
         thresholds = list.size();
         ms = json.number("ms");
+        servers = new ArrayList<>();
+        json.objects("servers", true).forEach(server -> servers.add(readServer(server)));
         json.end();
+    }
+
+    private static String readServer(JsonObject json) {
+        String point = json.string("point");
+        readThreshold(json.object("threshold"));
+        json.number("ms");
+        json.end();
+        return point;
     }
 
     private static void readThreshold(JsonObject json) {

@@ -40,6 +40,7 @@ final class ManifestCheck {
         manifest.slices.forEach(slice -> checkGraphs(slice.graphs, "a slice"));
         new SliceCheck(manifest, codecs).run();
         checkPoints();
+        checkServers();
     }
 
     private void checkBoundaries() {
@@ -97,6 +98,21 @@ final class ManifestCheck {
             need(!exit.graphs.isEmpty(), what + " has no graph file");
             need(exit.thresholds > 0, what + " has no threshold");
             checkGraphs(exit.graphs, what);
+        }
+    }
+
+    private void checkServers() {
+        Map<String, Point> points = new HashMap<>();
+        manifest.points.forEach(point -> points.put(point.id, point));
+        for (Exit exit : manifest.exits) {
+            for (String id : exit.servers) {
+                Point point = points.get(id);
+                need(point != null, "exit '" + exit.id + "' names point '" + id + "', which is not there");
+                String asked = "exit '" + exit.id + "' cannot be asked by servers for point '" + id + "'";
+                need(!point.isLocal() && point.exit == null && point.end <= exit.boundary, asked);
+                String rest = Span.key(point.end, exit.boundary, point.tailPrecision);
+                need(point.end == exit.boundary || spans.contains(rest), asked + ": there is no span in between");
+            }
         }
     }
 
