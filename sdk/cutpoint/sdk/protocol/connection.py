@@ -42,6 +42,10 @@ MAX_FRAMES = 4
 MIN_CHUNK = 1200
 _PLAIN: frozenset[str] = frozenset()
 _TIERED = frozenset({TIERS})
+#: Frames that are about a request, always.
+_ABOUT_REQUESTS = frozenset((Opening, Chunk, Cancel, Result))
+#: Frames that may need an extension.
+_EXTENSIBLE = (Opening, Result)
 
 
 @dataclass(slots=True)
@@ -174,7 +178,7 @@ class Connection:
                 f"a frame of {len(data)} bytes arrived, over the limit of {self._frame_limit}", code="too_large"
             )
         frame = decode_frame(data)
-        if isinstance(frame, Opening | Result) and (unknown := _used(frame) - self.extensions):
+        if isinstance(frame, _EXTENSIBLE) and (unknown := _used(frame) - self.extensions):
             raise RemoteProtocolError(f"a frame with {_list(unknown)}, which was not agreed on")
         match frame:
             case Opening():
@@ -259,14 +263,15 @@ class Connection:
 
     def _follow(self, frame: Frame, who: Role) -> bool:
         """Moves both state machines; False, and nothing moved, if a table does not have it."""
+        kind = type(frame)
         request_id = getattr(frame, "request_id", 0)
         about_request = request_id != 0
-        if about_request and isinstance(frame, Error):
+        if about_request and kind is Error:
             allowed = self.state in (ConnectionState.OPEN, ConnectionState.DRAINING)
             next_state = self.state if allowed else None
         else:
-            next_state = CONNECTION[self.state].get((who, type(frame)))
-        if next_state is None or (isinstance(frame, Opening | Chunk | Cancel | Result) and not about_request):
+            next_state = CONNECTION[self.state].get((who, kind))
+        if next_state is None or (kind in _ABOUT_REQUESTS and not about_request):
             return False
         if about_request and not self._follow_request(frame, request_id, who):
             return False
@@ -279,10 +284,11 @@ class Connection:
             if not isinstance(frame, Opening):
                 return False
             exchange = _Exchange(RequestState.NEW, frame)
-        sent = len(frame.data) if isinstance(frame, Opening) else 0
-        if isinstance(frame, Chunk):
-            sent = frame.offset + len(frame.data)
-        complete = sent >= exchange.opening.size if isinstance(frame, Opening | Chunk) else True
+        complete = True
+        if isinstance(frame, Opening):
+            complete = len(frame.data) >= frame.size
+        elif isinstance(frame, Chunk):
+            complete = frame.offset + len(frame.data) >= exchange.opening.size
         state = REQUEST[exchange.state].get((who, type(frame), complete))
         if state is None:
             return False
