@@ -57,6 +57,9 @@ class Share:
     workers: int | None = None
 
 
+_UNLIMITED = Share()
+
+
 class BatchQueue(Generic[T]):
     """Samples wait here for workers.
 
@@ -81,7 +84,7 @@ class BatchQueue(Generic[T]):
         self._capacity = capacity
         self._largest = largest
         self._window = window
-        self._queue: FairQueue[T] = FairQueue()
+        self._queue: FairQueue[T] = FairQueue(timed=window > 0)
         self._curves: dict[TailKey, TailCurve] = {}
         self._shares: dict[str, Share] = {}
         self._running: set[Batch[T]] = set()
@@ -156,7 +159,7 @@ class BatchQueue(Generic[T]):
             if needed > budget:
                 message = f"a worker will be free in {wait * 1e3:.0f} ms, the request's budget is {budget * 1e3:.0f} ms"
                 raise Overloaded(message, max(_RETRY_AFTER, needed - budget))
-        share = self._shares.get(tail[0], Share())
+        share = self._shares.get(tail[0], _UNLIMITED)
         if share.queue is not None and self._queue.count_model(tail[0]) >= share.queue:
             message = f"{share.queue} requests are waiting for this model, which is its limit"
             raise Overloaded(message, max(_RETRY_AFTER, self.wait(user, now)))

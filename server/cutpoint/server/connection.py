@@ -60,6 +60,8 @@ __all__ = ["ClientConnection"]
 
 log = logging.getLogger("cutpoint.server")
 
+#: What the server calls itself. To find the version takes longer than a request.
+_SERVER = f"cutpoint/{version('cutpoint')}"
 _SPOKEN = (WSMsgType.BINARY, WSMsgType.TEXT)
 
 
@@ -204,12 +206,11 @@ class ClientConnection:
         self._model = model
         model.connections.add(self)
         log.info("%s: %s on %s", self._peer, event.client or "unknown client", event.device or "unknown device")
-        server = f"cutpoint/{version('cutpoint')}"
         limits = self._settings.limits
         if model.limits.max_in_flight is not None:
             limits = msgspec.structs.replace(limits, in_flight=min(limits.in_flight, model.limits.max_in_flight))
         state, known = self._state(model, self._user), tuple(name for name in event.extensions if name in EXTENSIONS)
-        await self._send(Welcome(VERSION, server, model.hash, limits, state, known, model.tier.speed.scale))
+        await self._send(Welcome(VERSION, _SERVER, model.hash, limits, state, known, model.tier.speed.scale))
         model.tier.start()
         return True
 

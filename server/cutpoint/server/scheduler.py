@@ -62,6 +62,9 @@ class Scheduler:
         self._price = CongestionPrice(engine.workers)
         self._computing = 0
         self._finished: Callable[[TailKey, float, int], None] = lambda tail, seconds, size: None
+        #: The next look at what can be computed: with all that arrives in this turn of the loop, …
+        self._soon: asyncio.Handle | None = None
+        #: … and when a batch is due.
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -124,7 +127,8 @@ class Scheduler:
         request = _Request(sample, answer)
         job = self._queue.put(request, user, (bundle_hash, *sample.tail), budget, self._clock(), weight)
         try:
-            self._dispatch()
+            if self._soon is None:
+                self._soon = answer.get_loop().call_soon(self._dispatch)
             return await answer
         finally:
             if job.waiting:
@@ -149,9 +153,10 @@ class Scheduler:
         for job, error in queue.take_refused():
             if not job.work.answer.done():
                 job.work.answer.set_exception(error)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for handle in (self._soon, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._soon = self._timer = None
         if queue.running < queue.workers and (due := queue.wake_at()) < inf:
             self._timer = loop.call_later(due - self._clock(), self._dispatch)
         self._observe()

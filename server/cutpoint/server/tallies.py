@@ -49,7 +49,7 @@ class HistogramTally(Collector):
     Args:
         name: with its unit.
         text: what is measured.
-        bounds: rising; a value that is one of them counts as below it.
+        bounds: rising, finite; a value that is one of them counts as below it.
         labels: names.
     """
 
@@ -69,7 +69,7 @@ class HistogramTally(Collector):
         counts[-1] += value
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        names = [*(floatToGoString(bound) for bound in self._bounds), "+Inf"]
+        names = [*map(floatToGoString, self._bounds), "+Inf"]
         family = HistogramMetricFamily(*self._about, labels=self._labels)
         for labels, (*counts, total) in self._counts.items():
             family.add_metric(labels, list(zip(names, accumulate(counts), strict=True)), total)

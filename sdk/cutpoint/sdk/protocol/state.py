@@ -15,7 +15,7 @@ __all__ = ["CONNECTION", "REQUEST", "ConnectionState", "RequestState", "Role"]
 
 
 class _Word(Enum):
-    """A key of the tables below. Members are singletons; by its name, as other enumerations are, one is slow to find."""
+    """A key of the tables below; found by its identity, which is quicker than by its name."""
 
     __hash__ = object.__hash__
 
