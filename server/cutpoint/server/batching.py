@@ -229,8 +229,9 @@ class BatchQueue(Generic[T]):
             learn: whether the time says something about other batches of the tail; not so if part of it failed.
         """
         self._running.remove(batch)
-        if learn:
-            self._curves[batch.tail].observe(len(batch.jobs), now - batch.started)
+        curve = self._curves.get(batch.tail)  # none of a model that went while nobody waited for the batch any more
+        if learn and curve is not None:
+            curve.observe(len(batch.jobs), now - batch.started)
         if not self._running and not self._queue.count:
             self._queue.forget()
 
