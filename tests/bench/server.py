@@ -186,7 +186,7 @@ async def _idle(bundle: Bundle, path: Path) -> dict[str, float]:
 def _queue_us(users: int, requests: int = 4000) -> float:
     """Microseconds of the queue per request: it arrives, has its turn in a batch, its sender hears the wait."""
     queue: BatchQueue[int] = BatchQueue(1, 2 * users, 8, 0.0)
-    tail = ("model", 1, "fp32")
+    tail = ("model", 1, 0, "fp32")
     queue.add_tail(tail, 0.001, batches=True)
     for user in range(users):
         queue.put(user, user, tail, 10.0, 0.0)

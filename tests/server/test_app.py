@@ -14,6 +14,7 @@ from cutpoint.sdk.errors import BundleError, LinkError
 from cutpoint.sdk.runtimes.onnx import OnnxRuntime
 from cutpoint.sdk.testing import ServerProcess
 from cutpoint.server import EdgeServer, LocalEngine, Settings
+from cutpoint.server.engines import Work
 
 from .conftest import QUICK
 
@@ -52,7 +53,7 @@ async def test_an_engine_can_be_given(bundle: Bundle) -> None:
     await server.stop()
     # It is the one that has computed, and the server has closed it.
     with pytest.raises(RuntimeError, match="after shutdown"):
-        engine.compute(bundle.hash, [])
+        engine.compute(Work(bundle.hash, [], lambda _: None))
 
 
 async def test_readiness_while_draining(bundle: Bundle) -> None:

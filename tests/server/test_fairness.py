@@ -37,7 +37,7 @@ def serve(queue: FairQueue[str], count: int) -> list[Job[str]]:
 
 
 def test_who_floods_delays_himself() -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue: FairQueue[str] = FairQueue(timed=True)
     for number in range(100):
         add(queue, "flood", number)
     serve(queue, 10)
@@ -46,7 +46,7 @@ def test_who_floods_delays_himself() -> None:
 
 
 def test_shares_follow_weights_and_work_not_counts() -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue: FairQueue[str] = FairQueue(timed=True)
     for number in range(300):
         add(queue, "heavy", number, weight=2.0)
         add(queue, "light", 1000 + number)
@@ -59,7 +59,7 @@ def test_shares_follow_weights_and_work_not_counts() -> None:
 
 
 def test_a_pause_saves_nothing_up() -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue: FairQueue[str] = FairQueue(timed=True)
     add(queue, "early", 0)
     serve(queue, 1)
     for number in range(1, 60):
@@ -72,14 +72,14 @@ def test_a_pause_saves_nothing_up() -> None:
 
 
 def test_earliest_deadline_first_within_a_user() -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue: FairQueue[str] = FairQueue(timed=True)
     for number, deadline in enumerate((5.0, inf, 1.0, 3.0, 1.0)):
         add(queue, "one", number, deadline=deadline)
     assert [job.number for job in serve(queue, 5)] == [2, 4, 3, 0, 1]
 
 
 def test_forgotten_users_do_not_pile_up() -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue: FairQueue[str] = FairQueue(timed=True)
     add(queue, "steady", 0)
     for number in range(1, 5000):
         add(queue, f"passer-by {number}", number)
@@ -90,7 +90,7 @@ def test_forgotten_users_do_not_pile_up() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.1, 5), st.sampled_from([1.0, 2.0, inf])), max_size=60))
 def test_adding_and_removing_in_any_order_adds_up(entries: list[tuple[str, float, float]]) -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue: FairQueue[str] = FairQueue(timed=True)
     jobs = [add(queue, name, i, charge, deadline) for i, (name, charge, deadline) in enumerate(entries)]
     assert queue.count == len(jobs)
     for job in jobs[::2]:
@@ -110,7 +110,7 @@ class Reference(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue: FairQueue[str] = FairQueue()
+        self.queue: FairQueue[str] = FairQueue(timed=True)
         self.jobs: list[Job[str]] = []
         self.users: dict[str, User[str]] = {}  # who wait, in the order in which they began to
         self.number = 0

@@ -28,6 +28,9 @@ PATHS = {"auto": 0, "portable": 1, "avx2": 2, "avx512": 3, "neon": 4}
 
 _ERROR_STREAM, _ERROR_MEMORY = -1, -2
 
+#: Symbols that are decoded with the GIL kept: to get it back from a busy thread takes longer than so many do.
+_BRIEF = 1 << 15
+
 
 class _CLayout(ctypes.Structure):
     """``cp_layout`` of _rans.c."""
@@ -132,6 +135,9 @@ class NativeCoder:
             self._bound.argtypes = [ctypes.c_void_p]
             self._encode.restype = self._decode.restype = ctypes.c_int64
             self._bound.restype = ctypes.c_uint64
+            #: The same function, called without releasing the GIL.
+            self._decode_brief = ctypes.PyDLL(str(library)).cp_rans_decode
+            self._decode_brief.argtypes, self._decode_brief.restype = self._decode.argtypes, self._decode.restype
             handle.cp_rans_paths.restype = ctypes.c_uint32
             supported = int(handle.cp_rans_paths())
         except (OSError, AttributeError) as error:
@@ -166,7 +172,8 @@ class NativeCoder:
         number = self._path(path)
         symbols: Symbols = np.empty(plan.layout.count, plan.tables.dtype)
         call = plan.decoding()
-        result = self._decode(call.address, data, len(data), symbols.ctypes.data, number)
+        decode = self._decode_brief if plan.layout.count <= _BRIEF else self._decode
+        result = decode(call.address, data, len(data), symbols.ctypes.data, number)
         if result < 0:
             raise _failure(result)
         return symbols

@@ -192,8 +192,7 @@ class EdgeServer:
 
     def state(self, model: Model, user: Hashable) -> ServerState:
         """What a user of a model is told about the server."""
-        outdated = self.models.outdated(model)
-        return ServerState(model.tier.queue_ms(user), self._scheduler.price(), self._draining, outdated)
+        return ServerState(model.tier.queue_ms(user), self._scheduler.price(), self._draining, model.outdated)
 
     def _status(self) -> Status:
         now = self._clock()

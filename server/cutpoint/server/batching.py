@@ -57,6 +57,9 @@ class Share:
     workers: int | None = None
 
 
+_UNLIMITED = Share()
+
+
 class BatchQueue(Generic[T]):
     """Samples wait here for workers.
 
@@ -81,7 +84,7 @@ class BatchQueue(Generic[T]):
         self._capacity = capacity
         self._largest = largest
         self._window = window
-        self._queue: FairQueue[T] = FairQueue()
+        self._queue: FairQueue[T] = FairQueue(timed=window > 0)
         self._curves: dict[TailKey, TailCurve] = {}
         self._extra: set[TailKey] = set()
         self._shares: dict[str, Share] = {}
@@ -162,7 +165,7 @@ class BatchQueue(Generic[T]):
             if needed > budget:
                 message = f"a worker will be free in {wait * 1e3:.0f} ms, the request's budget is {budget * 1e3:.0f} ms"
                 raise Overloaded(message, max(_RETRY_AFTER, needed - budget))
-        share, places = self._shares.get(tail[0], Share()), 2 if tail in self._extra else 1
+        share, places = self._shares.get(tail[0], _UNLIMITED), 2 if tail in self._extra else 1
         if share.queue is not None and self._queue.count_model(tail[0]) >= places * share.queue:
             message = f"{share.queue} requests are waiting for this model, which is its limit"
             raise Overloaded(message, max(_RETRY_AFTER, self.wait(user, now)))
@@ -232,8 +235,9 @@ class BatchQueue(Generic[T]):
             learn: whether the time says something about other batches of the tail; not so if part of it failed.
         """
         self._running.remove(batch)
-        if learn:
-            self._curves[batch.tail].observe(len(batch.jobs), now - batch.started)
+        curve = self._curves.get(batch.tail)  # none of a model that went while nobody waited for the batch any more
+        if learn and curve is not None:
+            curve.observe(len(batch.jobs), now - batch.started)
         if not self._running and not self._queue.count:
             self._queue.forget()
 

@@ -46,6 +46,7 @@ from cutpoint.sdk.protocol import (
 )
 from cutpoint.sdk.tracing import Tracing
 from cutpoint.server.auth import Account, Tokens, digest
+from cutpoint.server.idling import IdleLimit
 from cutpoint.server.logs import Repeats
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model, Models
@@ -60,6 +61,10 @@ from cutpoint.server.tracing import RequestSpan
 __all__ = ["ClientConnection"]
 
 log = logging.getLogger("cutpoint.server")
+
+#: What the server calls itself. To find the version takes longer than a request.
+_SERVER = f"cutpoint/{version('cutpoint')}"
+_SPOKEN = (WSMsgType.BINARY, WSMsgType.TEXT)
 
 
 class _Close(Exception):
@@ -137,11 +142,9 @@ class ClientConnection:
         try:
             async with asyncio.timeout(self._settings.hello_timeout):
                 greeted = await self._greet()
-            while greeted:
-                event = await self._receive(self._settings.idle_timeout)
-                if event is None:
-                    return
-                await self._handle(event)
+            async with IdleLimit(self._settings.idle_timeout) as limit:
+                while greeted and (event := await self._receive(limit.heard)) is not None:
+                    await self._handle(event)
         except TimeoutError:
             seconds = self._settings.idle_timeout if self._model is not None else self._settings.hello_timeout
             what = "whole message" if self._model is not None else "hello"
@@ -206,12 +209,11 @@ class ClientConnection:
         self._model = model
         model.connections.add(self)
         log.info("%s: %s on %s", self._peer, event.client or "unknown client", event.device or "unknown device")
-        server = f"cutpoint/{version('cutpoint')}"
         limits = self._settings.limits
         if model.limits.max_in_flight is not None:
             limits = msgspec.structs.replace(limits, in_flight=min(limits.in_flight, model.limits.max_in_flight))
         state, known = self._state(model, self._user), tuple(name for name in event.extensions if name in EXTENSIONS)
-        await self._send(Welcome(VERSION, server, model.hash, limits, state, known, model.tier.speed.scale))
+        await self._send(Welcome(VERSION, _SERVER, model.hash, limits, state, known, model.tier.speed.scale))
         model.tier.start()
         return True
 
@@ -233,11 +235,12 @@ class ClientConnection:
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    async def _receive(self, timeout: float | None = None) -> Event | None:
-        """The next event; None when the client has closed. Raises `TimeoutError` if a message takes longer."""
+    async def _receive(self, heard: Callable[[], None] = lambda: None) -> Event | None:
+        """The next event; None when the client has closed. `heard` is called with each whole message."""
         while True:
-            message = await self._ws.receive(timeout)
-            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+            message = await self._ws.receive()
+            heard()
+            if message.type not in _SPOKEN:
                 return None
             event = self._connection.receive(message.data, self._clock())
             if event is not None:
@@ -272,7 +275,7 @@ class ClientConnection:
                 else:
                     await self._send(Error(event.request_id, "cancelled", "cancelled before it was complete"))
             case Rejected():
-                self._metrics.requests.labels("", event.code).inc()
+                self._metrics.requests.add(1, "", event.code)
                 await self._send(Error(event.request_id, event.code, event.message))
             case Ping():
                 assert self._model is not None, "there are no pings before the welcome"

@@ -125,13 +125,17 @@ class User(Generic[T]):
 class Line(Generic[T]):
     """The jobs that wait for one tail.
 
+    Args:
+        timed: whether `deadline` and `arrived` will be asked for.
+
     Attributes:
         count: of them.
         turns: the first job of each user, by the user's virtual time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timed: bool) -> None:
         self.count = 0
+        self._timed = timed
         self.turns: LazyHeap[Job[T]] = LazyHeap(
             lambda job: (job.user.virtual, job.number) if job.user.leads(job) else None
         )
@@ -141,8 +145,9 @@ class Line(Generic[T]):
     def add(self, job: Job[T]) -> None:
         """`job` waits, of its user as well."""
         self.count += 1
-        self._urgent.push(job)
-        self._oldest.push(job)
+        if self._timed:
+            self._urgent.push(job)
+            self._oldest.push(job)
         if job.user.leads(job):
             self.turns.push(job)
 
@@ -156,18 +161,21 @@ class Line(Generic[T]):
     def deadline(self) -> float:
         """The earliest of all."""
         job = self._urgent.first()
-        assert job is not None, "a line is never empty"
+        assert job is not None, "a timed line is never empty"
         return job.deadline
 
     def arrived(self) -> float:
         """When the one came that has waited longest."""
         job = self._oldest.first()
-        assert job is not None, "a line is never empty"
+        assert job is not None, "a timed line is never empty"
         return job.arrived
 
 
 class FairQueue(Generic[T]):
     """The waiting jobs of all users.
+
+    Args:
+        timed: whether lines will be asked when they are due.
 
     Attributes:
         count: jobs that wait.
@@ -175,9 +183,10 @@ class FairQueue(Generic[T]):
         lines: of the tails that jobs wait for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timed: bool = False) -> None:
         self.count = 0
         self.backlog = 0.0
+        self._timed = timed
         self.lines: dict[TailKey, Line[T]] = {}
         self._backlogs = Backlogs()
         self._heaviest: LazyHeap[User[T]] = LazyHeap(
@@ -230,7 +239,10 @@ class FairQueue(Generic[T]):
             user.since = next(self._beginnings)
         user.add(job)
         job.waiting = True
-        self.lines.setdefault(job.tail, Line()).add(job)
+        line = self.lines.get(job.tail)
+        if line is None:
+            line = self.lines[job.tail] = Line(self._timed)
+        line.add(job)
         self._update(user)
         self.count += 1
         self.backlog += job.charge
@@ -269,12 +281,14 @@ class FairQueue(Generic[T]):
     def _next(self, tails: Container[TailKey]) -> Job[T] | None:
         """Whose turn it is among those for `tails`."""
         heaps = [line.turns for tail, line in self.lines.items() if tail in tails]
+        if len(heaps) == 1:
+            return heaps[0].first()
         passed: list[tuple[LazyHeap[Job[T]], Job[T]]] = []
         while True:
             tops = [(job.user.virtual, job.number, job, heap) for heap in heaps if (job := heap.first()) is not None]
             first = min(tops, default=None)
             # Of a user who waits for several tails, his most urgent job counts, although another may have come earlier.
-            if first is None or len(heaps) == 1 or first[2].user.first(tails) is first[2]:
+            if first is None or first[2].user.first(tails) is first[2]:
                 break
             first[3].pop()
             passed.append((first[3], first[2]))

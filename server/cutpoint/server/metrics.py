@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.status import Activity, Answered
+from cutpoint.server.tallies import CounterTally, HistogramTally
 
 __all__ = ["Metrics"]
 
@@ -34,17 +35,20 @@ class Metrics:
         self.nodes = Gauge("cutpoint_nodes", "Nodes of the group, this one among them", registry=registry)
         self.plans = Counter("cutpoint_plans", "Plans for the group that were made anew", registry=registry)
         self.stages = Counter("cutpoint_stages", "Spans that nodes were given", ["node", "outcome"], registry=registry)
-        self.requests = Counter("cutpoint_requests", "Answered requests", ["point", "outcome"], registry=registry)
+        self.requests = CounterTally("cutpoint_requests", "Answered requests", ["point", "outcome"])
         self.exits = Counter("cutpoint_exits", "Exits asked for want of time", ["exit", "outcome"], registry=registry)
         self.refused = Counter("cutpoint_connections_refused", "Refused connections", ["code"], registry=registry)
-        self.queue = Histogram("cutpoint_queue_seconds", "Waiting for a worker", buckets=_SECONDS, registry=registry)
-        self.decode = Histogram("cutpoint_decode_seconds", "Decoder", buckets=_SECONDS, registry=registry)
-        self.tail = Histogram("cutpoint_tail_seconds", "Tail", ["point"], buckets=_SECONDS, registry=registry)
-        self.total = Histogram("cutpoint_request_seconds", "Arrival to answer", buckets=_SECONDS, registry=registry)
-        self.batch = Histogram("cutpoint_batch_size", "Requests in one's batch", buckets=_SAMPLES, registry=registry)
-        self.received = Counter("cutpoint_received_bytes", "Payloads by point", ["point"], registry=registry)
-        self.sent = Counter("cutpoint_sent_bytes", "Outputs by point", ["point"], registry=registry)
-        self.payload = Histogram("cutpoint_payload_bytes", "Received payloads", buckets=_BYTES, registry=registry)
+        self.queue = HistogramTally("cutpoint_queue_seconds", "Waiting for a worker", _SECONDS)
+        self.decode = HistogramTally("cutpoint_decode_seconds", "Decoder", _SECONDS)
+        self.tail = HistogramTally("cutpoint_tail_seconds", "Tail", _SECONDS, ["point"])
+        self.total = HistogramTally("cutpoint_request_seconds", "Arrival to answer", _SECONDS)
+        self.batch = HistogramTally("cutpoint_batch_size", "Requests in one's batch", _SAMPLES)
+        self.received = CounterTally("cutpoint_received_bytes", "Payloads by point", ["point"])
+        self.sent = CounterTally("cutpoint_sent_bytes", "Outputs by point", ["point"])
+        self.payload = HistogramTally("cutpoint_payload_bytes", "Received payloads", _BYTES)
+        of_requests = self.requests, self.queue, self.decode, self.tail, self.total, self.batch
+        for tally in (*of_requests, self.received, self.sent, self.payload):
+            registry.register(tally)
 
         self.upstream = Gauge("cutpoint_upstream_up", "1 while the next tier can be asked", registry=registry)
         self.ways: Tally[str] = Tally()
@@ -76,19 +80,19 @@ class Metrics:
             computed: what came of it; None if it was not computed.
         """
         total = now - began
-        self.requests.labels(point, result).inc()
-        self.received.labels(point).inc(received)
+        self.requests.add(1, point, result)
+        self.received.add(received, point)
         self.payload.observe(received)
         self.total.observe(total)
         if computed is None:
             self.activity.add(Answered(now, user, point, result, received, total * 1e3))
             return
         output = computed.output
-        self.sent.labels(point).inc(sum(tensor.nbytes for tensor in output.outputs))
+        self.sent.add(sum(tensor.nbytes for tensor in output.outputs), point)
         self.batch.observe(computed.batch)
         self.queue.observe(computed.queue_ms / 1e3)
         self.decode.observe(output.decode_ms / 1e3)
-        self.tail.labels(point).observe(output.tail_ms / 1e3)
+        self.tail.observe(output.tail_ms / 1e3, point)
         stages = (total * 1e3, computed.queue_ms, output.decode_ms, output.tail_ms)
         self.activity.add(Answered(now, user, point, result, received, *stages))
 

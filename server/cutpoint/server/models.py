@@ -74,6 +74,7 @@ class Model:
         limits: what it may take.
         connections: those that are for this version.
         retired: whether it is about to be forgotten.
+        outdated: whether there is a later version of the same model.
     """
 
     def __init__(self, bundle: Bundle, tails: LoadedTails, scheduler: Scheduler, tiers: Tiers) -> None:
@@ -88,6 +89,7 @@ class Model:
         self.limits = _NO_LIMITS
         self.connections: set[Holder] = set()
         self.retired = False
+        self.outdated = False
         self._scheduler = scheduler
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -188,10 +190,6 @@ class Models:
         """Of the models that have a current version, in the order in which they came."""
         return tuple(dict.fromkeys(model.name for model in self if not model.retired))
 
-    def outdated(self, model: Model) -> bool:
-        """Whether there is a later version of the same model."""
-        return self.current(model.name) not in (None, model)
-
     # -- changing ------------------------------------------------------------------------------------------------
 
     def load(self, bundle: Bundle) -> Model:
@@ -227,12 +225,14 @@ class Models:
         if self._models.pop(model.hash, None) is None:
             self._scheduler.add(model.bundle, model.tails, model.limits.share)
         self._models[model.hash] = model
+        self._compare(model.name)
 
     def retire(self, bundle_hash: str) -> None:
         """A version is not offered any more; those who hold it are served until the grace is over."""
         model = self._models[bundle_hash]
         if not model.retired:
             model.retired = True
+            self._compare(model.name)
             self._endings[bundle_hash] = asyncio.create_task(self._end(model), name=f"cutpoint-end-{bundle_hash[:12]}")
 
     def limit(self, limits: Mapping[str, ModelLimits]) -> None:
@@ -248,6 +248,13 @@ class Models:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _compare(self, name: str) -> None:
+        """Finds out anew which versions of a model are outdated: requests ask more often than that changes."""
+        current = self.current(name)
+        for model in self:
+            if model.name == name:
+                model.outdated = current not in (None, model)
 
     async def _end(self, model: Model) -> None:
         """Serves those who hold `model` until the grace is over, then forgets it."""

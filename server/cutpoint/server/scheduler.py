@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import ServerDraining
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.server.batching import Batch, BatchQueue, Share
-from cutpoint.server.engines import Computed, Engine
+from cutpoint.server.engines import Computed, Engine, Work
 from cutpoint.server.fairness import TailKey
 from cutpoint.server.pricing import CongestionPrice
 from cutpoint.server.tails import LoadedTails, Sample
@@ -45,6 +46,9 @@ class _Request:
 class Scheduler:
     """Decides what an engine computes next. All models share its queue and the engine's workers.
 
+    Requests come and are answered in the event loop. A worker that is done takes what is next by itself, in its thread:
+    the loop may be busy for as long as a short tail takes. So the queue has a lock.
+
     Args:
         engine: computes batches.
         max_queue: requests that may wait; more are refused.
@@ -60,8 +64,13 @@ class Scheduler:
         self._clock = clock
         self._queue: BatchQueue[_Request] = BatchQueue(engine.workers, max_queue, max_batch, batch_window)
         self._price = CongestionPrice(engine.workers)
+        #: Of all of the above and of what follows.
+        self._lock = threading.Lock()
         self._computing = 0
         self._finished: Callable[[TailKey, float, int], None] = lambda tail, seconds, size: None
+        #: The next look at what can be computed: with all that arrives in this turn of the loop, …
+        self._soon: asyncio.Handle | None = None
+        #: … and when a batch is due.
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -76,23 +85,26 @@ class Scheduler:
 
     def add(self, bundle: Bundle, loaded: LoadedTails, share: Share) -> None:
         """From now on there may be requests for `bundle`, which the engine has loaded."""
-        for (boundary, precision), tail in loaded.tails.items():
-            self._queue.add_tail((bundle.hash, boundary, 0, precision), tail.seconds, tail.batches)
-        for key, span in loaded.spans.items():
-            self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
-        for slice_key, seconds in loaded.slices.items():
-            self._queue.add_tail((bundle.hash, *slice_key), seconds, batches=False)
-        for key, exit in loaded.exits.items():
-            self._queue.add_tail((bundle.hash, *key), exit.seconds, exit.batches, extra=True)
-        self._queue.limit(bundle.hash, share)
+        with self._lock:
+            for (boundary, precision), tail in loaded.tails.items():
+                self._queue.add_tail((bundle.hash, boundary, 0, precision), tail.seconds, tail.batches)
+            for key, span in loaded.spans.items():
+                self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
+            for slice_key, seconds in loaded.slices.items():
+                self._queue.add_tail((bundle.hash, *slice_key), seconds, batches=False)
+            for key, exit in loaded.exits.items():
+                self._queue.add_tail((bundle.hash, *key), exit.seconds, exit.batches, extra=True)
+            self._queue.limit(bundle.hash, share)
 
     def limit(self, bundle_hash: str, share: Share) -> None:
         """Changes what a bundle may take of the workers and the queue."""
-        self._queue.limit(bundle_hash, share)
+        with self._lock:
+            self._queue.limit(bundle_hash, share)
 
     def remove(self, bundle_hash: str) -> None:
         """Forgets a bundle, of which nothing may be under way."""
-        self._queue.remove_model(bundle_hash)
+        with self._lock:
+            self._queue.remove_model(bundle_hash)
 
     def tell(self, finished: Callable[[TailKey, float, int], None]) -> None:
         """From now on `finished` is called with each batch's tail, seconds and size, if nothing in it failed."""
@@ -100,11 +112,13 @@ class Scheduler:
 
     def queue_ms(self, user: Hashable) -> float:
         """How long a request of `user` that arrives now would wait for a worker, in milliseconds; an estimate."""
-        return self._queue.wait(user, self._clock()) * 1e3
+        with self._lock:
+            return self._queue.wait(user, self._clock()) * 1e3
 
     def price(self) -> float:
         """Milliseconds that others wait longer for one more millisecond of tail time."""
-        return self._price.price(self._clock())
+        with self._lock:
+            return self._price.price(self._clock())
 
     async def submit(
         self, bundle_hash: str, sample: Sample, budget: float, user: Hashable, weight: float = 1.0
@@ -126,60 +140,92 @@ class Scheduler:
         """
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         request = _Request(sample, answer)
-        job = self._queue.put(request, user, (bundle_hash, *sample.tail), budget, self._clock(), weight)
+        with self._lock:
+            job = self._queue.put(request, user, (bundle_hash, *sample.tail), budget, self._clock(), weight)
         try:
-            self._dispatch()
+            if self._soon is None:
+                self._soon = answer.get_loop().call_soon(self._dispatch)
             return await answer
         finally:
-            if job.waiting:
-                self._queue.cancel(job)
+            with self._lock:
+                waiting = job.waiting
+                if waiting:
+                    self._queue.cancel(job)
+            if waiting:
                 self._observe()
 
     async def close(self) -> None:
         """Refuses what waits, lets the engine finish what it has begun, and closes it."""
-        self._queue.give_up(ServerDraining("the server has stopped"))
+        with self._lock:
+            self._queue.give_up(ServerDraining("the server has stopped"))
         self._dispatch()
         await self._engine.close()
 
     def _dispatch(self) -> None:
         """Gives free workers what they shall compute, and tells those who wait in vain."""
+        for handle in (self._soon, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._soon = self._timer = None
         loop = asyncio.get_running_loop()
         queue = self._queue
-        queue.workers = self._price.workers = self._engine.workers
-        while queue.running < queue.workers and (batch := queue.next_batch(self._clock())) is not None:
-            self._computing += len(batch.jobs)
-            work = self._engine.compute(batch.tail[0], [job.work.sample for job in batch.jobs])
-            work.add_done_callback(partial(self._finish, batch))
-        for job, error in queue.take_refused():
+        begun: list[Work] = []
+        with self._lock:
+            queue.workers = self._price.workers = self._engine.workers
+            while (work := self._next(loop)) is not None:
+                begun.append(work)
+            refused = queue.take_refused()
+            due = queue.wake_at() if queue.running < queue.workers else inf
+        for work in begun:
+            self._engine.compute(work)
+        for job, error in refused:
             if not job.work.answer.done():
                 job.work.answer.set_exception(error)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if queue.running < queue.workers and (due := queue.wake_at()) < inf:
+        if due < inf:
             self._timer = loop.call_later(due - self._clock(), self._dispatch)
         self._observe()
 
-    def _finish(self, batch: Batch[_Request], work: asyncio.Future[Computed]) -> None:
-        failure = work.exception()
-        outcomes = work.result().outcomes if failure is None else [failure] * len(batch.jobs)
-        done = work.result().done if failure is None else self._clock()
-        self._computing -= len(batch.jobs)
-        failed = any(isinstance(outcome, BaseException) for outcome in outcomes)
-        self._queue.finish(batch, self._clock(), learn=not failed)
+    def _next(self, loop: asyncio.AbstractEventLoop) -> Work | None:
+        """What a worker shall compute, if one is free; with the lock."""
+        queue = self._queue
+        if queue.running >= queue.workers or (batch := queue.next_batch(self._clock())) is None:
+            return None
+        self._computing += len(batch.jobs)
+        return Work(batch.tail[0], [job.work.sample for job in batch.jobs], partial(self._done, loop, batch))
+
+    def _done(
+        self, loop: asyncio.AbstractEventLoop, batch: Batch[_Request], computed: Computed | Exception
+    ) -> Work | None:
+        """A worker has computed a batch; returns the next one. In the worker's thread."""
+        failed = isinstance(computed, Exception) or any(isinstance(one, BaseException) for one in computed.outcomes)
+        with self._lock:
+            now = self._clock()
+            self._computing -= len(batch.jobs)
+            self._queue.finish(batch, now, learn=not failed)
+            following = self._next(loop)
+            self._price.observe(self._queue.waiting, self._queue.running, now)
+        loop.call_soon_threadsafe(self._tell, batch, computed, failed)
+        return following
+
+    def _tell(self, batch: Batch[_Request], computed: Computed | Exception, failed: bool) -> None:
+        """Answers those whose samples were in a batch."""
+        if isinstance(computed, Exception):
+            computed = Computed([computed] * len(batch.jobs), self._clock())
         if not failed:
-            self._finished(batch.tail, done - batch.started, len(batch.jobs))
+            self._finished(batch.tail, computed.done - batch.started, len(batch.jobs))
         self._dispatch()
-        for job, outcome in zip(batch.jobs, outcomes, strict=True):
+        for job, outcome in zip(batch.jobs, computed.outcomes, strict=True):
             answer = job.work.answer
             if answer.done():
                 continue
             if isinstance(outcome, BaseException):
                 answer.set_exception(outcome)
             else:
-                waited = (done - job.arrived) * 1e3 - outcome.decode_ms - outcome.tail_ms - outcome.encode_ms
+                waited = (computed.done - job.arrived) * 1e3 - outcome.decode_ms - outcome.tail_ms - outcome.encode_ms
                 answer.set_result(Outcome(outcome, max(0.0, waited), len(batch.jobs)))
 
     def _observe(self) -> None:
-        self._price.observe(self._queue.waiting, self._queue.running, self._clock())
-        self._engine.observe(self._queue.waiting, self._dispatch)
+        with self._lock:
+            waiting = self._queue.waiting
+            self._price.observe(waiting, self._queue.running, self._clock())
+        self._engine.observe(waiting, self._dispatch)

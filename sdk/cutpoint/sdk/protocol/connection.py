@@ -49,6 +49,10 @@ MIN_CHUNK = 1200
 _PLAIN: frozenset[str] = frozenset()
 _TIERED = frozenset({TIERS})
 _SLICED = frozenset({SLICES})
+#: Frames that are about a request, always.
+_ABOUT_REQUESTS = frozenset((Opening, PartOpening, Chunk, Cancel, Result))
+#: Frames that may need an extension.
+_EXTENSIBLE = (Opening, PartOpening, Result)
 
 
 @dataclass(slots=True)
@@ -204,7 +208,7 @@ class Connection:
                 f"a frame of {len(data)} bytes arrived, over the limit of {self._frame_limit}", code="too_large"
             )
         frame = decode_frame(data)
-        if isinstance(frame, Opening | PartOpening | Result) and (unknown := _used(frame) - self.extensions):
+        if isinstance(frame, _EXTENSIBLE) and (unknown := _used(frame) - self.extensions):
             raise RemoteProtocolError(f"a frame with {_list(unknown)}, which was not agreed on")
         match frame:
             case Opening():
@@ -322,16 +326,15 @@ class Connection:
 
     def _follow(self, frame: Frame, who: Role) -> bool:
         """Moves both state machines; False, and nothing moved, if a table does not have it."""
+        kind = type(frame)
         request_id = getattr(frame, "request_id", 0)
         about_request = request_id != 0
-        if about_request and isinstance(frame, Error):
+        if about_request and kind is Error:
             allowed = self.state in (ConnectionState.OPEN, ConnectionState.DRAINING)
             next_state = self.state if allowed else None
         else:
-            next_state = CONNECTION[self.state].get((who, type(frame)))
-        if next_state is None or (
-            isinstance(frame, Opening | PartOpening | Chunk | Cancel | Result) and not about_request
-        ):
+            next_state = CONNECTION[self.state].get((who, kind))
+        if next_state is None or (kind in _ABOUT_REQUESTS and not about_request):
             return False
         if about_request and not self._follow_request(frame, request_id, who):
             return False

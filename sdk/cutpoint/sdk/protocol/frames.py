@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -158,6 +160,16 @@ def _pack(kind: Kind, request_id: int, *body: bytes, flags: int = 0) -> bytes:
     return b"".join((checked, zlib.crc32(data, zlib.crc32(checked)).to_bytes(4, "little"), data))
 
 
+def _pack_u32(numbers: Iterable[int]) -> bytes:
+    values = tuple(numbers)
+    return struct.pack(f"<{len(values)}I", *values)
+
+
+@cache
+def _element_type(dtype: np.dtype[Any]) -> int:
+    return DTYPES.index(dtype.name)
+
+
 def _pack_state(state: ServerState) -> bytes:
     return _STATE.pack(_micros(state.queue_ms / 1e3), state.price, state.draining | state.outdated << 1)
 
@@ -194,14 +206,13 @@ def _pack_result(result: Result) -> bytes:
             len(result.hops),
         ),
         bytes((result.exit,)) if result.exit else b"",
-        np.array([_micros(arrival) for arrival in result.arrivals], dtype="<u4").tobytes(),
+        _pack_u32(map(_micros, result.arrivals)),
         *(_pack_hop(hop) for hop in result.hops),
     ]
     for tensor in result.outputs:
-        parts.append(_TENSOR.pack(DTYPES.index(tensor.dtype.name), tensor.ndim, 0))
-        parts.append(np.array(tensor.shape, dtype="<u4").tobytes())
+        parts += _TENSOR.pack(_element_type(tensor.dtype), tensor.ndim, 0), _pack_u32(tensor.shape)
     # All values behind all shapes: a receiver checks every size before it takes memory.
-    parts += [np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<")).tobytes() for tensor in result.outputs]
+    parts += [tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes() for tensor in result.outputs]
     return _pack(Kind.RESULT, result.request_id, *parts, flags=_EXITS if result.exit else 0)
 
 

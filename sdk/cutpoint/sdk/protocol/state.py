@@ -14,14 +14,20 @@ from cutpoint.sdk.protocol.frames import Chunk, Opening, PartOpening
 __all__ = ["CONNECTION", "REQUEST", "ConnectionState", "RequestState", "Role"]
 
 
-class Role(Enum):
+class _Word(Enum):
+    """A key of the tables below; found by its identity, which is quicker than by its name."""
+
+    __hash__ = object.__hash__
+
+
+class Role(_Word):
     """Who says something."""
 
     CLIENT = auto()
     SERVER = auto()
 
 
-class ConnectionState(Enum):
+class ConnectionState(_Word):
     """States of a connection."""
 
     START = auto()
@@ -31,7 +37,7 @@ class ConnectionState(Enum):
     CLOSED = auto()
 
 
-class RequestState(Enum):
+class RequestState(_Word):
     """States of a request. `DONE` requests are forgotten; ids rise, so late frames of theirs are recognised."""
 
     NEW = auto()

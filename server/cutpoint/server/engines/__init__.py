@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cutpoint.sdk.runtimes import Runtime
-from cutpoint.server.engines.base import Computed, Engine
+from cutpoint.server.engines.base import Computed, Engine, Work
 from cutpoint.server.engines.local import LocalEngine
 from cutpoint.server.settings import Settings
 
-__all__ = ["Computed", "Engine", "LocalEngine", "create_engine"]
+__all__ = ["Computed", "Engine", "LocalEngine", "Work", "create_engine"]
 
 
 def create_engine(settings: Settings, clock: Callable[[], float]) -> Engine:

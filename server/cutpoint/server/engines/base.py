@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +10,7 @@ from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.server.tails import LoadedTails, Sample
 
-__all__ = ["Computed", "Engine"]
+__all__ = ["Computed", "Engine", "Work"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,22 @@ class Computed:
 
     outcomes: Sequence[TailOutput | Exception]
     done: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker is to compute.
+
+    Attributes:
+        bundle_hash: of a loaded bundle.
+        samples: for the same tail of it.
+        done: called where it was computed, in a worker thread or in the event loop, with what came of it, or with what
+            went wrong with all of it. Returns what that worker is to compute next: it does not wait for the event loop.
+    """
+
+    bundle_hash: str
+    samples: Sequence[Sample]
+    done: Callable[[Computed | Exception], Work | None]
 
 
 class Engine(Protocol):
@@ -47,8 +62,8 @@ class Engine(Protocol):
         """Forgets a bundle. Nothing of it may be under way."""
         ...
 
-    def compute(self, bundle_hash: str, samples: Sequence[Sample]) -> asyncio.Future[Computed]:
-        """Computes samples for the same tail of a loaded bundle. At most `workers` calls may be under way."""
+    def compute(self, work: Work) -> None:
+        """Computes `work`, and whatever follows it; called in the event loop. At most `workers` may be under way."""
         ...
 
     def observe(self, waiting: int, changed: Callable[[], None]) -> None:

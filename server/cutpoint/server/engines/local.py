@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.runtimes import Runtime
 from cutpoint.sdk.tail import Tail
-from cutpoint.server.engines.base import Computed
-from cutpoint.server.tails import LoadedTails, Sample, load_tails, run_together
+from cutpoint.server.engines.base import Computed, Work
+from cutpoint.server.tails import LoadedTails, load_tails, run_together
 
 __all__ = ["LocalEngine"]
 
@@ -44,9 +44,8 @@ class LocalEngine:
     def unload(self, bundle_hash: str) -> None:
         del self._tails[bundle_hash]
 
-    def compute(self, bundle_hash: str, samples: Sequence[Sample]) -> asyncio.Future[Computed]:
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._executor, self._compute, self._tails[bundle_hash], samples)
+    def compute(self, work: Work) -> None:
+        asyncio.get_running_loop().run_in_executor(self._executor, self._compute, work)
 
     def observe(self, waiting: int, changed: Callable[[], None]) -> None:
         pass  # The number of threads is fixed.
@@ -54,5 +53,11 @@ class LocalEngine:
     async def close(self) -> None:
         await asyncio.to_thread(self._executor.shutdown)
 
-    def _compute(self, tail: Tail, samples: Sequence[Sample]) -> Computed:
-        return Computed(run_together(tail, samples), self._clock())
+    def _compute(self, work: Work | None) -> None:
+        while work is not None:
+            outcome: Computed | Exception
+            try:
+                outcome = Computed(run_together(self._tails[work.bundle_hash], work.samples), self._clock())
+            except Exception as error:
+                outcome = error
+            work = work.done(outcome)

@@ -12,7 +12,7 @@ from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import CutpointError, GraphError, InputError, RuntimeUnavailable
 from cutpoint.sdk.runtimes.onnx import OnnxRuntime
 from cutpoint.sdk.tail import Tail, TailOutput
-from cutpoint.server.engines.base import Computed
+from cutpoint.server.engines.base import Computed, Work
 from cutpoint.server.engines.scaling import Scaling
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import Encoded, LoadedTails, Sample, load_tails, run_together
@@ -124,7 +124,7 @@ class RayEngine:
         self._waiting = 0
         self._changed: Callable[[], None] | None = None
         self._tending: asyncio.Task[None] | None = None
-        self._batches: set[asyncio.Task[Computed]] = set()
+        self._batches: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         for _ in range(settings.replicas):
             self._admit(_Handle(self._actor.remote(*self._options)))
@@ -163,11 +163,10 @@ class RayEngine:
             handle.loaded.discard(bundle_hash)
             handle.actor.unload.remote(bundle_hash)
 
-    def compute(self, bundle_hash: str, samples: Sequence[Sample]) -> asyncio.Future[Computed]:
-        batch = asyncio.create_task(self._compute(bundle_hash, samples), name="cutpoint-batch")
+    def compute(self, work: Work) -> None:
+        batch = asyncio.create_task(self._compute(work), name="cutpoint-batch")
         self._batches.add(batch)
         batch.add_done_callback(self._batches.discard)
-        return batch
 
     def observe(self, waiting: int, changed: Callable[[], None]) -> None:
         self._waiting, self._changed = waiting, changed
@@ -187,7 +186,16 @@ class RayEngine:
 
     # -- work ----------------------------------------------------------------------------------------------------
 
-    async def _compute(self, bundle_hash: str, samples: Sequence[Sample]) -> Computed:
+    async def _compute(self, work: Work | None) -> None:
+        while work is not None:
+            outcome: Computed | Exception
+            try:
+                outcome = await self._compute_one(work.bundle_hash, work.samples)
+            except Exception as error:
+                outcome = error
+            work = work.done(outcome)
+
+    async def _compute_one(self, bundle_hash: str, samples: Sequence[Sample]) -> Computed:
         for _ in range(_ATTEMPTS):
             handle = await self._take()
             try:
