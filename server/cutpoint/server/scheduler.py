@@ -9,7 +9,7 @@ from functools import partial
 from math import inf
 
 from cutpoint.sdk.bundle import Bundle
-from cutpoint.sdk.errors import ServerDraining
+from cutpoint.sdk.errors import Overloaded, ServerDraining
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.server.batching import Batch, BatchQueue, Share
 from cutpoint.server.engines import Computed, Engine
@@ -61,6 +61,7 @@ class Scheduler:
         self._queue: BatchQueue[_Request] = BatchQueue(engine.workers, max_queue, max_batch, batch_window)
         self._price = CongestionPrice(engine.workers)
         self._computing = 0
+        self._refused_at: dict[str, float] = {}
         self._finished: Callable[[TailKey, float, int], None] = lambda tail, seconds, size: None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -91,6 +92,7 @@ class Scheduler:
     def remove(self, bundle_hash: str) -> None:
         """Forgets a bundle, of which nothing may be under way."""
         self._queue.remove_model(bundle_hash)
+        self._refused_at.pop(bundle_hash, None)
 
     def tell(self, finished: Callable[[TailKey, float, int], None]) -> None:
         """From now on `finished` is called with each batch's tail, seconds and size, if nothing in it failed."""
@@ -103,6 +105,10 @@ class Scheduler:
     def price(self) -> float:
         """Milliseconds that others wait longer for one more millisecond of tail time."""
         return self._price.price(self._clock())
+
+    def refused_at(self, bundle_hash: str) -> float:
+        """Clock time at which a request for a bundle was last refused for want of time or room."""
+        return self._refused_at.get(bundle_hash, -inf)
 
     async def submit(
         self, bundle_hash: str, sample: Sample, budget: float, user: Hashable, weight: float = 1.0
@@ -124,7 +130,12 @@ class Scheduler:
         """
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         request = _Request(sample, answer)
-        job = self._queue.put(request, user, (bundle_hash, *sample.tail), budget, self._clock(), weight)
+        now = self._clock()
+        try:
+            job = self._queue.put(request, user, (bundle_hash, *sample.tail), budget, now, weight)
+        except Overloaded:
+            self._refused_at[bundle_hash] = now
+            raise
         try:
             self._dispatch()
             return await answer
@@ -149,6 +160,7 @@ class Scheduler:
             work = self._engine.compute(batch.tail[0], [job.work.sample for job in batch.jobs])
             work.add_done_callback(partial(self._finish, batch))
         for job, error in queue.take_refused():
+            self._refused_at[job.tail[0]] = self._clock()
             if not job.work.answer.done():
                 job.work.answer.set_exception(error)
         if self._timer is not None:
