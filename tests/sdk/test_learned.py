@@ -171,6 +171,30 @@ def test_each_feature_usual_and_all_of_them_together_not() -> None:
     assert policy.knows(strange)
 
 
+def test_what_is_known_is_what_lies_within_bounds_and_distance() -> None:
+    rng = np.random.default_rng(1)
+    observations = (rng.normal(size=(2000, len(FEATURES))) @ rng.normal(size=(len(FEATURES),) * 2)).astype(np.float32)
+    known = seen(observations)
+    policy = learned(small_policy(BUNDLE, seen=known))
+    low, high, mean, precision = (np.array(part) for part in (known.low, known.high, known.mean, known.precision))
+    verdicts = set()
+    for row in 0.3 * rng.normal(size=(500, len(FEATURES))) @ rng.normal(size=(len(FEATURES),) * 2):
+        away = row - mean
+        inside = min((row - low).min(), (high - row).min())
+        share = away @ precision @ away / known.distance
+        if abs(inside) > 1e-3 and abs(share - 1) > 0.05:
+            verdicts.add(expected := bool(inside > 0 and share < 1))
+            assert policy.knows(row[None].astype(np.float32)) is expected
+    assert verdicts == {True, False}
+    assert not policy.knows(np.full((1, len(FEATURES)), np.nan, np.float32))
+
+
+def test_a_covariance_beyond_all_numbers_is_refused() -> None:
+    known = seen(np.random.default_rng(1).normal(size=(100, len(FEATURES))).astype(np.float32))
+    vast = msgspec.structs.replace(known, precision=tuple(tuple(1e200 * x for x in row) for row in known.precision))
+    assert "what it was trained on" in (learned(small_policy(BUNDLE, seen=vast)).refusal or "")
+
+
 def test_heads_that_disagree_are_not_followed(caplog: pytest.LogCaptureFixture) -> None:
     policy = learned(small_policy(BUNDLE, disagreement=0.0))
     analytic = AdaptivePolicy.for_bundle(BUNDLE, Objective())

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from math import inf
 
 import pytest
 from tests.support.gate import Gate
@@ -189,3 +190,25 @@ async def test_a_models_own_queue_is_its_limit(free: Bundle) -> None:
     bench.tail.open.set()
     assert [label(outcome) for outcome in await asyncio.gather(first, *waiting, late)] == [0, 1, 2, 0]
     await bench.scheduler.close()
+
+
+async def test_it_remembers_when_it_refused(free: Bundle) -> None:
+    bench = Bench(free, max_queue=2)
+    assert bench.scheduler.refused_at(free.hash) == -inf
+    tasks = [await bench.busy(), bench.ask(0), bench.ask(1)]
+    await until(lambda: bench.scheduler.waiting == 2)
+    before = time.monotonic()
+    with pytest.raises(Overloaded):
+        await bench.ask(2)
+    assert before <= bench.scheduler.refused_at(free.hash) <= time.monotonic()
+    # Who makes room for another user is refused as well.
+    bench.scheduler._refused_at.clear()
+    tasks.append(bench.ask(2, "lighter"))
+    with pytest.raises(Overloaded):
+        await tasks.pop(2)
+    assert bench.scheduler.refused_at(free.hash) >= before
+    bench.tail.open.set()
+    await asyncio.gather(*tasks)
+    await bench.scheduler.close()
+    bench.scheduler.remove(free.hash)
+    assert bench.scheduler.refused_at(free.hash) == -inf

@@ -35,6 +35,10 @@ _LIMIT = 16 * 2**20
 _TOLERANCE = 1e-3
 #: Rounding of 32-bit floats at the bounds of what was seen, and as a share of the distance.
 _SLACK, _SLACK_SHARE = 1e-5, 0.01
+_UNKNOWN = "the file's card does not say what it was trained on"
+_NO_NUMBERS = "the graph gives scores that are no numbers"
+#: Bounds of an observation.
+_SIDES = 2 * len(FEATURES)
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -162,6 +166,7 @@ class LearnedPolicy:
         except msgspec.DecodeError as error:
             raise GraphError(f"the file's card is no policy card: {error}") from error
         self.card = card
+        self._trusted = math.inf if card.disagreement is None else card.disagreement
         count = len(card.points)
         if card.schema != SCHEMA or card.features != FEATURES:
             raise GraphError("it was made by another version of cutpoint: train it again")
@@ -176,25 +181,35 @@ class LearnedPolicy:
         places = {point.id: place for place, point in enumerate(self.points)}
         # Where each score's point stands in `points`, and what keeps those that cannot be chosen here from winning.
         self._places = [places.get(name, -1) for name in card.points]
-        self._mask = np.array([0.0 if place >= 0 else -np.inf for place in self._places], np.float32)
-        if not count or not np.isfinite(self._mask).any():
+        mask = np.array([0.0 if place >= 0 else -np.inf for place in self._places], np.float32)
+        if not count or not np.isfinite(mask).any():
             raise GraphError("none of its points can be chosen here")
+        self._mask = mask if np.isinf(mask).any() else None
         for probe, expected in zip(card.probes, card.scores, strict=False):
             scores, _ = self._run(np.array([probe], np.float32))
+            if not np.isfinite(scores).all():
+                raise GraphError(_NO_NUMBERS)
             if len(expected) != count or not np.allclose(scores, expected, atol=_TOLERANCE):
                 raise GraphError("its scores are not those that it had where it was trained: the file is damaged")
         if not card.probes or len(card.probes) != len(card.scores):
             raise GraphError("the file's card has no scores to check the graph with")
 
     def _seen(self, seen: Seen) -> None:
+        """One product places an observation: how far inside each bound, and whose squares sum up to the distance."""
         size = len(FEATURES)
         rows = np.array([seen.low, seen.high, seen.mean]) if self._lengths(seen) == {size} else np.empty(0)
-        self._bounds = rows.astype(np.float32)
-        if self._bounds.shape != (3, size) or not np.isfinite(self._bounds).all():
-            raise GraphError("the file's card does not say what it was trained on")
-        self._bounds[0] -= _SLACK
-        self._bounds[1] += _SLACK
-        self._precision = np.array(seen.precision, np.float32)
+        if rows.shape != (3, size) or not np.isfinite(rows).all() or not np.isfinite(seen.precision).all():
+            raise GraphError(_UNKNOWN)
+        low, high, mean = rows
+        # x' P x is the squared length of x times the root of P, whose eigenvalues rounding may have made negative.
+        values, vectors = np.linalg.eigh(np.array(seen.precision))
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        one = np.eye(size)
+        with np.errstate(over="ignore"):
+            self._inside = np.concatenate([one, -one, root], axis=1).astype(np.float32)
+            self._offset = np.concatenate([_SLACK - low, high + _SLACK, -mean @ root]).astype(np.float32)
+        if not (np.isfinite(self._inside).all() and np.isfinite(self._offset).all()):
+            raise GraphError(_UNKNOWN)
         self._distance = seen.distance * (1 + _SLACK_SHARE)
 
     @staticmethod
@@ -215,21 +230,23 @@ class LearnedPolicy:
         except GraphError as error:
             self._refuse(str(error))
             return analytic.choose(conditions)
-        assert self.card is not None
-        if self.card.disagreement is not None and disagreement > self.card.disagreement:
+        if disagreement > self._trusted:
             self._tell("its heads do not agree")
             return analytic.choose(conditions)
-        return analytic.follow(self._places[int((scores + self._mask).argmax())], conditions)
+        masked = scores if self._mask is None else scores + self._mask
+        best = int(masked.argmax())
+        # One that is no number counts as the greatest.
+        if not math.isfinite(masked[best]):
+            self._refuse(_NO_NUMBERS)
+            return analytic.choose(conditions)
+        return analytic.follow(self._places[best], conditions)
 
     def knows(self, observation: Array) -> bool:
         """Whether an observation, (1, features), is among those that the graph was trained on."""
-        low, high, mean = self._bounds
-        row = observation[0]
-        # Below zero or no number: outside.
-        if not np.minimum(row - low, high - row).min() >= 0.0:
-            return False
-        away = row - mean
-        return bool(away @ self._precision @ away <= self._distance)
+        placed = (observation @ self._inside + self._offset)[0]
+        away = placed[_SIDES:]
+        # A number below zero, or none, is outside.
+        return bool(placed[:_SIDES].min() >= 0.0 and away.dot(away) <= self._distance)
 
     def _run(self, observation: Array) -> tuple[Array, float]:
         """Scores of the points, (points,), and how much the heads disagree."""
@@ -237,9 +254,8 @@ class LearnedPolicy:
         if scores.shape != (1, len(self._places)):
             raise GraphError(f"the graph gives scores of shape {scores.shape} for {len(self._places)} points")
         disagreement = rest[0].item() if rest and rest[0].size == 1 else 0.0
-        # A sum is a number only if all its terms are.
-        if not math.isfinite(scores.sum()) or not math.isfinite(disagreement):
-            raise GraphError("the graph gives scores that are no numbers")
+        if not math.isfinite(disagreement):
+            raise GraphError(_NO_NUMBERS)
         return scores[0], disagreement
 
     def _refuse(self, reason: str) -> None:

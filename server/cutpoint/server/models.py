@@ -131,6 +131,10 @@ class Model:
             if not self._under_way:
                 self._idle.set()
 
+    def refused_at(self) -> float:
+        """Clock time at which a request for it was last refused for want of time or room."""
+        return self._scheduler.refused_at(self.hash)
+
     def queue_ms(self, user: Hashable) -> float:
         """How long a request of `user` that arrives now would wait for a worker, in milliseconds; an estimate."""
         return self._scheduler.queue_ms((self.name, user))

@@ -10,7 +10,7 @@ from functools import partial
 from math import inf
 
 from cutpoint.sdk.bundle import Bundle
-from cutpoint.sdk.errors import ServerDraining
+from cutpoint.sdk.errors import Overloaded, ServerDraining
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.server.batching import Batch, BatchQueue, Share
 from cutpoint.server.engines import Computed, Engine, Work
@@ -67,6 +67,7 @@ class Scheduler:
         #: Of all of the above and of what follows.
         self._lock = threading.Lock()
         self._computing = 0
+        self._refused_at: dict[str, float] = {}
         self._finished: Callable[[TailKey, float, int], None] = lambda tail, seconds, size: None
         #: The next look at what can be computed: with all that arrives in this turn of the loop, …
         self._soon: asyncio.Handle | None = None
@@ -105,6 +106,7 @@ class Scheduler:
         """Forgets a bundle, of which nothing may be under way."""
         with self._lock:
             self._queue.remove_model(bundle_hash)
+        self._refused_at.pop(bundle_hash, None)
 
     def tell(self, finished: Callable[[TailKey, float, int], None]) -> None:
         """From now on `finished` is called with each batch's tail, seconds and size, if nothing in it failed."""
@@ -119,6 +121,10 @@ class Scheduler:
         """Milliseconds that others wait longer for one more millisecond of tail time."""
         with self._lock:
             return self._price.price(self._clock())
+
+    def refused_at(self, bundle_hash: str) -> float:
+        """Clock time at which a request for a bundle was last refused for want of time or room."""
+        return self._refused_at.get(bundle_hash, -inf)
 
     async def submit(
         self, bundle_hash: str, sample: Sample, budget: float, user: Hashable, weight: float = 1.0
@@ -140,8 +146,13 @@ class Scheduler:
         """
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         request = _Request(sample, answer)
-        with self._lock:
-            job = self._queue.put(request, user, (bundle_hash, *sample.tail), budget, self._clock(), weight)
+        now = self._clock()
+        try:
+            with self._lock:
+                job = self._queue.put(request, user, (bundle_hash, *sample.tail), budget, now, weight)
+        except Overloaded:
+            self._refused_at[bundle_hash] = now
+            raise
         try:
             if self._soon is None:
                 self._soon = answer.get_loop().call_soon(self._dispatch)
@@ -179,6 +190,7 @@ class Scheduler:
         for work in begun:
             self._engine.compute(work)
         for job, error in refused:
+            self._refused_at[job.tail[0]] = self._clock()
             if not job.work.answer.done():
                 job.work.answer.set_exception(error)
         if due < inf:

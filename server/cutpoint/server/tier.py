@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from socket import gethostname
@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
 from cutpoint.codecs import Array, DeltaCodec, SymbolMemory
-from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.bundle import Bundle, Exit, Point, ServerExit
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, Overloaded, Refused
 from cutpoint.sdk.hedge import first_answer
@@ -31,6 +31,11 @@ from cutpoint.server.tails import Encoded, LoadedTails, Sample, Tensors
 from cutpoint.server.upstream import Upstream
 
 __all__ = ["Answered", "Asked", "Computing", "Tier", "Tiers"]
+
+#: Seconds after a refusal for which a server counts as overloaded.
+_OVERLOADED = 1.0
+#: Least `retry_after` in seconds.
+_RETRY_AFTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,10 @@ class Computing(Protocol):
 
     def queue_ms(self, user: Hashable) -> float:
         """How long a request of `user` that arrives now would wait for a worker, in milliseconds."""
+        ...
+
+    def refused_at(self) -> float:
+        """Clock time at which a request was last refused for want of time or room."""
         ...
 
 
@@ -174,10 +183,27 @@ class Tier:
         Raises:
             Refused, BitstreamError, CodecError, GraphError: as `Scheduler.submit`.
         """
+        exits = () if asked.sample.stop else self._computing.bundle.server_exits(asked.sample.point)[: asked.exits]
+        if not exits:
+            return await self._answer(asked)
+        # Where others are turned away, exits come first: they answer more in a worker's time. Best is a next tier.
+        alone = self.upstream is None or not self.upstream.up
+        if alone and self._clock() - self._computing.refused_at() < _OVERLOADED:
+            answered = await self._from_exit(asked, exits)
+            if answered is None and self._computing.refused_at() >= asked.arrived:
+                retry = max(_RETRY_AFTER, self.queue_ms(asked.user) / 1e3)
+                raise Overloaded("no exit is sure of the answer, and other requests are being refused", retry)
+            return answered or await self._answer(asked)
         try:
             return await self._answer(asked)
         except Overloaded as full:
-            return await self._from_exit(asked, full)
+            try:
+                answered = await self._from_exit(asked, exits)
+            except (Overloaded, DeadlineExceeded) as error:
+                raise full from error
+            if answered is None:
+                raise
+            return answered
 
     async def _answer(self, asked: Asked) -> Answered:
         work = _Work()
@@ -215,27 +241,16 @@ class Tier:
 
     # -- ways ----------------------------------------------------------------------------------------------------
 
-    async def _from_exit(self, asked: Asked, full: Overloaded) -> Answered:
-        """From an exit, because there is no room for the tail.
-
-        Of those that the request allows the one that probably answers most for its time. Raises `full` if there is
-        none, no room for it either, or if it is not sure: it has waited its turn, and to go on would be to wait again.
-        """
-        sample = asked.sample
-        allowed = self._computing.bundle.server_exits(sample.point)[: asked.exits]
-        if not allowed or sample.stop:
-            raise full
+    async def _from_exit(self, asked: Asked, allowed: Sequence[tuple[Exit, ServerExit]]) -> Answered | None:
+        """The answer of that exit which probably answers most for its time; None if it is not sure."""
         exit, use = max(allowed, key=lambda each: each[1].threshold.rate / each[1].ms)
         work = _Work()
-        try:
-            output = await self._compute(asked, replace(sample, exit=exit), work)
-        except (Overloaded, DeadlineExceeded) as error:
-            raise full from error
+        output = await self._compute(asked, replace(asked.sample, exit=exit), work)
         *outputs, confidence = output.outputs
         sure = confidence.item() >= use.threshold.confidence
         self._metrics.exits.labels(exit.id, "answered" if sure else "unsure").inc()
         if not sure:
-            raise full
+            return None
         place = 1 + allowed.index((exit, use))
         return self._own(asked, work, replace(output, outputs=tuple(outputs), exit=place))
 

@@ -148,8 +148,8 @@ class Request:
         stop: boundary whose tensors are asked for; 0 for the model's outputs. Others than 0 need `TIERS`.
         hops: tiers that the request has passed already. Others than 0 need `TIERS`.
         trace: the sender's span. Needs `TRACE`.
-        exits: how many of the point's exits for servers, those of least drop first, may answer before the request is
-            refused as overloaded. Others than 0 need `EXITS`.
+        exits: how many of the point's exits for servers, those of least drop first, may answer while the server is
+            overloaded. Others than 0 need `EXITS`.
         sliced: whether the payload is only its first part, and `Part` events follow. Needs `SLICES`.
         arrivals: receiver only: seconds from the arrival of the first frame to that of each frame.
     """

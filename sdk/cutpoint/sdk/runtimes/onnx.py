@@ -44,7 +44,7 @@ class OnnxGraph:
             options = ort.RunOptions()
             stop.ends_with(partial(setattr, options, "terminate", True))
         try:
-            return tuple(self._session.run(None, feeds, options))
+            return tuple(self._session.run(self.output_names, feeds, options))
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise GraphError(f"onnxruntime: {error}") from error
         finally:
