@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cutpoint.codecs import Array, Codec, CodecParts, Transform, create_codec
-from cutpoint.sdk.bundle import Bundle, GraphFile, Point
+from cutpoint.sdk.bundle import Bundle, GraphFile, Point, Slice
 from cutpoint.sdk.errors import BundleError
 from cutpoint.sdk.runtimes import Graph, Runtime
 
@@ -28,6 +28,7 @@ class BundleGraphs:
         self._runtimes = tuple(runtimes)
         self._spans: dict[tuple[int, int, str], Graph] = {}
         self._exits: dict[str, Graph] = {}
+        self._slices: dict[tuple[object, ...], Graph] = {}
         self._codecs: dict[str, Codec] = {}
         self._lock = threading.RLock()
 
@@ -53,6 +54,14 @@ class BundleGraphs:
             if graph is None:
                 files = self.bundle.exit(exit_id).graphs
                 graph = self._exits[exit_id] = self._load(files, f"exit {exit_id}")
+            return graph
+
+    def slice(self, piece: Slice) -> Graph:
+        """The graph of a slice of the bundle. Raises as `span`."""
+        with self._lock:
+            graph = self._slices.get(piece.key)
+            if graph is None:
+                graph = self._slices[piece.key] = self._load(piece.graphs, piece.name)
             return graph
 
     def codec(self, codec_id: str) -> Codec:
