@@ -93,6 +93,10 @@ class Tail:
         """
         return self._graphs.span(boundary, stop or self._manifest.last, precision)
 
+    def slice(self, number: int) -> Graph:
+        """A slice of the bundle by its place in the manifest, loaded. Raises as `span`."""
+        return self._graphs.slice(self._manifest.slices[number])
+
     def encode(self, point: Point, tensors: tuple[Array, ...]) -> bytes:
         """The tensors of boundary `point.start` as a further server takes them.
 

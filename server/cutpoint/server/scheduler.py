@@ -19,6 +19,9 @@ from cutpoint.server.tails import LoadedTails, Sample
 
 __all__ = ["Outcome", "Scheduler"]
 
+#: Seconds that a decoder alone is taken to need before one was run.
+_DECODER = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -80,6 +83,10 @@ class Scheduler:
             self._queue.add_tail((bundle.hash, boundary, 0, precision), tail.seconds, tail.batches)
         for key, span in loaded.spans.items():
             self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
+        for number, seconds in loaded.slices.items():
+            self._queue.add_tail((bundle.hash, "slice", number), seconds, batches=False)
+            start = bundle.manifest.slices[number].start
+            self._queue.add_tail((bundle.hash, "decoder", start), _DECODER, batches=False)
         self._queue.limit(bundle.hash, share)
 
     def limit(self, bundle_hash: str, share: Share) -> None:

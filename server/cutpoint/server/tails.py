@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Runtime
 from cutpoint.sdk.tail import Tail, TailOutput
+from cutpoint.server.slices import time_slices
 
 __all__ = [
     "Encoded",
@@ -38,8 +39,12 @@ class Sample(Protocol):
     """What a worker needs of a request."""
 
     @property
-    def tail(self) -> tuple[int, int, str]:
-        """The boundary where its tail begins, that where it stops (0: at the outputs), and its precision."""
+    def tail(self) -> tuple[int, int, str] | tuple[Literal["slice", "decoder"], int]:
+        """What it waits for: a `TailKey` without its model."""
+        ...
+
+    def graph(self, tail: Tail) -> Graph:
+        """What computes it, loaded. Raises `BundleError` or `GraphError`."""
         ...
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
@@ -74,6 +79,10 @@ class Encoded:
         assert self.point.tail_precision is not None, "the protocol lets no local point through"
         return self.point.end, self.stop, self.point.tail_precision
 
+    def graph(self, tail: Tail) -> Graph:
+        start, stop, precision = self.tail
+        return tail.span(start, precision, stop)
+
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return tail.decode(self.point, self.payload, self.memory)
 
@@ -89,15 +98,20 @@ class Tensors:
         boundary: where the tail begins.
         precision: of the tail.
         tensors: of the boundary, as it describes them.
+        stop: boundary whose tensors are wanted; 0: the outputs.
     """
 
     boundary: int
     precision: str
     tensors: tuple[Array, ...]
+    stop: int = 0
 
     @property
     def tail(self) -> tuple[int, int, str]:
-        return self.boundary, 0, self.precision
+        return self.boundary, self.stop, self.precision
+
+    def graph(self, tail: Tail) -> Graph:
+        return tail.span(self.boundary, self.precision, self.stop)
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return self.tensors
@@ -127,6 +141,7 @@ class LoadedTails:
         tails: by boundary and precision.
         max_payloads: most payload bytes of a point by its number; None for local points.
         spans: of the middle, by both boundaries and precision.
+        slices: seconds of a worker by number, as they would be where the bundle was calibrated.
         encoders: ids of codecs that can be written here, too.
         scale: how many times slower than in calibration the tails are here.
     """
@@ -134,6 +149,7 @@ class LoadedTails:
     tails: Mapping[tuple[int, str], LoadedTail]
     max_payloads: tuple[int | None, ...]
     spans: Mapping[tuple[int, int, str], LoadedTail] = field(default_factory=dict)
+    slices: Mapping[int, float] = field(default_factory=dict)
     encoders: frozenset[str] = frozenset()
     scale: float = 1.0
 
@@ -166,7 +182,9 @@ def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[
         spans[start, stop, precision] = LoadedTail(span_ms(bundle, start, stop) / 1e3, batches)
     payloads = tuple(None if point.local else tail.max_payload(point) for point in bundle.points)
     encoders = _encoders(bundle) if middle else frozenset[str]()
-    return tail, LoadedTails(tails, payloads, spans, encoders, _scale(tail, points, bundle))
+    scale = _scale(tail, points, bundle)
+    slices = time_slices(bundle, tail, runtime.format, scale) if middle else {}
+    return tail, LoadedTails(tails, payloads, spans, slices, encoders, scale)
 
 
 def _scale(tail: Tail, points: Mapping[tuple[int, str], Sequence[Point]], bundle: Bundle) -> float:
@@ -268,8 +286,7 @@ def run_together(tail: Tail, samples: Sequence[Sample]) -> list[TailOutput | Exc
             outcomes[i] = error
         decode_ms[i] = (perf_counter() - began) * 1e3
     if decoded:
-        start, stop, precision = samples[0].tail
-        outcomes |= _run(tail.span(start, precision, stop), decoded, decode_ms)
+        outcomes |= _run(samples[0].graph(tail), decoded, decode_ms)
     return [_encode(tail, sample, outcomes[i]) for i, sample in enumerate(samples)]
 
 

@@ -25,6 +25,7 @@ from cutpoint.server.forwarding import Chooser, Forwarding, Way
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
+from cutpoint.server.slices import SliceRows
 from cutpoint.server.speed import Speed
 from cutpoint.server.status import UpstreamStatus
 from cutpoint.server.tails import Encoded, LoadedTails, Sample, Tensors
@@ -47,7 +48,7 @@ class Asked:
         trace: whose part it is.
     """
 
-    sample: Encoded
+    sample: Encoded | SliceRows
     budget: float
     hops: int
     user: Hashable
@@ -163,13 +164,14 @@ class Tier:
             Refused, BitstreamError, CodecError, GraphError: as `Scheduler.submit`.
         """
         work = _Work()
-        upstream = self.upstream
-        if upstream is None or asked.sample.stop or asked.hops >= self._most_hops:
-            return self._own(asked, work, await self._compute(asked, asked.sample, work))
+        upstream, sample = self.upstream, asked.sample
+        assert isinstance(sample, Encoded), "slices are for the nodes of a group alone"
+        if upstream is None or sample.stop or asked.hops >= self._most_hops:
+            return self._own(asked, work, await self._compute(asked, sample, work))
         upstream.wanted()
-        alone = self._alone(asked.sample)
-        way, plan = self.forwarding.choose(asked.sample.point, self._conditions(asked, upstream), alone)
-        sample = asked.sample
+        alone = self._alone(sample)
+        whole = sample
+        way, plan = self.forwarding.choose(sample.point, self._conditions(asked, upstream), alone)
         if way.kind == "relayed":
             return await self._pass_on(asked, work, upstream, way, plan, sample.payload, sample)
         if way.onward is not None:
@@ -179,20 +181,22 @@ class Tier:
         except Overloaded as full:
             if not alone or not upstream.up:
                 raise
-            return await self._elsewhere(asked, work, upstream, full)
+            return await self._elsewhere(asked, whole, work, upstream, full)
         if way.onward is None:
             self._metrics.went(way.kind)
             return self._own(asked, work, output)
         assert output.payload is not None, "a sample that goes on is encoded"
-        instead = self._from_here(asked.sample, way.onward, output)
+        instead = self._from_here(whole, way.onward, output)
         return await self._pass_on(asked, work, upstream, way, plan, output.payload, instead)
 
     # -- ways ----------------------------------------------------------------------------------------------------
 
-    async def _elsewhere(self, asked: Asked, work: _Work, upstream: Upstream, full: Overloaded) -> Answered:
+    async def _elsewhere(
+        self, asked: Asked, sample: Encoded, work: _Work, upstream: Upstream, full: Overloaded
+    ) -> Answered:
         """There, because this server has no room. Raises `full` if that one does not answer either."""
         try:
-            result = await self._ask(asked, upstream, asked.sample.point, asked.sample.payload)
+            result = await self._ask(asked, upstream, sample.point, sample.payload)
         except CutpointError as error:
             self._failed(error)
             raise full from error
