@@ -42,7 +42,7 @@ from cutpoint.server.nodes.planner import Path as Way
 from cutpoint.server.nodes.planner import Route, SharedStage
 from cutpoint.server.nodes.report import NodeReport
 from cutpoint.server.nodes.roster import Member, Roster, Task
-from cutpoint.server.slices import SliceTable
+from cutpoint.server.shared_slices import SliceTable
 
 TITLE = "Slices of one request on several servers"
 
