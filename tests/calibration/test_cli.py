@@ -99,6 +99,8 @@ def _spoil(net: onnx.ModelProto) -> None:
         ("unknown operator", "(Nonsense) is a custom operator, which onnxruntime cannot run"),
         ("no labels", "wants labels"),
         ("no boxes", "knows the outputs of YOLOX"),
+        ("node slices", "'1' is no way to cut a span: give a number of slices from 2 on, or speeds such as 1:0.6:0.4"),
+        ("speeds", "'1:0' is no way to cut a span"),
         ("budget", "--budget soon: not a time: write 90s, 10m or 2h"),
         ("constraints", "'acuracy' is not one of accuracy_drop"),
     ],
@@ -138,6 +140,10 @@ def test_errors_are_one_clear_line_and_leave_nothing(folder: Path, case: str, me
             data, options = "plain", ["--task", "classification"]
         case "no boxes":
             options = ["--task", "detection"]
+        case "node slices":
+            options = ["--node-slices", "2,1"]
+        case "speeds":
+            options = ["--node-slices", "1:0"]
         case "budget":
             options = ["--budget", "soon"]
         case "constraints":

@@ -100,6 +100,28 @@ def test_tiers_have_what_they_need_between_the_cuts(settings: Settings) -> None:
         assert all(graph.file in server for graph in codec.encoder)
 
 
+def test_slices_for_servers_that_share_a_request(settings: Settings) -> None:
+    bundle = _run(
+        _with(settings, keep_all=False, node_slices=((1.0, 1.0), (3.0, 1.0)), points=2, cuts=("r1", "r4"))
+    ).bundle
+    manifest, server = bundle.manifest, bundle.part("server")
+    assert {point.start for point in bundle.points if point.codec is not None and "raw-fp16" in point.id} >= {1, 2}
+    assert {(piece.start, piece.end) for piece in manifest.slices} == {(0, 1), (0, 2), (1, 2)}
+    graphs = BundleGraphs(server, [create_runtime("onnx")])
+    picture = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8)
+    for piece in manifest.slices:
+        assert piece.graphs[0].file.endswith(f".{piece.rows[0]}-{piece.rows[1]}.onnx")
+        assert piece.graphs[0].file not in bundle.part("device")
+        given = picture if piece.start == 0 else graphs.span(0, piece.start, "fp32").run([picture])[0]
+        start, end = manifest.boundaries[piece.start].row_axis, manifest.boundaries[piece.end].row_axis
+        assert start is not None
+        assert end is not None
+        taken = given[(slice(None),) * start + (slice(*piece.needs[0]),)]
+        whole = graphs.span(piece.start, piece.end, "fp32").run([given])[0]
+        part = whole[(slice(None),) * end + (slice(*piece.rows),)]
+        np.testing.assert_allclose(graphs.slice(piece).run([taken])[0], part, atol=1e-5)
+
+
 def test_the_same_input_gives_the_same_files(settings: Settings) -> None:
     def files(out: Path) -> list[FileEntry]:
         return [entry for entry in _run(_with(settings, out=out)).bundle.manifest.files if entry.part != "report"]

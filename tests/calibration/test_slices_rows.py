@@ -1,8 +1,10 @@
+from itertools import combinations, pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cutpoint.calibration.slices import Rows, Window, even_rows
-from cutpoint.calibration.slices.rows import hull, tapered_rows
+from cutpoint.calibration.slices.rows import balanced_rows, hull, tapered_rows
 
 
 @given(st.integers(1, 40), st.integers(1, 12))
@@ -19,6 +21,28 @@ def test_tapered_rows_cover_the_height_and_end_in_the_smallest(height: int, coun
     assert [row for rows in slices for row in range(rows.start, rows.stop)] == list(range(height))
     assert len(slices) <= count
     assert [len(rows) for rows in tapered_rows(14, 3)] == [8, 4, 2]
+
+
+def _partitions(height: int, count: int) -> list[tuple[Rows, ...]]:
+    """All ways of cutting `height` rows into `count` slices."""
+    found = []
+    for inner in combinations(range(1, height), count - 1):
+        found.append(tuple(Rows(*pair) for pair in pairwise((0, *inner, height))))
+    return found
+
+
+@given(st.integers(4, 10), st.lists(st.floats(0.2, 3), min_size=1, max_size=4), st.integers(0, 3))
+def test_no_other_slices_take_less_time_than_balanced_ones(height: int, speeds: list[float], halo: int) -> None:
+    def macs(rows: Rows) -> int:
+        return 100 * (len(rows) + halo)
+
+    def longest(slices: tuple[Rows, ...]) -> float:
+        return max(macs(rows) / speed for rows, speed in zip(slices, speeds, strict=True))
+
+    found = balanced_rows(height, speeds, macs)
+    others = _partitions(height, len(speeds))
+    assert found in others
+    assert longest(found) <= min(map(longest, others)) * (1 + 1e-6)
 
 
 windows = st.builds(

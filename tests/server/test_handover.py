@@ -7,6 +7,7 @@ from tests.support.toy import toy_bundle
 
 from cutpoint.sdk import Bundle
 from cutpoint.server.nodes.handover import Handover
+from cutpoint.server.shared_slices import SliceTable
 
 
 def _without(bundle: Bundle, point_id: str) -> Bundle:
@@ -26,6 +27,10 @@ def _with_half(bundle: Bundle) -> Bundle:
     return Bundle.create(manifest, {e.path: (e.part, bundle.read(e.path)) for e in bundle.manifest.files})
 
 
+def _handover(bundle: Bundle) -> Handover:
+    return Handover(bundle, SliceTable(bundle))
+
+
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
     return toy_bundle()
@@ -36,17 +41,17 @@ def _features() -> np.ndarray:
 
 
 def test_nodes_hand_over_where_there_is_a_raw_point(bundle: Bundle) -> None:
-    assert Handover(bundle).places["fp32"].nbytes == {0: 768, 1: 512, 2: 12}
-    assert Handover(_without(bundle, "cut1-fp32-raw-exact")).places["fp32"].nbytes == {0: 768, 2: 12}
+    assert _handover(bundle).places["fp32"].nbytes == {0: 768, 1: 512, 2: 12}
+    assert _handover(_without(bundle, "cut1-fp32-raw-exact")).places["fp32"].nbytes == {0: 768, 2: 12}
 
 
 def test_tensors_go_as_they_are(bundle: Bundle) -> None:
-    sample = Handover(bundle).onward(1, "fp32", (_features(),))
+    sample = _handover(bundle).onward(1, "fp32", (_features(),))
     assert sample.point.id == "cut1-fp32-raw-exact"
     assert sample.payload == _features().tobytes()
 
 
 def test_or_at_half_precision_where_that_is_all_there_is(bundle: Bundle) -> None:
-    sample = Handover(_with_half(bundle)).onward(1, "fp32", (_features(),))
+    sample = _handover(_with_half(bundle)).onward(1, "fp32", (_features(),))
     assert sample.point.id == "cut1-fp32-raw-fp16"
     assert sample.payload == _features().astype(np.float16).tobytes()

@@ -30,6 +30,22 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _ways(text: str) -> tuple[tuple[float, ...], ...]:
+    """Ways of cutting spans: ``2,3`` are halves and thirds, ``1:0.6:0.4`` slices for such speeds."""
+    ways = []
+    for word in text.split(","):
+        try:
+            speeds = tuple(float(speed) for speed in word.split(":")) if ":" in word else (1.0,) * int(word)
+        except ValueError:
+            speeds = ()
+        if len(speeds) < 2 or not all(0 < speed < float("inf") for speed in speeds):
+            raise CalibrationError(
+                f"{word!r} is no way to cut a span: give a number of slices from 2 on, or speeds such as 1:0.6:0.4"
+            )
+        ways.append(speeds)
+    return tuple(ways)
+
+
 def _cuts(text: str) -> int | tuple[str, ...]:
     return int(text) if text.strip().isdigit() else _list(text)
 
@@ -122,6 +138,11 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 )
 @click.option("--streams", is_flag=True, help="For video: code differences to earlier frames where that is smaller.")
 @click.option("--tiers", is_flag=True, help="For servers with a next tier: what passes requests on at a later cut.")
+@click.option(
+    "--node-slices",
+    metavar="WAYS",
+    help="For servers that share one request: 2,3 cuts spans into halves and thirds, 1:0.6:0.4 for such speeds.",
+)
 @click.option(
     "--precisions",
     default=",".join(USUAL_PRECISIONS),
@@ -254,6 +275,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         codecs=_list(options["codecs"]),
         streams=options["streams"],
         tiers=options["tiers"],
+        node_slices=_ways(options["node_slices"]) if options["node_slices"] else (),
         precisions=_list(options["precisions"]),
         int8_drop=options["int8_drop"],
         runtimes=_list(options["runtimes"]) if options["runtimes"] is not None else None,

@@ -42,6 +42,7 @@ from cutpoint.calibration.search.scope import MODES, Scope
 from cutpoint.calibration.search.trials import Trial, report_trial
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.slices.points import Draft, add_slices, channel_states, local_boundaries
+from cutpoint.calibration.slices.shared import CutSlice, cut_slices, with_row_axes
 from cutpoint.calibration.tasks import Judge, Situation, judge_all, make_judge
 from cutpoint.calibration.tasks.annotations import annotate
 from cutpoint.calibration.training.codecs import fit_trained, training_sources
@@ -190,9 +191,11 @@ def _calibrate(
         entries = servers.add(entries, exits, kept, data.evaluation.tensors)
     points += tuple(more)
     wanted = used_spans(points, len(boundaries) - 1)
-    middle = middle_spans(points) if settings.tiers else frozenset()
+    middle = middle_spans(points) if settings.between else frozenset()
+    places = {point.end for point in points if not point.local}
+    pieces = cut_slices(graph, boundaries, places, settings.node_slices) if settings.node_slices else []
     used = {point.codec for point in points}
-    codecs = [on_servers(codec) if settings.tiers else codec for codec in codecs if codec.entry.id in used]
+    codecs = [on_servers(codec) if settings.between else codec for codec in codecs if codec.entry.id in used]
     convert = head_converter(settings, imported, samples, data.preprocessing, work, reporter)
     if convert is not None:
         ends = small_heads(graph, boundaries, wanted, codecs)
@@ -201,7 +204,7 @@ def _calibrate(
         made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
         codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
     around = spans_around(points, entries)
-    exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter, middle, around)
+    exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter, middle, around, pieces)
     asked = {point.exit for point in points}
     entries = [entry for entry in entries if entry.id in asked or entry.servers]
     files = dict(exported.files) | exit_files(exits, points, entries)
@@ -215,6 +218,8 @@ def _calibrate(
         spans=exported.spans,
         codecs=tuple(codec.entry for codec in codecs),
         points=points,
+        boundaries=with_row_axes(graph, boundaries, pieces),
+        slices=exported.slices,
         exits=tuple(entries),
     )
     if settings.slices:
@@ -262,7 +267,7 @@ def _search(
     memory = DeviceMemory(bundle, graph)
     scope = Scope(
         mode=MODES[settings.mode],
-        baselines=find_baselines(manifest.points, manifest.codecs, settings.tiers),
+        baselines=find_baselines(manifest.points, manifest.codecs, settings.between),
         uncut=f"cut{manifest.last}-fp32",
         constraints=settings.constraints,
         most=settings.points,
@@ -388,11 +393,12 @@ def _spans(
     reporter: Reporter,
     middle: frozenset[tuple[int, int]] = frozenset(),
     around: Mapping[tuple[int, int, str], Part] | None = None,
+    pieces: Sequence[CutSlice] = (),
 ) -> ExportedSpans:
     last = len(boundaries) - 1
     total = len(middle) + (len(wanted) if wanted is not None else len(variants) * last + last - 1)
     with reporter.stage("writing spans", total) as advance:
-        exported = export_spans(graph, variants, boundaries, wanted, middle, around, convert, advance)
+        exported = export_spans(graph, variants, boundaries, wanted, middle, around, convert, advance, pieces)
     for (end, precision), reason in exported.lacking.items():
         reporter.note(f"no {precision} head for boundary {end}: {reason}")
     return exported

@@ -40,6 +40,8 @@ class Settings:
         codecs: of `CODECS`.
         streams: make the codecs with symbols codecs for streams (`delta`), where the model takes pictures.
         tiers: whether servers shall be able to pass requests on to further ones at a later cut.
+        node_slices: ways in which servers shall be able to share the spans of one request: of each, the speeds of the
+            machines for which spans are cut in slices. With any, `tiers` is implied.
         precisions: of `PRECISIONS`, of the device's spans.
         int8_drop: of the metric that int8 may cost the whole model; layers that cost more stay floats.
         runtimes: of `RUNTIMES`, for the heads. None: ``onnx``, and for torch models ``tflite`` too where the converter
@@ -82,6 +84,7 @@ class Settings:
     codecs: tuple[str, ...] = tuple(codec for codec in CODECS if codec not in TRAINED)
     streams: bool = False
     tiers: bool = False
+    node_slices: tuple[tuple[float, ...], ...] = ()
     precisions: tuple[str, ...] = USUAL_PRECISIONS
     int8_drop: float = 0.01
     runtimes: tuple[str, ...] | None = None
@@ -143,6 +146,11 @@ class Settings:
 
         if not all(rate > 0 for rate in self.slices):
             raise CalibrationError("--slices takes rates of links in Mbit/s: write 88, or 10,30,88")
+
+    @property
+    def between(self) -> bool:
+        """Whether servers hand requests on at cuts."""
+        return self.tiers or bool(self.node_slices)
 
     @property
     def trains(self) -> bool:

@@ -53,8 +53,7 @@ class BundleGraphs:
         with self._lock:
             graph = self._slices.get(piece.key)
             if graph is None:
-                what = f"rows {piece.rows[0]}-{piece.rows[1]} of span {piece.start}-{piece.end}.{piece.precision}"
-                graph = self._slices[piece.key] = self._load(piece.graphs, what)
+                graph = self._slices[piece.key] = self._load(piece.graphs, piece.name)
             return graph
 
     def exit(self, exit_id: str) -> Graph:

@@ -125,6 +125,10 @@ class Tail:
         assert point.tail_precision is not None, "the manifest was checked"
         return _Chain(self._graphs.span(point.end, exit.boundary, point.tail_precision), graph)
 
+    def slice(self, number: int) -> Graph:
+        """A slice of the bundle by its place in the manifest, loaded. Raises as `span`."""
+        return self._graphs.slice(self._manifest.slices[number])
+
     def encode(self, point: Point, tensors: tuple[Array, ...]) -> bytes:
         """The tensors of boundary `point.start` as a further server takes them.
 

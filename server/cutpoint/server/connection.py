@@ -53,6 +53,7 @@ from cutpoint.server.models import Model, Models
 from cutpoint.server.nodes.group import NodeGroup
 from cutpoint.server.quotas import Quotas
 from cutpoint.server.settings import Settings
+from cutpoint.server.shared_slices import SliceRows
 from cutpoint.server.slices import SlicedRequest
 from cutpoint.server.tails import Encoded
 from cutpoint.server.tier import Asked
@@ -292,12 +293,12 @@ class ClientConnection:
     async def _answer(self, request: Request, account: Account) -> None:
         model, sliced = self._model, self._sliced.get(request.request_id)
         assert model is not None, "there are no requests before the welcome"
-        point = model.bundle.points[request.point]
+        point = model.name_of(request.point)
         arrived = self._clock()
         user = account.name or self._peer
-        about = {"request": request.request_id, "user": user, "point": point.id}
+        about = {"request": request.request_id, "user": user, "point": point}
         self._metrics.in_flight.inc()
-        span = RequestSpan(self._tracing, request, point.id) if self._tracing is not None else None
+        span = RequestSpan(self._tracing, request, point) if self._tracing is not None else None
         answer: Result | Error = Error(request.request_id, "cancelled", "cancelled")
         outcome, hops = None, tuple[Hop, ...]()
         try:
@@ -327,18 +328,18 @@ class ClientConnection:
         except BitstreamError as error:
             answer = Error(request.request_id, "bad_payload", str(error))
         except CutpointError as error:
-            log.error("%s: request %d at %s failed: %s", self._peer, request.request_id, point.id, error, extra=about)
-            answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
+            log.error("%s: request %d at %s failed: %s", self._peer, request.request_id, point, error, extra=about)
+            answer = Error(request.request_id, "internal", f"the server failed at {point}; its log says why")
         except Exception:
-            log.exception("%s: request %d at %s failed", self._peer, request.request_id, point.id, extra=about)
-            answer = Error(request.request_id, "internal", f"the server failed at {point.id}; its log says why")
+            log.exception("%s: request %d at %s failed", self._peer, request.request_id, point, extra=about)
+            answer = Error(request.request_id, "internal", f"the server failed at {point}; its log says why")
         finally:
             self._metrics.in_flight.dec()
             result = "ok" if isinstance(answer, Result) else answer.code
             if span is not None:
                 span.end(result, outcome, hops)
         nbytes = len(request.payload) if sliced is None else sliced.nbytes
-        self._metrics.answered(user, point.id, result, arrived, self._clock(), nbytes, outcome)
+        self._metrics.answered(user, point, result, arrived, self._clock(), nbytes, outcome)
         with contextlib.suppress(ConnectionError, RuntimeError):
             await self._send(answer)
 
@@ -346,10 +347,16 @@ class ClientConnection:
         self, request: Request, model: Model, account: Account, arrived: float, trace: TraceContext | None
     ) -> Asked:
         """What a request asks for. Raises `TooManyHops` or `UnknownPoint` if the server does not do that."""
-        point = model.bundle.points[request.point]
         if request.hops > self._settings.max_hops:
             raise TooManyHops(f"the request has passed {request.hops} tiers; are these each other's upstream?")
-        if request.stop and (point.end, request.stop, point.tail_precision) not in model.tails.spans:
-            raise UnknownPoint(f"span {point.end}-{request.stop} is not one this server computes")
-        sample = Encoded(point, request.payload, self._memory, request.stop)
+        sample: Encoded | SliceRows
+        if request.point < len(model.bundle.points):
+            point = model.bundle.points[request.point]
+            if request.stop and (point.end, request.stop, point.tail_precision) not in model.tails.spans:
+                raise UnknownPoint(f"span {point.end}-{request.stop} is not one this server computes")
+            sample = Encoded(point, request.payload, self._memory, request.stop)
+        else:
+            if request.stop:
+                raise UnknownPoint("a slice stops where it ends, and nowhere else")
+            sample = model.slices.sample(request.point - len(model.bundle.points), request.payload)
         return Asked(sample, request.budget, request.hops, self._user, account.weight, arrived, trace, request.exits)

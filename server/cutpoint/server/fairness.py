@@ -13,7 +13,7 @@ from bisect import bisect_left, insort
 from collections.abc import Container, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from cutpoint.server.backlogs import Backlogs
 from cutpoint.server.lazy_heap import LazyHeap
@@ -25,8 +25,10 @@ T = TypeVar("T")
 #: Users without waiting jobs that are remembered before it is looked through who can be forgotten.
 _PRUNE = 64
 
-#: A model, and `Sample.tail`: the boundary where the tail begins, that where it stops, and its precision.
-TailKey = tuple[str, int, int, str]
+#: A model, the boundary where the tail begins, that where it stops (0: at the outputs; where an exit is asked instead,
+#: the exit's, and its id stands behind the precision), and its precision. Or a model and the number of one of its
+#: slices, or the boundary whose tensors are wanted of a payload.
+TailKey = tuple[str, int, int, str] | tuple[str, Literal["slice", "decoder"], int]
 
 
 @dataclass(slots=True, order=True)

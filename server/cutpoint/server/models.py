@@ -14,6 +14,7 @@ from cutpoint.sdk.bundle import Bundle, Selection, check_signature
 from cutpoint.server.batching import Share
 from cutpoint.server.engines import Engine
 from cutpoint.server.scheduler import Outcome, Scheduler
+from cutpoint.server.shared_slices import SliceTable
 from cutpoint.server.tails import LoadedTails, Sample
 from cutpoint.server.tier import Tiers
 
@@ -71,6 +72,7 @@ class Model:
         tier: answers its requests.
         name: the bundle's.
         hash: the bundle's.
+        slices: the bundle's.
         limits: what it may take.
         connections: those that are for this version.
         retired: whether it is about to be forgotten.
@@ -82,6 +84,7 @@ class Model:
         self.tails = tails
         self.name = bundle.manifest.name
         self.hash = bundle.hash
+        self.slices = SliceTable(bundle)
         self._device_parts: dict[Selection, bytes] = {}
         self._packing = asyncio.Lock()
         if "device" in bundle.parts:
@@ -97,9 +100,17 @@ class Model:
         self.tier = tiers.tier(self)
 
     def max_payload(self, number: int) -> int | None:
-        """Most payload bytes of a point by its number; None if there is none, or the device computes it alone."""
+        """Most payload bytes of a point or slice by its number in requests; None if there is none to compute here."""
         payloads = self.tails.max_payloads
-        return payloads[number] if number < len(payloads) else None
+        if number < len(payloads):
+            return payloads[number]
+        piece = number - len(payloads)
+        return self.slices.takes(piece) if piece in self.tails.shared else None
+
+    def name_of(self, number: int) -> str:
+        """Of a point or slice by its number in requests, for people."""
+        points = self.bundle.points
+        return points[number].id if number < len(points) else self.slices.slices[number - len(points)].name
 
     def max_parts(self, number: int) -> tuple[int, ...]:
         """Most bytes of each part of the payload of a sliced point, by its number; none for other points."""

@@ -20,6 +20,9 @@ from cutpoint.server.tails import LoadedTails, Sample
 
 __all__ = ["Outcome", "Scheduler"]
 
+#: Seconds that a decoder alone is taken to need before one was run.
+_DECODER = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -93,6 +96,10 @@ class Scheduler:
                 self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
             for slice_key, seconds in loaded.slices.items():
                 self._queue.add_tail((bundle.hash, *slice_key), seconds, batches=False)
+            for number, seconds in loaded.shared.items():
+                self._queue.add_tail((bundle.hash, "slice", number), seconds, batches=False)
+                start = bundle.manifest.slices[number].start
+                self._queue.add_tail((bundle.hash, "decoder", start), _DECODER, batches=False)
             for key, exit in loaded.exits.items():
                 self._queue.add_tail((bundle.hash, *key), exit.seconds, exit.batches, extra=True)
             self._queue.limit(bundle.hash, share)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Runtime
 from cutpoint.sdk.tail import Tail, TailOutput
+from cutpoint.server.shared_slices import time_slices
 from cutpoint.server.slice_keys import slice_seconds
 
 __all__ = [
@@ -39,11 +40,8 @@ class Sample(Protocol):
     """What a worker needs of a request."""
 
     @property
-    def tail(self) -> tuple[int, int, str]:
-        """The boundary where its tail begins, that where it stops (0: at the outputs), and its precision.
-
-        Where an exit is asked instead, that is where it stops, and its id stands behind the precision.
-        """
+    def tail(self) -> tuple[int, int, str] | tuple[Literal["slice", "decoder"], int]:
+        """What it waits for: a `TailKey` without its model."""
         ...
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
@@ -107,21 +105,23 @@ class Tensors:
         boundary: where the tail begins.
         precision: of the tail.
         tensors: of the boundary, as it describes them.
+        stop: boundary whose tensors are wanted; 0: the outputs.
     """
 
     boundary: int
     precision: str
     tensors: tuple[Array, ...]
+    stop: int = 0
 
     @property
     def tail(self) -> tuple[int, int, str]:
-        return self.boundary, 0, self.precision
+        return self.boundary, self.stop, self.precision
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return self.tensors
 
     def graph(self, tail: Tail) -> Graph:
-        return tail.span(self.boundary, self.precision)
+        return tail.span(self.boundary, self.precision, self.stop)
 
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
         return None
@@ -153,6 +153,7 @@ class LoadedTails:
         scale: how many times slower than in calibration the tails are here.
         max_parts: most bytes of each part of the payload, by the number of a sliced point.
         slices: seconds of the slices of sliced points, named as spans whose precision names their rows.
+        shared: seconds of a worker, as they would be in calibration, for the slices that nodes may share, by number.
     """
 
     tails: Mapping[tuple[int, str], LoadedTail]
@@ -163,6 +164,7 @@ class LoadedTails:
     scale: float = 1.0
     max_parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     slices: Mapping[tuple[int, int, str], float] = field(default_factory=dict)
+    shared: Mapping[int, float] = field(default_factory=dict)
 
 
 def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[Tail, LoadedTails]:
@@ -197,8 +199,9 @@ def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[
     encoders = _encoders(bundle) if middle else frozenset[str]()
     parts = {number: tail.slices.max_parts(point) for number, point in enumerate(bundle.points) if point.slicing}
     exits, scale = _exits(bundle, tail), _scale(tail, points, bundle)
+    shared = time_slices(bundle, tail, runtime.format, scale) if middle else {}
     slices = slice_seconds(bundle.points)
-    return tail, LoadedTails(tails, payloads, spans, exits, encoders, scale, parts, slices)
+    return tail, LoadedTails(tails, payloads, spans, exits, encoders, scale, parts, slices, shared)
 
 
 def _scale(tail: Tail, points: Mapping[tuple[int, str], Sequence[Point]], bundle: Bundle) -> float:

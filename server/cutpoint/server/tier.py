@@ -25,6 +25,7 @@ from cutpoint.server.forwarding import Chooser, Forwarding, Way
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
+from cutpoint.server.shared_slices import SliceRows
 from cutpoint.server.speed import Speed
 from cutpoint.server.status import UpstreamStatus
 from cutpoint.server.tails import Encoded, LoadedTails, Sample, Tensors
@@ -53,7 +54,7 @@ class Asked:
         exits: how many of the exits for servers, in their order, may answer.
     """
 
-    sample: Encoded
+    sample: Encoded | SliceRows
     budget: float
     hops: int
     user: Hashable
@@ -183,37 +184,38 @@ class Tier:
         Raises:
             Refused, BitstreamError, CodecError, GraphError: as `Scheduler.submit`.
         """
-        exits = () if asked.sample.stop else self._computing.bundle.server_exits(asked.sample.point)[: asked.exits]
+        sample = asked.sample
+        assert isinstance(sample, Encoded), "slices are for the nodes of a group alone"
+        exits = () if sample.stop else self._computing.bundle.server_exits(sample.point)[: asked.exits]
         if not exits:
-            return await self._answer(asked)
+            return await self._answer(asked, sample)
         # Where others are turned away, exits come first: they answer more in a worker's time. Best is a next tier.
         alone = self.upstream is None or not self.upstream.up
         if alone and self._clock() - self._computing.refused_at() < _OVERLOADED:
-            answered = await self._from_exit(asked, exits)
+            answered = await self._from_exit(asked, sample, exits)
             if answered is None and self._computing.refused_at() >= asked.arrived:
                 retry = max(_RETRY_AFTER, self.queue_ms(asked.user) / 1e3)
                 raise Overloaded("no exit is sure of the answer, and other requests are being refused", retry)
-            return answered or await self._answer(asked)
+            return answered or await self._answer(asked, sample)
         try:
-            return await self._answer(asked)
+            return await self._answer(asked, sample)
         except Overloaded as full:
             try:
-                answered = await self._from_exit(asked, exits)
+                answered = await self._from_exit(asked, sample, exits)
             except (Overloaded, DeadlineExceeded) as error:
                 raise full from error
             if answered is None:
                 raise
             return answered
 
-    async def _answer(self, asked: Asked) -> Answered:
-        work = _Work()
-        upstream = self.upstream
-        if upstream is None or asked.sample.stop or asked.hops >= self._most_hops:
-            return self._own(asked, work, await self._compute(asked, asked.sample, work))
+    async def _answer(self, asked: Asked, sample: Encoded) -> Answered:
+        work, upstream = _Work(), self.upstream
+        if upstream is None or sample.stop or asked.hops >= self._most_hops:
+            return self._own(asked, work, await self._compute(asked, sample, work))
         upstream.wanted()
-        alone = self._alone(asked.sample)
-        way, plan = self.forwarding.choose(asked.sample.point, self._conditions(asked, upstream), alone)
-        sample = asked.sample
+        alone = self._alone(sample)
+        whole = sample
+        way, plan = self.forwarding.choose(sample.point, self._conditions(asked, upstream), alone)
         if way.kind == "relayed":
             return await self._pass_on(asked, work, upstream, way, plan, sample.payload, sample)
         if way.onward is not None:
@@ -223,12 +225,12 @@ class Tier:
         except Overloaded as full:
             if not alone or not upstream.up:
                 raise
-            return await self._elsewhere(asked, work, upstream, full)
+            return await self._elsewhere(asked, whole, work, upstream, full)
         if way.onward is None:
             self._metrics.went(way.kind)
             return self._own(asked, work, output)
         assert output.payload is not None, "a sample that goes on is encoded"
-        instead = self._from_here(asked.sample, way.onward, output)
+        instead = self._from_here(whole, way.onward, output)
         return await self._pass_on(asked, work, upstream, way, plan, output.payload, instead)
 
     async def answer_sliced(self, asked: Asked, request: SlicedAnswer) -> Answered:
@@ -241,11 +243,13 @@ class Tier:
 
     # -- ways ----------------------------------------------------------------------------------------------------
 
-    async def _from_exit(self, asked: Asked, allowed: Sequence[tuple[Exit, ServerExit]]) -> Answered | None:
+    async def _from_exit(
+        self, asked: Asked, sample: Encoded, allowed: Sequence[tuple[Exit, ServerExit]]
+    ) -> Answered | None:
         """The answer of that exit which probably answers most for its time; None if it is not sure."""
         exit, use = max(allowed, key=lambda each: each[1].threshold.rate / each[1].ms)
         work = _Work()
-        output = await self._compute(asked, replace(asked.sample, exit=exit), work)
+        output = await self._compute(asked, replace(sample, exit=exit), work)
         *outputs, confidence = output.outputs
         sure = confidence.item() >= use.threshold.confidence
         self._metrics.exits.labels(exit.id, "answered" if sure else "unsure").inc()
@@ -254,10 +258,12 @@ class Tier:
         place = 1 + allowed.index((exit, use))
         return self._own(asked, work, replace(output, outputs=tuple(outputs), exit=place))
 
-    async def _elsewhere(self, asked: Asked, work: _Work, upstream: Upstream, full: Overloaded) -> Answered:
+    async def _elsewhere(
+        self, asked: Asked, sample: Encoded, work: _Work, upstream: Upstream, full: Overloaded
+    ) -> Answered:
         """There, because this server has no room. Raises `full` if that one does not answer either."""
         try:
-            result = await self._ask(asked, upstream, asked.sample.point, asked.sample.payload)
+            result = await self._ask(asked, upstream, sample.point, sample.payload)
         except CutpointError as error:
             self._failed(error)
             raise full from error

@@ -11,7 +11,8 @@ from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.graphs.weights import share_weights
-from cutpoint.sdk.bundle import Boundary, GraphFile, Part, Span
+from cutpoint.calibration.slices.shared import CutSlice
+from cutpoint.sdk.bundle import Boundary, GraphFile, Part, Slice, Span
 
 __all__ = ["ExportedSpans", "export_spans"]
 
@@ -22,11 +23,13 @@ class ExportedSpans:
 
     Attributes:
         spans: for the manifest.
+        slices: for the manifest.
         files: path in the bundle → (which machine needs it, content).
         lacking: boundary and precision of heads that could not be cut, with the reason.
     """
 
     spans: tuple[Span, ...]
+    slices: tuple[Slice, ...]
     files: Mapping[str, tuple[Part, bytes]]
     lacking: Mapping[tuple[int, str], str]
 
@@ -40,6 +43,7 @@ def export_spans(
     around: Mapping[tuple[int, int, str], Part] | None = None,
     convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
+    slices: Sequence[CutSlice] = (),
 ) -> ExportedSpans:
     """Heads of every precision up to every boundary, fp32 tails from every boundary but the last, fp32 spans between.
 
@@ -53,12 +57,14 @@ def export_spans(
         convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
             it out; None: heads are ONNX only.
         advance: called for each span.
+        slices: of fp32 spans, for servers.
 
     Raises:
         CalibrationError: if an fp32 span cannot be cut out.
     """
     last = len(boundaries) - 1
     spans: list[Span] = []
+    pieces: list[Slice] = []
     files: dict[str, tuple[Part, bytes]] = {}
     lacking: dict[tuple[int, str], str] = {}
     for precision, model in variants.items():
@@ -90,10 +96,17 @@ def export_spans(
             name = f"{start}-{end}.{precision}"
             cut[name], keys[name] = (part, span), (start, end)
             advance()
+        of_nodes = {} if precision != "fp32" else {piece.name: piece for piece in slices}
+        cut |= {name: ("server", piece.model) for name, piece in of_nodes.items()}
         shared = share_weights(cut, f"weights.{precision}")
         files |= {f"spans/{name}": entry for name, entry in shared.weights.items()}
-        for name, (part, span) in cut.items():
-            start, end = keys[name]
+        for name, piece in of_nodes.items():
+            path = f"slices/{name}.onnx"
+            files[path] = "server", shared.graphs[name]
+            uses = tuple(f"spans/{weights}" for weights in shared.uses[name])
+            pieces.append(piece.entry(GraphFile("onnx", path, uses)))
+        for name, (start, end) in keys.items():
+            part, span = cut[name]
             path = f"spans/{name}.onnx"
             files[path] = part, shared.graphs[name]
             graphs = [GraphFile("onnx", path, tuple(f"spans/{weights}" for weights in shared.uses[name]))]
@@ -104,4 +117,4 @@ def export_spans(
                 advance()
             spans.append(Span(start, end, precision, tuple(graphs)))
     spans.sort(key=lambda span: (span.precision, span.start, span.end))
-    return ExportedSpans(tuple(spans), files, lacking)
+    return ExportedSpans(tuple(spans), tuple(pieces), files, lacking)

@@ -281,13 +281,15 @@ def _point(number: int, choice: _Chosen, draft: Draft, costs: SliceCosts) -> Poi
 def _write(draft: Draft, points: Sequence[Point], costs: SliceCosts) -> None:
     """Writes slices, and tails that no other point needed; leaves out codecs and axes that nothing uses."""
     manifest = draft.manifest
+    of_nodes = {(piece.end, Rows(*piece.rows)) for piece in manifest.slices if piece.start == 0}
     parts: dict[tuple[int, Rows], Part] = {}
     for point in points:
         assert point.slicing is not None
         for number, step in enumerate(point.slicing.steps):
             part: Part = "server" if number < point.slicing.pictures else "device"
             key = point.start, Rows(*step.rows)
-            parts[key] = part if parts.get(key, part) == part else "both"
+            alike = parts.get(key, part) == part and key not in of_nodes
+            parts[key] = part if alike else "both"
     there = {span.key for span in manifest.spans}
     tails = sorted({point.end for point in points if (point.end, manifest.last, "fp32") not in there})
     graph, boundaries = draft.graph, manifest.boundaries
@@ -323,7 +325,14 @@ def _write(draft: Draft, points: Sequence[Point], costs: SliceCosts) -> None:
             gone = [path for graph in (*codec.encoder, *codec.decoder) for path in graph.paths()]
             for path in (*gone, *([codec.tables] if codec.tables else [])):
                 draft.files.pop(path, None)
-    sliced = {0, *(point.start for point in points)}
+    new = {piece.key for piece in slices}
+    for piece in manifest.slices:
+        if piece.key in new:
+            for path in (graph.file for graph in piece.graphs):
+                draft.files.pop(path)
+        else:
+            slices.append(piece)
+    sliced = {index for piece in slices for index in (piece.start, piece.end)}
     draft.manifest = msgspec.structs.replace(
         manifest,
         boundaries=tuple(

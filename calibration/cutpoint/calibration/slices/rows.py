@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-__all__ = ["Rows", "Window", "even_rows", "hull", "tapered_rows"]
+__all__ = ["Rows", "Window", "balanced_rows", "even_rows", "hull", "tapered_rows"]
+
+#: Halvings of the range in which the least longest time of balanced slices lies.
+_HALVINGS = 30
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,6 +73,43 @@ def even_rows(height: int, count: int) -> tuple[Rows, ...]:
 def tapered_rows(height: int, count: int) -> tuple[Rows, ...]:
     """`height` rows in at most `count` slices, each about half as high as the one above: the last is soon done."""
     return _in_parts(height, [2**number for number in reversed(range(count))])
+
+
+def balanced_rows(height: int, speeds: Sequence[float], macs: Callable[[Rows], int]) -> tuple[Rows, ...]:
+    """`height` rows in slices, from the top down one for each of `speeds`, of which the longest takes the least time.
+
+    Args:
+        height: at least as many as there are speeds.
+        speeds: of the machines that compute the slices, relative to each other; above 0.
+        macs: multiply-accumulates of some rows; more for more rows.
+    """
+
+    def reach(start: int, speed: float, longest: float) -> int:
+        """The row behind the last that a slice from `start` on can have in that time."""
+        low, high = start, height
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if macs(Rows(start, middle)) / speed <= longest else (low, middle - 1)
+        return low
+
+    def slices(longest: float) -> tuple[Rows, ...] | None:
+        """As high as they can be in that time, from the top down; None if that is not all rows."""
+        found = [0]
+        for left, speed in zip(reversed(range(len(speeds))), speeds, strict=True):
+            stop = min(reach(found[-1], speed, longest), height - left)
+            if stop == found[-1]:
+                return None
+            found.append(stop)
+        return tuple(Rows(*pair) for pair in pairwise(found)) if found[-1] == height else None
+
+    low, high = 0.0, macs(Rows(0, height)) / min(speeds)
+    best = slices(high)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        found = slices(middle)
+        low, high, best = (middle, high, best) if found is None else (low, middle, found)
+    assert best is not None, "in the time that all rows take the slowest, there is a way"
+    return best
 
 
 def _in_parts(height: int, shares: list[int]) -> tuple[Rows, ...]:

@@ -43,6 +43,11 @@ class Slice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """What identifies a slice in its bundle."""
         return self.start, self.end, self.precision, self.rows
 
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"slice {self.start}-{self.end}.{self.precision}, rows {self.rows[0]}-{self.rows[1]}"
+
 
 class SliceStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A slice of a point's head, with what calibration measured of it; milliseconds on the calibrating machine.

@@ -19,13 +19,14 @@ from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model
 from cutpoint.server.nodes.handover import Handover
 from cutpoint.server.nodes.peer import Peer
-from cutpoint.server.nodes.planner import Route, Stage
+from cutpoint.server.nodes.planner import Route, Share, SharedStage, Stage
 from cutpoint.server.nodes.reporter import Reporter
 from cutpoint.server.nodes.roster import Member, Roster, Task
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
+from cutpoint.server.shared_slices import Decoding, SliceRows
 from cutpoint.server.status import NodeRow
-from cutpoint.server.tails import Encoded
+from cutpoint.server.tails import Encoded, Sample, Tensors
 from cutpoint.server.tier import Answered, Asked
 
 __all__ = ["NodeGroup"]
@@ -143,42 +144,55 @@ class NodeGroup:
         Raises:
             Refused, BitstreamError, CodecError, GraphError: as `Tier.answer`.
         """
-        codec = model.bundle.codec(asked.sample.point.codec or "").codec
+        sample = asked.sample
+        if isinstance(sample, SliceRows):
+            return await self._answer_slice(model, asked, sample)
+        codec = model.bundle.codec(sample.point.codec or "").codec
         # Another node has planned this already; or earlier frames of a stream are here.
-        settled = asked.hops or asked.sample.stop or codec == DeltaCodec.codec_id
+        settled = asked.hops or sample.stop or codec == DeltaCodec.codec_id
         if settled or len(self._roster.members) < 2:
             return await model.tier.answer(asked)
         handover = self._handovers.get(model.hash)
         if handover is None:
-            handover = self._handovers[model.hash] = Handover(model.bundle)
+            handover = self._handovers[model.hash] = Handover(model.bundle, model.slices)
         work = _Work(self._name, self._clock, asked)
-        sample, avoided = asked.sample, set[str]()
+        at: Encoded | Tensors = sample
+        avoided = set[str]()
         while True:
-            route = self._route(model, handover, sample, avoided, asked.user)
-            if sample is asked.sample and route.nodes == (_HERE,):
+            route = self._route(model, handover, at, avoided, asked.user)
+            if at is sample and route.nodes == (_HERE,):
                 return await model.tier.answer(asked)
-            with self._reserved(model, sample.tail[2], route) as expected:
+            with self._reserved(model, at.tail[2], route):
                 for stage in route.stages:
-                    try:
-                        outputs = await self._stage(model, asked, sample, stage, expected[stage], work)
-                    except (LinkError, Refused) as error:
-                        self._metrics.stages.labels(stage.node, "failed").inc()
-                        if stage.node == _HERE or isinstance(error, _FINAL):
-                            raise
-                        log.info("node %s failed, its stage goes elsewhere: %s", stage.node, error)
-                        if isinstance(error, LinkError):
-                            self._update(stage.node, None)
-                        avoided.add(stage.node)
-                        break
-                    self._metrics.stages.labels(stage.node, "ok").inc()
+                    if isinstance(stage, SharedStage):
+                        outputs = await self._share(model, asked, at, stage, work)
+                    else:
+                        try:
+                            outputs = await self._stage(model, handover, asked, at, stage, work)
+                        except (LinkError, Refused) as error:
+                            if stage.node == _HERE or isinstance(error, _FINAL):
+                                raise
+                            avoided.add(stage.node)
+                            break
                     if stage.end == model.bundle.manifest.last:
                         return work.answered(outputs)
-                    sample = handover.onward(stage.end, sample.tail[2], outputs)
+                    at = Tensors(stage.end, at.tail[2], outputs)
 
-    def _route(self, model: Model, handover: Handover, sample: Encoded, avoided: set[str], user: Hashable) -> Route:
-        point, (start, _, precision) = sample.point, sample.tail
-        task = Task(model.hash, precision, start, round(point.measured.bytes_mean))
+    async def _answer_slice(self, model: Model, asked: Asked, sample: SliceRows) -> Answered:
+        """What another node shares out is computed here."""
+        work = _Work(self._name, self._clock, asked)
+        return work.answered(await self._here(model, asked, sample, work))
+
+    def _route(
+        self, model: Model, handover: Handover, at: Encoded | Tensors, avoided: set[str], user: Hashable
+    ) -> Route:
+        start, _, precision = at.tail
         places = handover.places[precision]
+        if isinstance(at, Encoded):
+            measured = at.point.measured
+            task = Task(model.hash, precision, start, round(measured.bytes_mean), measured.decode_ms / 1e3)
+        else:
+            task = Task(model.hash, precision, start, places.nbytes[start])
         plan = self._roster.plan(task, places, avoided, self._tasks)
         if plan is None:
             return Route((Stage(_HERE, start, places.last),), 0.0, 0.0)
@@ -192,40 +206,98 @@ class NodeGroup:
         return max(ahead, queue)
 
     @contextlib.contextmanager
-    def _reserved(self, model: Model, precision: str, route: Route) -> Iterator[dict[Stage, float]]:
-        """Counts a route's work as its nodes'; gives the seconds of each stage."""
-        seconds = {stage: self._roster.seconds(model.hash, precision, stage) for stage in route.stages}
-        for stage in route.stages:
-            self._ahead[stage.node] += seconds[stage]
-            self._tasks[stage.node] += 1
+    def _reserved(self, model: Model, precision: str, route: Route) -> Iterator[None]:
+        """Counts a route's work as its nodes'."""
+        loads = [load for stage in route.stages for load in self._roster.seconds(model.hash, precision, stage).items()]
+        for name, seconds in loads:
+            self._ahead[name] += seconds
+            self._tasks[name] += 1
         try:
-            yield seconds
+            yield
         finally:
-            for stage in route.stages:
-                self._tasks[stage.node] -= 1
+            for name, seconds in loads:
+                self._tasks[name] -= 1
                 # Nothing that rounding has left.
-                self._ahead[stage.node] -= seconds[stage] if self._tasks[stage.node] else self._ahead[stage.node]
+                self._ahead[name] -= seconds if self._tasks[name] else self._ahead[name]
 
     async def _stage(
-        self, model: Model, asked: Asked, sample: Encoded, stage: Stage, expected: float, work: _Work
+        self, model: Model, handover: Handover, asked: Asked, at: Encoded | Tensors, stage: Stage, work: _Work
     ) -> tuple[Array, ...]:
-        """The tensors that a stage ends with; `expected` is the seconds that it should take its node."""
+        """The tensors that a stage ends with. Raises `LinkError` or `Refused` if its node fails."""
         stop = 0 if stage.end == model.bundle.manifest.last else stage.end
-        budget = work.left()
         if stage.node == _HERE:
-            outcome = await model.submit(replace(sample, stop=stop), budget, asked.user, asked.weight)
-            work.add(outcome)
-            return outcome.output.outputs
-        peer = self._peers[stage.node]
+            return await self._here(model, asked, replace(at, stop=stop), work)
+        sample = at if isinstance(at, Encoded) else handover.onward(at.boundary, at.precision, at.tensors)
         number = model.bundle.point_number(sample.point.id)
-        patience = max(_PATIENCE, _LATE * self._ahead[stage.node])
+        expected = self._roster.seconds(model.hash, at.tail[2], stage)[stage.node]
+        return await self._there(model, asked, stage.node, number, sample.payload, expected, stop, work)
+
+    async def _share(
+        self, model: Model, asked: Asked, at: Encoded | Tensors, stage: SharedStage, work: _Work
+    ) -> tuple[Array, ...]:
+        """The tensors that a stage ends with whose slices several nodes compute; what one fails to do is done here."""
+        tensors = at.tensors if isinstance(at, Tensors) else await self._here(model, asked, Decoding(at), work)
+        parts: dict[int, tuple[Array, ...]] = {}
+
+        async def compute(share: Share) -> None:
+            for number in share.slices:
+                parts[number] = await self._slice(model, asked, model.slices.cut(number, tensors), share.node, work)
+
         try:
-            async with asyncio.timeout(patience):
-                result = await peer.request(model.hash, number, sample.payload, budget, expected, stop, asked.trace)
-        except TimeoutError as error:
-            raise LinkError(f"no answer within {patience:.1f} s") from error
-        except LocalProtocolError as error:
-            raise LinkError(str(error)) from error
+            async with asyncio.TaskGroup() as group:
+                for share in stage.shares:
+                    group.create_task(compute(share))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return model.slices.join(parts)
+
+    async def _slice(self, model: Model, asked: Asked, sample: SliceRows, node: str, work: _Work) -> tuple[Array, ...]:
+        """What a slice gives: computed by a node, or here if that fails."""
+        if node != _HERE:
+            number = len(model.bundle.points) + sample.number
+            expected = self._roster.slice(model.hash, sample.number, node)
+            try:
+                return await self._there(model, asked, node, number, sample.payload, expected, 0, work)
+            except (LinkError, Refused) as error:
+                if isinstance(error, _FINAL):
+                    raise
+        return await self._here(model, asked, sample, work)
+
+    async def _here(self, model: Model, asked: Asked, sample: Sample, work: _Work) -> tuple[Array, ...]:
+        outcome = await model.submit(sample, work.left(), asked.user, asked.weight)
+        work.add(outcome)
+        self._metrics.stages.labels(_HERE, "ok").inc()
+        return outcome.output.outputs
+
+    async def _there(
+        self,
+        model: Model,
+        asked: Asked,
+        node: str,
+        number: int,
+        payload: bytes,
+        expected: float,
+        stop: int,
+        work: _Work,
+    ) -> tuple[Array, ...]:
+        """What another node answers; as `Peer.request`. One that fails is counted, and one that is lost is gone."""
+        patience = max(_PATIENCE, _LATE * self._ahead[node])
+        try:
+            try:
+                async with asyncio.timeout(patience):
+                    asking = number, payload, work.left(), expected, stop, asked.trace
+                    result = await self._peers[node].request(model.hash, *asking)
+            except TimeoutError as error:
+                raise LinkError(f"no answer within {patience:.1f} s") from error
+            except LocalProtocolError as error:
+                raise LinkError(str(error)) from error
+        except (LinkError, Refused) as error:
+            self._metrics.stages.labels(node, "failed").inc()
+            log.info("node %s failed, what it was given goes elsewhere: %s", node, error)
+            if isinstance(error, LinkError):
+                self._update(node, None)
+            raise
+        self._metrics.stages.labels(node, "ok").inc()
         work.hops += result.hops
         return result.outputs
 
@@ -236,17 +308,18 @@ class _Work:
     def __init__(self, name: str, clock: Callable[[], float], asked: Asked) -> None:
         self._name = name
         self._clock = clock
-        self._asked = asked
+        self._budget = asked.budget
+        self._arrived = asked.arrived
         self._queue = self._decode = self._compute = 0.0
         self.hops: tuple[Hop, ...] = ()
 
     def left(self) -> float:
         """Seconds that are left for the answer; 0 for no limit. Raises `DeadlineExceeded`."""
-        if not self._asked.budget:
+        if not self._budget:
             return 0.0
-        left = self._asked.budget - (self._clock() - self._asked.arrived)
+        left = self._budget - (self._clock() - self._arrived)
         if left <= 0:
-            raise DeadlineExceeded(f"the budget of {self._asked.budget:.3f} s ran out on the way through the nodes")
+            raise DeadlineExceeded(f"the budget of {self._budget:.3f} s ran out on the way through the nodes")
         return left
 
     def add(self, outcome: Outcome) -> None:
@@ -257,7 +330,7 @@ class _Work:
 
     def answered(self, outputs: tuple[Array, ...]) -> Answered:
         """The answer; what other nodes and the ways to them took counts as tail."""
-        total = (self._clock() - self._asked.arrived) * 1e3
+        total = (self._clock() - self._arrived) * 1e3
         tail = max(0.0, total - self._queue - self._decode)
         outcome = Outcome(TailOutput(outputs, self._decode, tail), self._queue, 1)
         hop = Hop(self._name, self._queue, self._decode, self._compute, 0.0, total)

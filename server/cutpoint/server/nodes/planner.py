@@ -9,7 +9,7 @@ boundaries. Smallest latency and shortest interval are the same programme, with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
@@ -21,11 +21,16 @@ __all__ = [
     "Path",
     "Plan",
     "Route",
+    "RowSlice",
+    "Share",
+    "SharedStage",
     "Span",
     "Stage",
+    "Way",
     "Work",
     "make_plan",
     "measure",
+    "useful",
 ]
 
 #: Start and end boundary.
@@ -67,10 +72,12 @@ class Node:
     Attributes:
         name: unique in the group.
         seconds: of the spans that it can compute, for one request.
+        slices: seconds of the slices that it can compute, by their number.
     """
 
     name: str
     seconds: Mapping[Span, float]
+    slices: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,25 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class RowSlice:
+    """Some rows of the end of a span.
+
+    Attributes:
+        number: among the slices of the bundle.
+        takes: bytes of the rows of the span's start that it needs.
+        gives: bytes of its rows.
+    """
+
+    number: int
+    takes: int
+    gives: int
+
+
+#: Slices that together are all rows of the end of a span, from the top down.
+Way = tuple[RowSlice, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """What is to be computed for each request.
 
@@ -101,12 +127,16 @@ class Work:
         end: boundary whose tensors are wanted.
         payload: bytes of the request as it arrives.
         nbytes: of each boundary's tensors, as nodes send them to each other.
+        ways: in which spans are there in slices.
+        decode: seconds that the origin takes to get the tensors out of the payload.
     """
 
     start: int
     end: int
     payload: int
     nbytes: Sequence[int]
+    ways: Mapping[Span, tuple[Way, ...]] = field(default_factory=dict)
+    decode: float = 0.0
 
     def sent(self, boundary: int) -> int:
         """Bytes that go to the node which computes on from a boundary."""
@@ -121,6 +151,39 @@ class Stage:
     start: int
     end: int
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The one that computes it."""
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The slices of a span, by number, that one node computes."""
+
+    node: str
+    slices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStage:
+    """span(start, end) in slices, which several nodes compute at the same time; the origin puts the rows together.
+
+    Attributes:
+        start: boundary.
+        end: boundary.
+        shares: in the order in which the origin sends them what they need; its own comes last.
+    """
+
+    start: int
+    end: int
+    shares: tuple[Share, ...]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Those that compute something of it."""
+        return tuple(share.node for share in self.shares)
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -132,14 +195,18 @@ class Route:
         interval: seconds of the slowest stage or transfer; as a pipeline it answers one request in each.
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage | SharedStage, ...]
     seconds: float
     interval: float
 
     @property
     def nodes(self) -> tuple[str, ...]:
         """Names, in order."""
-        return tuple(stage.node for stage in self.stages)
+        return tuple(name for stage in self.stages for name in stage.nodes)
+
+    def wait(self, waits: Mapping[str, float]) -> float:
+        """Seconds by which nodes that are not free delay it: a stage of several begins when the last of them is."""
+        return sum(max(waits.get(name, 0.0) for name in stage.nodes) for stage in self.stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +230,7 @@ class Plan:
         Args:
             waits: seconds until a worker of a node is free; none where a node is not listed.
         """
-        return min(self.routes, key=lambda route: route.seconds + sum(waits.get(name, 0.0) for name in route.nodes))
+        return min(self.routes, key=lambda route: route.seconds + route.wait(waits))
 
 
 def make_plan(objective: Objective, work: Work, group: Group) -> Plan | None:
@@ -177,14 +244,19 @@ def make_plan(objective: Objective, work: Work, group: Group) -> Plan | None:
     model, that is mostly each node for itself; where it can not, pipelines.
     """
     if objective == "latency":
-        routes = sorted(_best(work, group, _by_latency).values(), key=lambda route: (route.seconds, len(route.stages)))
-        kept: list[Route] = []
-        for route in routes:
-            if not any(set(other.nodes) <= set(route.nodes) for other in kept):
-                kept.append(route)
+        kept = useful(_best(work, group, _by_latency).values())
     else:
-        kept = list(_disjoint(_best(work, group, _by_interval), len(group.nodes)))
-    return Plan(tuple(kept)) if kept else None
+        kept = _disjoint(_best(work, group, _by_interval), len(group.nodes))
+    return Plan(kept) if kept else None
+
+
+def useful(routes: Iterable[Route]) -> tuple[Route, ...]:
+    """Those of which no other one is as fast with some of their nodes; the fastest first."""
+    kept: list[Route] = []
+    for route in sorted(routes, key=lambda route: (route.seconds, len(route.stages))):
+        if not any(set(other.nodes) <= set(route.nodes) for other in kept):
+            kept.append(route)
+    return tuple(kept)
 
 
 def measure(stages: Iterable[Stage], work: Work, group: Group) -> Route:

@@ -35,6 +35,7 @@ class NodeReport(msgspec.Struct, frozen=True):
         tasks: requests that wait there or are computed.
         draining: whether it takes no new requests.
         models: by the bundle's hash, the spans that it can compute.
+        slices: by the bundle's hash and the slice's number, seconds of a worker for the slices that it can compute.
     """
 
     id: str
@@ -45,3 +46,4 @@ class NodeReport(msgspec.Struct, frozen=True):
     tasks: int
     draining: bool
     models: dict[str, list[SpanReport]]
+    slices: dict[str, dict[int, float]] = {}

@@ -19,6 +19,8 @@ from cutpoint.server.tails import Tensors
 
 __all__ = ["Reporter"]
 
+#: How the scheduler names tails and spans.
+_SpanKey = tuple[str, int, int, str]
 #: Seconds without a batch after which an idle node runs one to see how fast it is.
 _STALE = 1.0
 
@@ -59,15 +61,16 @@ class Reporter:
         """This node now."""
         cpu, memory = await asyncio.to_thread(lambda: (cpu_share(), free_memory()))
         models: dict[str, list[SpanReport]] = {}
-        priors = {key: seconds for model in self._models for key, seconds in _priors(model).items()}
-        self._times.know(priors)
+        slices: dict[str, dict[int, float]] = {}
+        self._times.know({key: seconds for model in self._models for key, seconds in _priors(model).items()})
         for model in self._models:
-            models[model.hash] = [self._span(model, key) for key in _priors(model)]
+            models[model.hash] = [self._span(model, key) for key in _spans(model)]
+            slices[model.hash] = {number: self._times.seconds(key) for number, key in _slices(model).items()}
         self._try()
         now = self._clock()
         load = self._load.look(now, cpu)
         tasks = self._scheduler.pending
-        return NodeReport(self.id, cpu, memory, load, self._workers(), tasks, self._draining(), models)
+        return NodeReport(self.id, cpu, memory, load, self._workers(), tasks, self._draining(), models, slices)
 
     async def close(self) -> None:
         """Ends what is still being tried."""
@@ -75,7 +78,7 @@ class Reporter:
             self._trial.cancel()
             await asyncio.gather(self._trial, return_exceptions=True)
 
-    def _span(self, model: Model, key: TailKey) -> SpanReport:
+    def _span(self, model: Model, key: _SpanKey) -> SpanReport:
         _, start, stop, precision = key
         return SpanReport(start, stop or model.bundle.manifest.last, precision, self._times.seconds(key))
 
@@ -100,9 +103,20 @@ class Reporter:
             self._batch_at = self._clock()  # Requests that fail are logged where they are answered.
 
 
-def _priors(model: Model) -> dict[TailKey, float]:
+def _spans(model: Model) -> dict[_SpanKey, float]:
     """Seconds of the model's tails and spans, as the scheduler names them."""
-    found: dict[TailKey, float] = {
+    found: dict[_SpanKey, float] = {
         (model.hash, start, 0, precision): tail.seconds for (start, precision), tail in model.tails.tails.items()
     }
     return found | {(model.hash, *key): span.seconds for key, span in model.tails.spans.items()}
+
+
+def _slices(model: Model) -> dict[int, TailKey]:
+    """What the scheduler calls the model's slices."""
+    return {number: (model.hash, "slice", number) for number in model.tails.shared}
+
+
+def _priors(model: Model) -> dict[TailKey, float]:
+    """Seconds of all that the model's requests may wait for, decoders alone excepted."""
+    found: dict[TailKey, float] = {key: seconds for key, seconds in _spans(model).items()}
+    return found | {key: model.tails.shared[number] for number, key in _slices(model).items()}

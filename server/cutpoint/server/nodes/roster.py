@@ -7,8 +7,21 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cutpoint.server.nodes.amp4ec import Condition, assign, partition
-from cutpoint.server.nodes.planner import Group, Node, Path, Plan, Span, Stage, Work, make_plan, measure
+from cutpoint.server.nodes.planner import (
+    Group,
+    Node,
+    Path,
+    Plan,
+    SharedStage,
+    Span,
+    Stage,
+    Way,
+    Work,
+    make_plan,
+    measure,
+)
 from cutpoint.server.nodes.report import NodeReport
+from cutpoint.server.nodes.slicing import share_out
 
 __all__ = ["Member", "Places", "Roster", "Rule", "Task"]
 
@@ -47,6 +60,8 @@ class Member:
             for model, spans in self.report.models.items()
             for span in spans
         }
+        for model, slices in self.report.slices.items():
+            found |= {(model, number): seconds for number, seconds in slices.items()}
         for name, path in (("there", self.there), ("back", self.back)):
             found |= {(name, "delay"): path.delay, (name, "100 kB"): path.pace * 1e5}
         return found
@@ -61,12 +76,14 @@ class Task:
         precision: of the spans.
         start: boundary where it begins.
         payload: bytes of it as it is.
+        decode: seconds until its tensors are there.
     """
 
     model: str
     precision: str
     start: int
     payload: int
+    decode: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +93,12 @@ class Places:
     Attributes:
         nbytes: of the boundaries at which they can, as they are sent; the last one is among them.
         macs: from the input up to each boundary.
+        ways: in which the spans between those boundaries are there in slices.
     """
 
     nbytes: dict[int, int]
     macs: tuple[int, ...]
+    ways: Mapping[Span, tuple[Way, ...]] = field(default_factory=dict)
 
     @property
     def last(self) -> int:
@@ -126,11 +145,20 @@ class Roster:
             self.version += 1
             self._plans.clear()
 
-    def seconds(self, model: str, precision: str, stage: Stage) -> float:
-        """What a stage takes its node, as it last said; 0 where it has said nothing."""
-        member = self._members.get(stage.node)
+    def seconds(self, model: str, precision: str, stage: Stage | SharedStage) -> dict[str, float]:
+        """What a stage takes its nodes, as they last said; 0 where one has said nothing."""
+        if isinstance(stage, Stage):
+            return {stage.node: self._span(model, (stage.start, stage.end, precision), stage.node)}
+        return {share.node: sum(self.slice(model, n, share.node) for n in share.slices) for share in stage.shares}
+
+    def slice(self, model: str, number: int, node: str) -> float:
+        """What a slice takes a node, as it last said; 0 where it has said nothing."""
+        member = self._members.get(node)
+        return member.report.slices.get(model, {}).get(number, 0.0) if member is not None else 0.0
+
+    def _span(self, model: str, wanted: tuple[int, int, str], node: str) -> float:
+        member = self._members.get(node)
         spans = member.report.models.get(model, ()) if member is not None else ()
-        wanted = stage.start, stage.end, precision
         return next((span.seconds for span in spans if (span.start, span.end, span.precision) == wanted), 0.0)
 
     def plan(self, task: Task, places: Places, without: Iterable[str], tasks: Mapping[str, int]) -> Plan | None:
@@ -147,7 +175,9 @@ class Roster:
             return self._amp4ec(task, places, avoided, tasks)
         key = task, avoided
         if key not in self._plans:
-            self._plans[key] = make_plan(self._rule, *self._problem(task, places, avoided))
+            problem = self._problem(task, places, avoided)
+            plan = make_plan(self._rule, *problem)
+            self._plans[key] = share_out(plan, *problem) if self._rule == "latency" else plan
         return self._plans[key]
 
     def _problem(self, task: Task, places: Places, avoided: frozenset[str]) -> tuple[Work, Group]:
@@ -160,7 +190,7 @@ class Roster:
             for span in member.report.models.get(task.model, ()):
                 if span.precision == task.precision and {span.start, span.end} <= usable:
                     spans[span.start, span.end] = span.seconds
-            nodes.append(Node(name, spans))
+            nodes.append(Node(name, spans, member.report.slices.get(task.model, {})))
             if name != self._origin:
                 paths[self._origin, name], paths[name, self._origin] = member.there, member.back
         # What one node hands to another goes through the origin, which keeps it until the next one has answered.
@@ -169,7 +199,8 @@ class Roster:
                 if sender != receiver and self._origin not in (sender, receiver):
                     paths[sender, receiver] = members[sender].back + members[receiver].there
         sizes = tuple(places.nbytes.get(boundary, 0) for boundary in range(places.last + 1))
-        return Work(task.start, places.last, task.payload, sizes), Group(self._origin, tuple(nodes), paths)
+        work = Work(task.start, places.last, task.payload, sizes, places.ways, task.decode)
+        return work, Group(self._origin, tuple(nodes), paths)
 
     def _amp4ec(self, task: Task, places: Places, avoided: frozenset[str], tasks: Mapping[str, int]) -> Plan | None:
         """One route for one request: scores change with each."""
