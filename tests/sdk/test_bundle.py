@@ -183,6 +183,13 @@ def test_zip_with_a_name_twice_is_refused(bundle: Bundle, tmp_path: Path) -> Non
         Bundle.open(path)
 
 
+def test_zip_of_a_version_that_is_not_there_is_refused() -> None:
+    damaged = bytearray(_WHOLE)
+    damaged[damaged.index(b"PK\x01\x02") + 6] = 84
+    with pytest.raises(BundleError, match=r"not a readable .cutpoint file.*8\.4"):
+        Bundle.from_bytes(bytes(damaged))
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_damage_to_the_file_is_found_or_harmless(data: st.DataObject) -> None:

@@ -58,7 +58,7 @@ class Zip:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else io.BytesIO(data.read_bytes()))
             names = self._zip.namelist()
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
             raise BundleError(f"not a readable .cutpoint file: {error}") from error
         if len(set(names)) != len(names):
             raise BundleError("the .cutpoint file holds a name twice")
