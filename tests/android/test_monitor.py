@@ -41,8 +41,9 @@ def happen(rng: np.random.Generator, monitor: LinkMonitor, last: dict[str, Any],
             return {"what": "refused", "number": number}
         case 14 | 15 if last["probe"] is None:
             last["probe"] = now
-            monitor.probed(now)
-            return {"what": "probed"}
+            padding = monitor.padding(now)
+            monitor.probed(padding, now)
+            return {"what": "probed", "padding": padding}
         case 19 if rng.random() < 0.2:
             last |= {"probe": None, "pongs": 0}
             monitor.reset()
@@ -62,8 +63,9 @@ def happen(rng: np.random.Generator, monitor: LinkMonitor, last: dict[str, Any],
 def test_the_same_account_of_what_happens(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     cases, expected = [], []
-    for _ in range(200):
-        monitor, now = LinkMonitor(ChannelEstimator()), 0.0
+    for number in range(200):
+        thrifty, now = number % 2 == 1, 0.0
+        monitor = LinkMonitor(ChannelEstimator(), thrifty=thrifty)
         last: dict[str, Any] = {"number": 0, "probe": None, "pongs": 0}
         events, accounts = [], []
         for _ in range(50):
@@ -73,10 +75,11 @@ def test_the_same_account_of_what_happens(tmp_path: Path) -> None:
             belief = [channel.uplink, channel.rtt, channel.spread, channel.downlink, channel.stall]
             rest = monitor.rest(now)
             accounts.append([*belief, monitor.unanswered, monitor.silent(now), monitor.wants_probe(now), rest])
-        cases.append({"events": events})
+            accounts[-1].append(monitor.padding(now))
+        cases.append({"thrifty": thrifty, "events": events})
         expected.append(accounts)
     blocks = (json.dumps(case).encode() for case in cases)
     for block, accounts in zip(jvm.transform("link.Accounts", blocks, tmp_path), expected, strict=True):
         np.testing.assert_allclose(json.loads(block)["accounts"], accounts, rtol=1e-9, atol=1e-12)
-    probes = [account[-2] for accounts in expected for account in accounts]
+    probes = [account[-3] for accounts in expected for account in accounts]
     assert 1000 < sum(probes) < 9000

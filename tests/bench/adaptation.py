@@ -114,7 +114,7 @@ def _simulated(case: _Case, links: Sequence[Recorded]) -> dict[str, Any]:
     scenarios = [case.scenario(link, _REQUESTS) for link in links]
     # A fixed point needs no probes, and does not pay for them.
     silent = [replace(scenario, probe=1e9) for scenario in scenarios]
-    thrifty = [replace(scenario, probe=_ENERGY.thrift) for scenario in scenarios]
+    thrifty = [replace(scenario, thrifty=_ENERGY.thrifty) for scenario in scenarios]
     runs: dict[str, Outcomes] = {
         "adaptive": [case.adaptive(scenario, Objective()) for scenario in scenarios],
         "oracle": [oracle(scenario, fixed, Objective()) for scenario in scenarios],

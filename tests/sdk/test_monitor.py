@@ -51,11 +51,11 @@ def test_silence_counts_from_the_last_word() -> None:
 def test_probe_measures_the_gap_between_its_pings() -> None:
     monitor = at_rate(20e6)
     assert monitor.wants_probe(1.0)
-    monitor.probed(1.0)
+    monitor.probed(monitor.padding(1.0), 1.0)
     assert not monitor.wants_probe(2.0)
     for attempt in range(4):
         sent = 1.0 + attempt
-        monitor.probed(sent)
+        monitor.probed(3 * 1460, sent)
         monitor.pong(sent, 50.0, sent + 0.08)
         monitor.pong(sent, 50.0 + (3 * 1460 + 60) * 8 / 1e6, sent + 0.12)
     assert monitor.channel(4.2).uplink == pytest.approx(1e6, rel=0.01)
@@ -97,10 +97,37 @@ def test_link_that_nobody_wants_is_probed_rarely() -> None:
     assert monitor.wants_probe(111.0)
 
 
+def test_probes_that_lead_to_no_request_become_rarer_where_energy_counts() -> None:
+    monitor, now, waits = LinkMonitor(ChannelEstimator(), thrifty=True), 0.0, []
+    for number in range(9):
+        if number == 7:
+            monitor.sent(1, [1000], 0.0, now)
+            monitor.answered(1, [0.0], 0.0, 100, now)
+        monitor.asked(now)
+        monitor.heard(now)
+        last = now
+        while not monitor.wants_probe(now):
+            now += 0.25
+            monitor.asked(now)
+        waits.append(now - last)
+        monitor.probed(monitor.padding(now), now)
+        monitor.pong(now, now, now)
+        monitor.pong(now, now + 0.1, now)
+        assert monitor.rest(now) < 0.5  # A link that goes silent is found out as soon as ever.
+    assert waits == [0.0, 3.0, 6.0, 12.0, 24.0, 48.0, 48.0, 1.5, 3.0]
+
+
+@pytest.mark.parametrize(("rate", "packets"), [(0.5e6, 1), (2e6, 2), (8e6, 3)])
+def test_probes_are_smaller_on_slow_links_where_energy_counts(rate: float, packets: int) -> None:
+    frugal = LinkMonitor(at_rate(rate).estimator, thrifty=True)
+    assert frugal.padding(0.0) == 1460 * packets
+    assert at_rate(rate).padding(0.0) == 3 * 1460
+
+
 def test_ping_behind_an_upload_says_nothing_of_the_path() -> None:
     monitor = at_rate()
     monitor.sent(1, [100_000], 0.0, 0.0)
-    monitor.probed(0.0)
+    monitor.probed(3 * 1460, 0.0)
     monitor.pong(0.0, 9.0, 2.0)
     assert monitor.channel(2.0).rtt == pytest.approx(0.05)
 
@@ -132,7 +159,7 @@ def test_any_order_of_events_leaves_a_belief(events: list[tuple[str, int]]) -> N
             case "answered":
                 monitor.answered(number, [0.0, 0.01], 0.01, 4000, now)
             case "probed":
-                monitor.probed(now)
+                monitor.probed(monitor.padding(now), now)
             case "pong":
                 monitor.pong(now - 0.1 * number, now, now)
             case "reset":

@@ -28,7 +28,8 @@ def pictures(folder: Path) -> list[str]:
 
 async def test_infer_through_a_server(process: ServerProcess, bundle_file: Path, tmp_path: Path) -> None:
     point = "cut1-fp32-affine-fine"
-    arguments = ["infer", str(bundle_file), "--server", process.url, "--point", point, "--json", *pictures(tmp_path)]
+    arguments = ["infer", str(bundle_file), "--server", process.url, "--mode", "edge", "--point", point, "--json"]
+    arguments += pictures(tmp_path)
     done = await asyncio.to_thread(cutpoint, *arguments)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -100,10 +100,10 @@ async def test_devices_answer_what_the_server_refuses(tmp_path: Path) -> None:
                 return result
 
             async with Client(server.url, bundle, mode="edge", times=QUICK) as patient:
-                first = await patient.infer(picture(0), point=POINT)
+                alone = [await patient.infer(picture(0), point=POINT) for _ in range(10)]
             process = psutil.Process(server.pid)
             before = process.memory_info().rss
-            seconds, rate = 5.0, 3e3 / first.timing.tail
+            seconds, rate = 5.0, 3e3 / min(result.timing.tail for result in alone)
             began, tasks = loop.time(), []
             for number in range(int(seconds * rate)):
                 await asyncio.sleep(max(0.0, began + number / rate - loop.time()))
@@ -115,8 +115,9 @@ async def test_devices_answer_what_the_server_refuses(tmp_path: Path) -> None:
             # The worker's time went into answers that came in time: nearly all of it on a quiet machine.
             assert sum(result.timing.decode + result.timing.tail for result in results) >= 0.4e3 * took
             assert all(result.source == "edge" or result.fallback is not None or result.hedged for result in results)
+            assert sum(result.source == "device" for result in results) >= 0.2 * len(results)
             refusals = [result.fallback for result in results if result.fallback is not None]
-            assert len(refusals) >= 0.2 * len(results)
+            assert refusals
             assert {type(error) for error in refusals} <= {Overloaded, DeadlineExceeded}
             assert all(error.retry_after for error in refusals if isinstance(error, Overloaded))
 

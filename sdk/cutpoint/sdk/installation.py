@@ -95,7 +95,7 @@ class Installation:
     def __init__(self, bundle: Bundle, options: Options) -> None:
         self.bundle = bundle
         self.device = Device(options.runtime, options.threads, options.slowdown, options.clock)
-        self.monitor = LinkMonitor(options.estimator, options.times.probe * options.objective.thrift)
+        self.monitor = LinkMonitor(options.estimator, options.times.probe, options.objective.thrifty)
         self.link: Link | None = None
         self.edge: Edge | None = None
         self._options = options

@@ -349,9 +349,10 @@ class Link:
                     self._ws.abort()
                 return
             if self._monitor.wants_probe(now):
-                self._monitor.probed(now)
+                padding = self._monitor.padding(now)
+                self._monitor.probed(padding, now)
                 await self._send_all(connection, Ping(now))
-                await self._send_all(connection, Ping(now, LinkMonitor.PROBE_BYTES))
+                await self._send_all(connection, Ping(now, padding))
 
     # -- messages ------------------------------------------------------------------------------------------------
 

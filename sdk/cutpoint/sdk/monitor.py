@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ __all__ = ["LinkMonitor"]
 _IDLE, _IDLE_PROBE = 10.0, 15.0
 #: Looks for each probe of a link in use: the next one is due a second after the news of the last, not after two.
 _LOOKS = 4
+#: Packets of a probe's padding, and the milliseconds for which fewer have to keep the link busy.
+_PACKETS, _PADDING_MS = 3, 10.0
+#: Where energy counts probes are that many times rarer, and as long as none leads to a request up to this many times.
+_THRIFT, _RAREST = 1.5, 32.0
 #: Bytes of a ping, a cancellation, or a refusal on the wire, roughly.
 _SMALL = 60
 
@@ -35,18 +40,19 @@ class LinkMonitor:
     Args:
         estimator: of the channel.
         probe: seconds between probes of a link that has nothing to carry while requests come, answered by the device.
+        thrifty: whether energy matters more than time. Then probes are smaller on slow links, and become rarer as long
+            as none leads to a request: what they cost, and keeping the radio awake, was in vain.
     """
 
-    #: Padding of a probe's second ping: the rate shows in how far it comes behind the first.
-    PROBE_BYTES = 3 * PACKET
-
-    def __init__(self, estimator: ChannelEstimator, probe: float = 1.0) -> None:
+    def __init__(self, estimator: ChannelEstimator, probe: float = 1.0, thrifty: bool = False) -> None:
         self.estimator = estimator
         self.heard_at = 0.0
-        self._probe = probe
+        self._thrifty = thrifty
+        self._probe = self._interval = probe * _THRIFT if thrifty else probe
         self._pending: dict[int, _Pending] = {}
         self._asked_at: float | None = None
         self._probed_at: float | None = None
+        self._padding = 0
         self._probe_alone = False
         self._first_pong: tuple[float, float] | None = None
 
@@ -61,7 +67,7 @@ class LinkMonitor:
         """The belief, in the light of what is late."""
         nbytes, since = 0, now
         if self._probed_at is not None:
-            nbytes, since = 2 * _SMALL + self.PROBE_BYTES, self._probed_at
+            nbytes, since = 2 * _SMALL + self._padding, self._probed_at
         for pending in self._pending.values():
             due = pending.sent_at + pending.server_s
             if due < since:
@@ -75,14 +81,23 @@ class LinkMonitor:
         return now - max(min(waiting), self.heard_at) if waiting else 0.0
 
     def wants_probe(self, now: float) -> bool:
-        """Whether it is time for a probe: two pings back to back, the second one padded with `PROBE_BYTES`."""
+        """Whether it is time for a probe: two pings back to back, the second one with `padding`."""
         if self._probed_at is not None:
             return False
         idle = self._idle(now)
-        if now - self.heard_at >= (_IDLE_PROBE if idle else self._probe):
+        if now - self.heard_at >= (_IDLE_PROBE if idle else self._interval):
             return True
         # Small uploads go through, but do not tell whether larger ones would.
-        return not idle and not self._pending and now - self.estimator.rated_at >= self._probe
+        return not idle and not self._pending and now - self.estimator.rated_at >= self._interval
+
+    def padding(self, now: float) -> int:
+        """Bytes of a probe's second ping now: the rate shows in how far it comes behind the first.
+
+        Whole packets, if energy counts fewer on slow links: there they take long enough to be told from jitter.
+        """
+        if not self._thrifty:
+            return PACKET * _PACKETS
+        return PACKET * min(_PACKETS, math.ceil(_PADDING_MS / 8e3 * self.channel(now).uplink / PACKET))
 
     def rest(self, now: float) -> float:
         """Seconds after which to look again whether a probe is due, or the link silent."""
@@ -109,6 +124,7 @@ class LinkMonitor:
     def sent(self, number: int, sizes: Sequence[int], server_s: float, now: float) -> None:
         """Request `number` leaves in frames of `sizes` bytes; the server will probably compute for `server_s`."""
         self._pending[number] = _Pending(tuple(sizes), now, server_s)
+        self._interval = self._probe
 
     def cancelled(self, number: int) -> None:
         """Request `number` was called off; the server will confirm that, or its answer is on the way."""
@@ -135,10 +151,12 @@ class LinkMonitor:
         if pending is not None and pending.cancelled:
             self.estimator.observe_delivery(sum(pending.sizes), now - pending.sent_at, now)
 
-    def probed(self, now: float) -> None:
-        """Both pings of a probe leave."""
-        self._probed_at = now
+    def probed(self, padding: int, now: float) -> None:
+        """Both pings of a probe leave, the second one with `padding` bytes."""
+        self._probed_at, self._padding = now, padding
         self._probe_alone = not self._pending
+        if self._thrifty:
+            self._interval = min(2 * self._interval, _RAREST * self._probe)
 
     def pong(self, sent: float, received: float, now: float) -> None:
         """A ping that left at `sent` was received at `received` (by the server's clock), and its answer came."""
@@ -151,7 +169,7 @@ class LinkMonitor:
             # The packet pair of a probe. On an idle link the first ping left in a packet of its own.
             spacing = received - first[1]
             if not self._probe_alone:
-                self.estimator.observe_spacing(self.PROBE_BYTES, spacing, now)
+                self.estimator.observe_spacing(self._padding, spacing, now)
             elif spacing > 0:
-                self.estimator.observe_upload(self.PROBE_BYTES + _SMALL, spacing, now)
+                self.estimator.observe_upload(self._padding + _SMALL, spacing, now)
             self._probed_at = None

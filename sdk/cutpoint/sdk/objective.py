@@ -104,9 +104,9 @@ class Objective:
             raise InputError(f"objective {name!r}: {error}") from error
 
     @property
-    def thrift(self) -> float:
-        """How many times rarer the link is probed: where energy matters more than time, probes do too."""
-        return 4.0 if self.energy_weight > self.latency_weight else 1.0
+    def thrifty(self) -> bool:
+        """Whether energy matters more than time: then what it costs to know the link does, too."""
+        return self.energy_weight > self.latency_weight
 
     def floor(self, uncut: float) -> float:
         """The least task metric that is accepted, where the uncut model reaches `uncut`."""

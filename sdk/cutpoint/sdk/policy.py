@@ -138,8 +138,8 @@ class _Ways(NamedTuple):
         race: whether the first rule is that it starts on an answer of its own as soon as its head is done.
         start: milliseconds after which it does, (ways, points).
         answered: latency in every case without an exit's answer, (ways, cases, points).
-        latency: its expectation, exits included, (ways, points).
-        wasted: expected milliseconds that the device works beside the server, (ways, points).
+        expected: milliseconds until there is an answer, and until the device starts on one of its own if there is none
+            before, both as expectations, exits included, (2, ways, points).
         missed: probability that the deadline passes, (ways, points); None without a deadline.
         cost: (ways, points).
     """
@@ -147,8 +147,7 @@ class _Ways(NamedTuple):
     race: bool
     start: Array
     answered: Array
-    latency: Array
-    wasted: Array
+    expected: Array
     missed: Array | None
     cost: Array
 
@@ -237,7 +236,8 @@ class AdaptivePolicy:
             common = self.objective.latency_weight * conditions.device_queue_ms
             if ways.missed is not None:
                 common += _MISSED * float(ways.missed[:, best].min())
-            if cost[last] - cost[best] <= self.objective.hysteresis * abs(cost[best] - common):
+            least = cost.item(best)
+            if cost.item(last) - least <= self.objective.hysteresis * abs(least - common):
                 best = last
         self._last = best
         way = ways.cheapest(best)
@@ -277,16 +277,20 @@ class AdaptivePolicy:
             alone = math.inf
             starts = [np.full(len(done), math.inf)]
         # When the device has an answer of its own, and when it starts on it: one product gives both expectations.
-        # At points that do not wait for the device's turn, that answer does.
-        bounds = np.maximum(np.array([starts, starts]), conditions.device_queue_ms)
-        bounds[0] += alone
+        bounds = np.empty((2, len(starts), len(done)))
+        bounds[1] = starts
+        if conditions.device_queue_ms:
+            # At points that do not wait for the device's turn, its own answer does.
+            np.maximum(bounds[1], conditions.device_queue_ms, bounds[1])
+        np.add(bounds[1], alone, bounds[0])
         capped = np.minimum(q, bounds[:, :, None, :])
-        latency, started = chances @ capped
-        wasted = latency - started if self._predictor.local else np.zeros_like(latency)
+        expected = chances @ capped
         exits = prediction.exits
         if exits is not None:
-            latency, wasted = exits.mean(latency, exits.ms), exits.mean(wasted, 0.0)
-        cost = objective.latency_weight * latency + price * wasted
+            expected = exits.mean(expected, exits.ms)
+        # The device works beside the server for the difference of the two.
+        weights = np.array((objective.latency_weight + price, -price))
+        cost = (weights @ expected.reshape(2, -1)).reshape(len(starts), -1)
         for each in prices:
             cost += each
         missed = None
@@ -295,7 +299,7 @@ class AdaptivePolicy:
             if exits is not None:
                 missed = exits.mean(missed, exits.ms > deadline_ms)
             cost += _MISSED * missed
-        return _Ways(race, bounds[1], capped[0], latency, wasted, missed, cost)
+        return _Ways(race, bounds[1], capped[0], expected, missed, cost)
 
     def _own_cost(self, prediction: Prediction, ways: _Ways) -> Array:
         """The app's own cost of every point, with the hedge that its weights would choose, (points,)."""
@@ -303,10 +307,11 @@ class AdaptivePolicy:
         points = np.arange(len(prediction.device_ms))
         which = ways.cost.argmin(axis=0)
         missed = np.zeros(len(points)) if ways.missed is None else ways.missed[which, points]
+        latency, started = ways.expected[:, which, points]
         forecast = Forecast(
-            latency_ms=ways.latency[which, points],
+            latency_ms=latency,
             late_ms=ways.answered[which, _WORST, points],
-            energy_mj=prediction.energy_mj + self.energy.compute_mj(1.0) * ways.wasted[which, points],
+            energy_mj=prediction.energy_mj + self.energy.compute_mj(1.0) * (latency - started),
             loss=self._loss[: len(points)],
             server_ms=prediction.server_ms,
             missed=missed,
@@ -319,8 +324,9 @@ class AdaptivePolicy:
         energy_ms = self.energy.compute_mj(1.0)
 
         def about(point: int, way: int) -> Alternative:
-            energy = prediction.energy_mj.item(point) + energy_ms * ways.wasted.item(way, point)
-            return Alternative(self.points[point], cost.item(point), ways.latency.item(way, point), energy)
+            latency, started = ways.expected.item(0, way, point), ways.expected.item(1, way, point)
+            energy = prediction.energy_mj.item(point) + energy_ms * (latency - started)
+            return Alternative(self.points[point], cost.item(point), latency, energy)
 
         chosen = about(best, way)
         runners_up = [about(point, ways.cheapest(point)) for point in others]

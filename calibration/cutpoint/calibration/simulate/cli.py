@@ -124,7 +124,7 @@ def simulate_command(
             period=period or max(0.5, 1.4 * alone_s),
             requests=requests,
             answer_bytes=opened.manifest.boundaries[-1].nbytes,
-            probe=wanted.thrift,
+            thrifty=wanted.thrifty,
             energy=energy,
             seed=seed,
         )

@@ -78,7 +78,7 @@ class SimulatedClient:
         self.left = scenario.requests
         self._server = server
         self._clock = clock
-        self._monitor = LinkMonitor(ChannelEstimator(), scenario.probe)
+        self._monitor = LinkMonitor(ChannelEstimator(), scenario.probe, scenario.thrifty)
         self._state = IDLE
         self._up = Shaper(scenario.uplink, scenario.rtt / 2)
         self._down = Shaper(scenario.down, scenario.rtt / 2)
@@ -115,10 +115,11 @@ class SimulatedClient:
         self._clock.at(now + self._monitor.rest(now), self._probe)
         if not self._monitor.wants_probe(now):
             return
-        self._monitor.probed(now)
+        padding = self._monitor.padding(now)
+        self._monitor.probed(padding, now)
         first = self._send(self._up, _SMALL)
-        second = self._send(self._up, _SMALL + LinkMonitor.PROBE_BYTES)
-        self._probe_mj += self._send_mj(2 * _SMALL + LinkMonitor.PROBE_BYTES, second)
+        second = self._send(self._up, _SMALL + padding)
+        self._probe_mj += self._send_mj(2 * _SMALL + padding, second)
         for arrival in (first, second):
             self._clock.at(arrival, lambda arrival=arrival: self._ponged(now, arrival))  # type: ignore[misc]
 

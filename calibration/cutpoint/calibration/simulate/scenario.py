@@ -37,6 +37,7 @@ class Scenario:
         requests: how many.
         begin: seconds into the traces at which the client does; its first request is due `WARM_UP` later.
         probe: seconds between the client's probes of an idle link.
+        thrifty: whether it becomes rarer with them, see `LinkMonitor`.
         answer_bytes: size of a result.
         energy: of the device.
         seed: of the sizes of payloads, and of random times.
@@ -52,6 +53,7 @@ class Scenario:
     requests: int = 400
     begin: float = 0.0
     probe: float = 1.0
+    thrifty: bool = False
     answer_bytes: int = 4096
     energy: EnergyModel = field(default_factory=EnergyModel)
     seed: int = 0

@@ -236,7 +236,7 @@ public final class Builder {
             List<Point> loads = new ArrayList<>(decides.points());
             loads.add(fallback);
             device.warmUp(loads, fallback);
-            LinkMonitor monitor = new LinkMonitor(times.probe * objective.thrift());
+            LinkMonitor monitor = new LinkMonitor(times.probe, objective.thrifty());
             Link link = transport == null ? null : link(loop, transport, monitor, bundle);
             engine = new Engine(
                     loop, callbacks(), bundle, release, mode, objective, times, device, monitor, decides,

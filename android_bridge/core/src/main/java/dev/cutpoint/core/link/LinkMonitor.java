@@ -11,8 +11,14 @@ import java.util.Map;
  * seconds; {@code now} never goes back. No clock and no socket in here; for one thread.
  */
 public final class LinkMonitor {
-    /** Padding of a probe's second ping: the rate shows in how far it comes behind the first. */
-    static final int PROBE_BYTES = 3 * ChannelEstimator.PACKET;
+    /** Packets of a probe's padding, and the milliseconds for which fewer have to keep the link busy. */
+    private static final int PACKETS = 3;
+
+    private static final double PADDING_MS = 10;
+    /** Where energy counts probes are that many times rarer, and while none leads to a request up to this many times. */
+    private static final double THRIFT = 1.5;
+
+    private static final double RAREST = 32;
 
     /** Without requests for the first time, a link is probed no more often than the second says; seconds. */
     private static final double IDLE = 10;
@@ -24,7 +30,9 @@ public final class LinkMonitor {
     private static final double SMALL = 60;
 
     private final ChannelEstimator estimator = new ChannelEstimator();
+    private final boolean thrifty;
     private final double probe;
+    private double interval;
     private final Map<Long, Pending> pending = new HashMap<>();
     private double heardAt;
     private double askedAt = Double.NaN;
@@ -38,9 +46,13 @@ public final class LinkMonitor {
     /**
      * @param probe seconds between probes of a link that has nothing to carry while requests come, answered by the
      *     device
+     * @param thrifty whether energy matters more than time: then probes are smaller on slow links, and become rarer as
+     *     long as none leads to a request
      */
-    public LinkMonitor(double probe) {
-        this.probe = probe;
+    public LinkMonitor(double probe, boolean thrifty) {
+        this.thrifty = thrifty;
+        this.probe = thrifty ? THRIFT * probe : probe;
+        interval = this.probe;
     }
 
     // -- the present -------------------------------------------------------------------------------------------------
@@ -87,11 +99,23 @@ public final class LinkMonitor {
             return false;
         }
         boolean idle = idle(now);
-        if (now - heardAt >= (idle ? IDLE_PROBE : probe)) {
+        if (now - heardAt >= (idle ? IDLE_PROBE : interval)) {
             return true;
         }
         // Small uploads go through, but do not tell whether larger ones would.
-        return !idle && pending.isEmpty() && now - estimator.ratedAt() >= probe;
+        return !idle && pending.isEmpty() && now - estimator.ratedAt() >= interval;
+    }
+
+    /**
+     * Bytes of a probe's second ping now: the rate shows in how far it comes behind the first. Whole packets, if energy
+     * counts fewer on slow links: there they take long enough to be told from jitter.
+     */
+    int padding(double now) {
+        double packets = PACKETS;
+        if (thrifty) {
+            packets = Math.min(packets, Math.ceil(PADDING_MS / 8e3 * channel(now).uplink / ChannelEstimator.PACKET));
+        }
+        return (int) packets * ChannelEstimator.PACKET;
     }
 
     /** Seconds after which to look again whether a probe is due, or the link silent. */
@@ -139,6 +163,7 @@ public final class LinkMonitor {
     /** Request {@code number} leaves in frames of {@code sizes} bytes; the server will probably compute that long. */
     void sent(long number, int[] sizes, double serverSeconds, double now) {
         pending.put(number, new Pending(sizes, now, serverSeconds));
+        interval = probe;
     }
 
     /** Request {@code number} was called off; the server will confirm that, or its answer is on the way. */
@@ -176,6 +201,9 @@ public final class LinkMonitor {
         probedAt = now;
         probeBytes = padding;
         probeAlone = pending.isEmpty();
+        if (thrifty) {
+            interval = Math.min(2 * interval, RAREST * probe);
+        }
     }
 
     /** A ping that left at {@code sent} was received at {@code received}, by the server's clock, and is answered. */

@@ -5,6 +5,7 @@ import dev.cutpoint.core.error.LinkException;
 import dev.cutpoint.core.error.ProtocolException;
 import dev.cutpoint.core.error.RefusedException;
 import dev.cutpoint.core.error.RemoteProtocolException;
+import dev.cutpoint.core.policy.Channel;
 import dev.cutpoint.core.protocol.Connection;
 import dev.cutpoint.core.protocol.Frame;
 import dev.cutpoint.core.protocol.ServerState;
@@ -27,6 +28,9 @@ final class Session {
         /** It is over; exchanges that wait fail with {@code reason}. */
         void ended(CutpointException reason);
     }
+
+    /** Share of a request's time that the way is believed to take, at most. */
+    private static final double MOST_ON_WAY = 0.5;
 
     private final Loop loop;
     private final LinkTimes times;
@@ -97,7 +101,8 @@ final class Session {
         long number = connection.nextId();
         List<byte[]> frames;
         try {
-            frames = connection.send(new Frame.Request(number, exchange.point, exchange.payload, exchange.budget));
+            double budget = exchange.budget - onWay(exchange);
+            frames = connection.send(new Frame.Request(number, exchange.point, exchange.payload, budget));
         } catch (ProtocolException error) {
             exchange.reply.failed(error);
             return;
@@ -111,6 +116,13 @@ final class Session {
         waiting.put(number, exchange);
         monitor.sent(number, exchange.sizes, exchange.serverSeconds, loop.now());
         write(frames);
+    }
+
+    /** Seconds of the budget that both ways are believed to need: a belief, so that some are left in any case. */
+    private double onWay(Exchange exchange) {
+        Channel channel = monitor.channel(loop.now());
+        double way = channel.rtt + 8.0 * exchange.payload.length / channel.uplink;
+        return Math.min(way, MOST_ON_WAY * exchange.budget);
     }
 
     void cancel(Exchange exchange) {
@@ -235,7 +247,7 @@ final class Session {
         }
         timer = loop.after(monitor.rest(now), this::probe);
         if (monitor.wantsProbe(now)) {
-            int padding = Math.min(LinkMonitor.PROBE_BYTES, connection.mostPadding());
+            int padding = Math.min(monitor.padding(now), connection.mostPadding());
             monitor.probed(padding, now);
             sendAll(new Frame.Ping(now, 0));
             sendAll(new Frame.Ping(now, padding));

@@ -81,9 +81,9 @@ public final class Objective {
         return accuracyFloor == null ? uncut - accuracyDrop : accuracyFloor;
     }
 
-    /** How many times rarer the link is probed: where energy matters more than time, probes do too. */
-    public double thrift() {
-        return energyWeight > latencyWeight ? 4 : 1;
+    /** Whether energy matters more than time: then what it costs to know the link does, too. */
+    public boolean thrifty() {
+        return energyWeight > latencyWeight;
     }
 
     /** What matters most. */

@@ -65,7 +65,7 @@ public class InferenceTest {
     }
 
     private void connect(Mode mode, Objective objective, Policy policy) {
-        LinkMonitor monitor = new LinkMonitor(TIMES.probe);
+        LinkMonitor monitor = new LinkMonitor(TIMES.probe, false);
         Device device = new Device(bundle, Collections.singletonList(runtime), null);
         Link link = new Link(loop, server, monitor, 1 << 20, TIMES, new Random(1), "hash", "", "test", "phone");
         engine = new Engine(
@@ -124,7 +124,8 @@ public class InferenceTest {
         assertEquals(50 - 1 - 2 - 3, result.timing.network, 1e-2);
         assertTrue(result.bytesSent > 28);
         assertFalse(result.hedged);
-        assertEquals(1, ((Frame.Request) server.heard.get(1)).budget, 1e-3);
+        double budget = ((Frame.Request) server.heard.get(1)).budget;
+        assertTrue("what the way is believed to take is off", budget >= 0.5 && budget < 1);
     }
 
     @Test
@@ -168,9 +169,10 @@ public class InferenceTest {
     @Test
     public void withoutADeadlinePatienceFollowsThePrediction() throws Exception {
         connect(Mode.AUTO, Objective.builder().patience(4).build());
+        // Asked beforehand: what the head is seen to take counts from then on.
+        double predicted = engine.policy.choose(engine.conditions()).predictedMs / 1e3;
         CompletableFuture<InferenceResult> answer = begin();
         runtime.gate = new CountDownLatch(1);
-        double predicted = engine.policy.choose(engine.conditions()).predictedMs / 1e3;
         double patience = Math.max(0.02, 4 * predicted);
         loop.advance(0.9 * patience);
         assertEquals(0, runtime.entered.availablePermits());

@@ -13,16 +13,18 @@ public final class Accounts {
 
     public static void main(String[] arguments) throws IOException {
         Blocks.transform(arguments, block -> {
-            LinkMonitor monitor = new LinkMonitor(1);
+            JsonObject given = new JsonObject(JsonReader.parse(block), "case");
+            LinkMonitor monitor = new LinkMonitor(1, given.bool("thrifty", false));
             JsonWriter out = new JsonWriter().begin('{').name("accounts").begin('[');
-            for (JsonObject event : new JsonObject(JsonReader.parse(block), "case").objects("events", false)) {
+            for (JsonObject event : given.objects("events", false)) {
                 double now = event.number("now");
                 happen(monitor, event, now);
                 Channel channel = monitor.channel(now);
                 out.begin('[').value(channel.uplink).value(channel.rtt).value(channel.spread);
                 out.value(channel.downlink).value(channel.stall);
                 out.value(monitor.unanswered()).value(monitor.silent(now));
-                out.value(monitor.wantsProbe(now) ? 1L : 0L).value(monitor.rest(now)).end(']');
+                out.value(monitor.wantsProbe(now) ? 1L : 0L).value(monitor.rest(now));
+                out.value((long) monitor.padding(now)).end(']');
             }
             return out.end(']').end('}').toBytes();
         });
@@ -54,7 +56,7 @@ public final class Accounts {
                 monitor.refused(event.int32("number"), now);
                 break;
             case "probed":
-                monitor.probed(LinkMonitor.PROBE_BYTES, now);
+                monitor.probed(event.int32("padding"), now);
                 break;
             case "pong":
                 monitor.pong(event.number("sent"), event.number("received"), now);

@@ -10,6 +10,7 @@ import dev.cutpoint.core.error.LinkException;
 import dev.cutpoint.core.error.Refusal;
 import dev.cutpoint.core.error.RefusedException;
 import dev.cutpoint.core.policy.ChannelEstimator;
+import dev.cutpoint.core.policy.Channel;
 import dev.cutpoint.core.protocol.Frame;
 import dev.cutpoint.core.protocol.ServerState;
 import java.util.ArrayList;
@@ -23,7 +24,7 @@ public class LinkTest {
 
     private final ManualLoop loop = new ManualLoop();
     private final ScriptedServer server = new ScriptedServer(loop, new Frame.Limits(1 << 16, 2));
-    private final LinkMonitor monitor = new LinkMonitor(TIMES.probe);
+    private final LinkMonitor monitor = new LinkMonitor(TIMES.probe, false);
     private final Link link = new Link(
             loop, server, monitor, 1 << 16, TIMES, new Random(1), "hash", "secret", "test/1", "phone");
     private final List<String> outcomes = new ArrayList<>();
@@ -57,10 +58,12 @@ public class LinkTest {
         Frame.Hello hello = (Frame.Hello) server.heard.get(0);
         String said = String.join(" ", hello.bundle, hello.token, hello.client, hello.device);
         assertEquals("hash secret test/1 phone", said);
+        Channel channel = monitor.channel(loop.now());
         ask("a");
         Frame.Request request = (Frame.Request) server.heard.get(1);
         assertEquals(3, request.point);
-        assertEquals(0.5, request.budget, 1e-6);
+        double onWay = channel.rtt + 8.0 * request.payload.length / channel.uplink;
+        assertEquals("both ways are taken off", 0.5 - onWay, request.budget, 1e-6);
         server.answer(1, 7);
         assertEquals("[a 7.0]", outcomes.toString());
         assertEquals(0, link.inFlight());
@@ -138,7 +141,7 @@ public class LinkTest {
         ScriptedServer gone = new ScriptedServer(loop, Frame.Limits.DEFAULT);
         LinkTimes patient = new LinkTimes(5, 1, 8, 1000, 1000, 1);
         Link other = new Link(
-                loop, gone, new LinkMonitor(1), 1 << 16, patient, new Random(1), "hash", "", "test/1", "phone");
+                loop, gone, new LinkMonitor(1, false), 1 << 16, patient, new Random(1), "hash", "", "test/1", "phone");
         other.start(() -> {});
         gone.end("refused");
         other.wake();
@@ -226,7 +229,7 @@ public class LinkTest {
     public void aProbeKeepsToTheServersLimit() {
         ScriptedServer narrow = new ScriptedServer(loop, new Frame.Limits(2000, 2));
         Link other = new Link(
-                loop, narrow, new LinkMonitor(1), 1 << 16, TIMES, new Random(1), "hash", "", "test/1", "phone");
+                loop, narrow, new LinkMonitor(1, false), 1 << 16, TIMES, new Random(1), "hash", "", "test/1", "phone");
         other.start(() -> {});
         narrow.welcome();
         loop.advance(1);
