@@ -9,6 +9,7 @@ import time
 
 import aiohttp
 import msgspec
+import psutil
 
 from cutpoint.sdk.protocol import SUBPROTOCOL, Connection, Hello, Request, Result, Role
 
@@ -31,6 +32,7 @@ class Load(msgspec.Struct, frozen=True):
         budget: seconds that the server is told it has; 0 for no limit.
         warm_up: seconds that do not count, from when all are connected.
         seconds: that count.
+        pid: of the server's process, to see what it computes in them; 0 not to.
     """
 
     url: str
@@ -44,12 +46,14 @@ class Load(msgspec.Struct, frozen=True):
     budget: float = 0.0
     warm_up: float = 0.3
     seconds: float = 0.8
+    pid: int = 0
 
 
 class Latencies(msgspec.Struct, frozen=True):
     """What came of it: answers with their milliseconds from request to answer, and on the server; refusals.
 
-    `unsent` are requests that were due while as many were under way on their connection as may be.
+    `unsent` are requests that were due while as many were under way on their connection as may be. `computed` and `own`
+    are the processor seconds of the server and of the generator in the time that counts.
     """
 
     total: list[float]
@@ -58,6 +62,8 @@ class Latencies(msgspec.Struct, frozen=True):
     tail: list[float]
     refused: int
     unsent: int
+    computed: float = 0.0
+    own: float = 0.0
 
 
 class _Record:
@@ -69,7 +75,7 @@ class _Record:
         self.result = Latencies([], [], [], [], 0, 0)
         self.refused = self.unsent = 0
         self._missing = load.connections
-        self._all_there = asyncio.Event()
+        self.all_there = asyncio.Event()
 
     async def begin(self) -> int:
         """A connection is ready; returns its number when all are, from when on time counts."""
@@ -78,8 +84,8 @@ class _Record:
         if not self._missing:
             self.from_ = time.perf_counter() + self.load.warm_up
             self.until = self.from_ + self.load.seconds
-            self._all_there.set()
-        await self._all_there.wait()
+            self.all_there.set()
+        await self.all_there.wait()
         return number
 
     def running(self) -> bool:
@@ -178,8 +184,27 @@ async def generate(load: Load) -> Latencies:
     record = _Record(load)
     one = _speak if load.url.startswith("ws") else _post
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        watching = asyncio.create_task(_watch(record))
         await asyncio.gather(*(one(session, record) for _ in range(load.connections)))
-    return msgspec.structs.replace(record.result, refused=record.refused, unsent=record.unsent)
+        computed, own = await watching
+    counted = {"refused": record.refused, "unsent": record.unsent, "computed": computed, "own": own}
+    return msgspec.structs.replace(record.result, **counted)
+
+
+async def _watch(record: _Record) -> tuple[float, float]:
+    """Processor seconds of the server and of this process, in the time that counts."""
+    processes = [psutil.Process(record.load.pid)] if record.load.pid else []
+    processes.append(psutil.Process())
+
+    def computed() -> list[float]:
+        return [float(sum(process.cpu_times()[:2])) for process in processes]
+
+    await record.all_there.wait()
+    await asyncio.sleep(record.from_ - time.perf_counter())
+    before = computed()
+    await asyncio.sleep(record.until - time.perf_counter())
+    server, own = ([0.0] + [now - then for now, then in zip(computed(), before, strict=True)])[-2:]
+    return server, own
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 The load generator and each server are processes of their own, all on this machine. Every connection asks again as soon
 as it has its answer. The servers have one worker, and take turns in short rounds, so that what else the machine does
 hits all of them; ratios are medians of those within a round. `processor` is what the server's process takes of one for
-a request. Then: what idle connections take of the server's memory, what the queue alone costs a request, by users, and
-what decoder and tail cost one, by the size of the batch.
+a request once all are connected, `generator` what the load generator's takes. Then: what idle connections take of the
+server's memory, what the queue alone costs a request, by users, and what decoder and tail cost one, by the size of the
+batch.
 """
 
 from __future__ import annotations
@@ -95,11 +96,6 @@ def _stages(parts: list[Latencies]) -> dict[str, Any]:
     return {f"{stage}_ms": _quantiles(its) for stage, its in values.items() if its}
 
 
-def _processor(pid: int) -> float:
-    """Seconds that a process has computed."""
-    return float(sum(psutil.Process(pid).cpu_times()[:2]))
-
-
 async def _throughput(
     generator: Generator, bundle: Bundle, payloads: dict[str, bytes], urls: dict[str, str], pids: dict[str, int]
 ) -> list[dict[str, Any]]:
@@ -111,13 +107,14 @@ async def _throughput(
             load = Load("", bundle.hash, bundle.point_number(point), payload, connections, seconds=seconds)
             parts: dict[str, list[Latencies]] = {name: [] for name in urls}
             computed: dict[str, list[float]] = {name: [] for name in urls}
+            own: dict[str, list[float]] = {name: [] for name in urls}
             before = {name: await _batches(url) for name, url in urls.items() if url.startswith("ws")}
             for _ in range(_ROUNDS):
                 for name, url in urls.items():
-                    since = _processor(pids[name])
-                    parts[name].append(got := await generator.send(msgspec.structs.replace(load, url=url)))
-                    answered = len(got.total) * (1 + load.warm_up / load.seconds)
-                    computed[name].append((_processor(pids[name]) - since) / answered * 1e6)
+                    to = msgspec.structs.replace(load, url=url, pid=pids[name])
+                    parts[name].append(got := await generator.send(to))
+                    computed[name].append(got.computed / len(got.total) * 1e6)
+                    own[name].append(got.own / len(got.total) * 1e6)
             rates = {name: [len(part.total) / load.seconds for part in its] for name, its in parts.items()}
             for name, its in parts.items():
                 # What else the machine does changes from round to round, and hits the servers of a round alike.
@@ -125,6 +122,7 @@ async def _throughput(
                 row = {"point": point, "connections": connections, "server": name}
                 row |= {"per_second": statistics.median(rates[name]), "to_plain": statistics.median(ratios)}
                 row["processor_us"] = statistics.median(computed[name])
+                row["generator_us"] = statistics.median(own[name])
                 if name in before:
                     total, count = await _batches(urls[name])
                     row["mean_batch"] = (total - before[name][0]) / (count - before[name][1])
@@ -253,7 +251,7 @@ def run() -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> Table:
     """A row a server and number of connections, then the light user."""
-    columns = ("", "connections", "requests/s", "to plain", "processor µs")
+    columns = ("", "connections", "requests/s", "to plain", "processor µs", "generator µs")
     columns += ("p50 ms", "p99 ms", "queue p99", "tail p50", "batch")
     rows = Table(*columns)
     shown = (("total", "p50"), ("total", "p99"), ("queue", "p99"), ("tail", "p50"))
@@ -266,11 +264,12 @@ def table(result: dict[str, Any]) -> Table:
         rows.add_row(f"[bold]{point}")
         for row in (row for row in result["throughput"] if row["point"] == point):
             batch = f"{row['mean_batch']:.1f}" if "mean_batch" in row else "–"
-            rate, ratio, processor = f"{row['per_second']:.0f}", f"{row['to_plain']:.2f}", f"{row['processor_us']:.0f}"
-            rows.add_row(row["server"], str(row["connections"]), rate, ratio, processor, *stages(row), batch)
+            rate, ratio = f"{row['per_second']:.0f}", f"{row['to_plain']:.2f}"
+            processor = f"{row['processor_us']:.0f}", f"{row['generator_us']:.0f}"
+            rows.add_row(row["server"], str(row["connections"]), rate, ratio, *processor, *stages(row), batch)
         rows.add_row("[bold]one light user")
         for row in (row for row in result["light_user"] if row["point"] == point):
-            rows.add_row(row["user"], "1", f"{row['per_second']:.0f}", "", "", *stages(row), "")
+            rows.add_row(row["user"], "1", f"{row['per_second']:.0f}", "", "", "", *stages(row), "")
     idle = result["idle_mb"]
     rows.add_section()
     rows.add_row(f"idle: +{idle['idle']:.0f} MB, then +{idle['after_pings']:.0f} MB", str(idle["connections"]))

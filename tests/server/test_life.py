@@ -5,6 +5,7 @@ import gc
 import random
 import tracemalloc
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,11 +29,12 @@ TIMES = LinkTimes(connect=2.0, probe=0.5, silence=3.0, backoff=Backoff(0.05, 1.0
 class World:
     """A client, a link and a server, in one loop whose clock is virtual."""
 
-    def __init__(self, rate: float, delay: float, adaptive: bool) -> None:
+    def __init__(self, rate: float, delay: float, adaptive: bool, times: LinkTimes = TIMES) -> None:
         self.loop = VirtualLoop()
         self.tasks: list[asyncio.Task[InferenceResult]] = []
         self.cancelled: set[asyncio.Task[InferenceResult]] = set()
         self.took: dict[asyncio.Task[InferenceResult], float] = {}
+        self.times = times
         self.run(self._open(rate, delay, adaptive))
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -55,7 +57,7 @@ class World:
             objective=Objective(deadline=DEADLINE),
             # The adaptive policy would stay on this fast device; the fixed point always needs the link.
             policy=None if adaptive else StaticPolicy(REMOTE, LOCAL),
-            times=TIMES,
+            times=self.times,
             clock=self.loop.time,
             rng=random.Random(1),
         )
@@ -200,6 +202,19 @@ def test_edge_is_used_again_within_two_seconds_of_an_outage(world: World) -> Non
         seconds = rng.uniform(0.2, 4)
         (world.link.cut if number % 2 else world.link.hold)(seconds)
         assert world.run(asyncio.wait_for(back(seconds), 60)) < 2.0
+    world.settle()
+
+
+@pytest.mark.parametrize(("longest", "given_up"), [(0.0, 2), (12.0, 1)])
+def test_who_was_only_late_gets_more_time(longest: float, given_up: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "cutpoint")
+    world = World(1e7, 0.01, adaptive=False, times=replace(TIMES, longest_silence=longest))
+    for number in range(2):
+        world.ask(number)
+        world.wait(1.0)
+        world.link.hold(4.5)
+        world.wait(6.0)
+    assert sum(record.message.startswith("nothing heard") for record in caplog.records) == given_up
     world.settle()
 
 

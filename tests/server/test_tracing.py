@@ -226,6 +226,33 @@ async def test_otlp_sends_spans_where_the_environment_says(
     assert tail.trace_id == infer.context.trace_id.to_bytes(16)
 
 
+async def test_a_collector_that_says_nothing_does_not_hold_up_the_end(
+    bundle: Bundle, bundle_file: Path, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs cutpoint[otel]")
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await over.wait()
+        writer.close()
+
+    collector = await asyncio.start_server(say_nothing, "127.0.0.1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.sockets[0].getsockname()[1]}")
+    # By itself the exporter would wait for as long, and the process for half a minute.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "120")
+    async with ServerProcess(bundle_file, "--tracing", "otlp") as server:
+        async with Client(server.url, bundle, mode="edge", times=QUICK, tracer_provider=spans.provider) as client:
+            await client.infer(picture(1), point=FINE)
+        async with asyncio.timeout(20):
+            assert await server.stop() == 0
+    assert asked.is_set()
+    assert "does not answer" in server.log
+    over.set()
+    collector.close()
+    await collector.wait_closed()
+
+
 async def test_the_nodes_of_a_group_share_a_trace(tmp_path: Path, spans: Spans, sent: list[Any]) -> None:
     work = toy_bundle("work", tail_repeats=3)
     work.save(tmp_path / "work.cutpoint")

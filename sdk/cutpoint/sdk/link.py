@@ -53,6 +53,7 @@ from cutpoint.sdk.protocol import (
     TraceContext,
     Welcome,
 )
+from cutpoint.sdk.silence import SilenceLimit
 from cutpoint.sdk.times import LinkTimes
 from cutpoint.sdk.websocket import WebSocket
 
@@ -111,6 +112,7 @@ class Link:
         self._token = token or ""
         self._ssl = ssl
         self._times = times or LinkTimes()
+        self._silence = SilenceLimit(self._times.silence, self._times.longest_silence)
         self._pieces = pieces
         self._clock = clock
         self._rng = rng
@@ -365,11 +367,14 @@ class Link:
     async def _probe(self, connection: Connection) -> None:
         """Looks at the link now and then: gives it up when it is dead, measures it when it is idle."""
         while True:
-            await asyncio.sleep(self._monitor.rest(self._clock()))
+            rest = self._monitor.rest(began := self._clock())
+            await asyncio.sleep(rest)
             now = self._clock()
-            silence = self._monitor.silent(now)
-            if silence > self._times.silence:
+            # Whoever overslept has not listened either.
+            silence = self._monitor.silent(now) - max(0.0, now - began - rest)
+            if silence > self._silence.seconds:
                 log.info("nothing heard from %s for %.1f s", self._url, silence)
+                self._silence.observe(silence)
                 if self._ws is not None:
                     self._ws.abort()
                 return
@@ -417,6 +422,7 @@ class Link:
             case Ping():
                 await self._send_all(connection, Pong(event.sent, now))
             case Pong():
+                self._silence.observe(now - event.sent)
                 self._heard_of(event.state)
                 self._monitor.pong(event.sent, event.received, now)
             case Goaway():

@@ -31,6 +31,7 @@ class LinkTimes:
         connect: for connecting and the handshake.
         probe: between probes of an idle link; they keep the belief about it fresh.
         silence: without any sign of the server while an answer or a pong is due, after which the link is given up.
+        longest_silence: up to which that rises where pongs come late; 0 for `silence`.
         backoff: between attempts to connect.
         eager: between attempts while requests want the link.
         kernel: ask the kernel for its round-trip time and rate with every answer (Linux, Android). Not with a proxy or
@@ -40,6 +41,7 @@ class LinkTimes:
     connect: float = 5.0
     probe: float = 1.0
     silence: float = 8.0
+    longest_silence: float = 0.0
     backoff: Backoff = Backoff()
     eager: float = 1.0
     kernel: bool = False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cutpoint.sdk.errors import RuntimeUnavailable
@@ -20,6 +23,10 @@ __all__ = ["RequestSpan", "server_tracing"]
 #: Either says how spans are sent; the first is that of traces alone.
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
+#: Seconds that the end of the process waits for a collector that does not answer.
+_PATIENCE = 3.0
+
+log = logging.getLogger("cutpoint.server")
 
 
 def server_tracing(settings: Settings, provider: TracerProvider | None) -> Tracing | None:
@@ -39,7 +46,7 @@ def server_tracing(settings: Settings, provider: TracerProvider | None) -> Traci
 
 
 def _otlp_provider() -> TracerProvider:
-    """Sends spans as the variables ``OTEL_…`` say. What is left is sent when the process ends."""
+    """Sends spans as the variables ``OTEL_…`` say. What is left is sent when the process ends, within `_PATIENCE`."""
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace import TracerProvider
@@ -49,9 +56,31 @@ def _otlp_provider() -> TracerProvider:
     protocol = next((os.environ[name] for name in _PROTOCOLS if os.environ.get(name)), _PROTOCOL)
     if protocol != _PROTOCOL:
         raise SettingError("tracing", f"sends {_PROTOCOL}, but the variable {_PROTOCOLS[1]} asks for {protocol!r}")
-    provider = TracerProvider()
+    provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    _at_exit(provider.shutdown, _PATIENCE)
     return provider
+
+
+def _at_exit(send: Callable[[], None], patience: float) -> None:
+    """Calls `send` when the process ends, which it does all the same if that takes longer than `patience` seconds."""
+    ending = threading.Event()
+
+    def wait() -> None:
+        ending.wait()
+        send()
+
+    # A process that ends cannot begin a thread any more.
+    sending = threading.Thread(target=wait, name="cutpoint-traces", daemon=True)
+    sending.start()
+
+    def end() -> None:
+        ending.set()
+        sending.join(patience)
+        if sending.is_alive():
+            log.warning("the collector of traces does not answer; what it has not got is lost")
+
+    atexit.register(end)
 
 
 class RequestSpan:

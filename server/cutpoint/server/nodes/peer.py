@@ -28,9 +28,11 @@ __all__ = ["Peer"]
 
 log = logging.getLogger("cutpoint.server")
 
-#: Seconds between looks at a node, and after which one that says nothing is given up.
-_EVERY, _PROBE, _SILENCE = 0.5, 0.4, 0.6
-_TIMES = LinkTimes(connect=1.0, probe=_PROBE, silence=_SILENCE, backoff=Backoff(0.05, 1.0), eager=_PROBE)
+#: Seconds between looks at a node, and after which one that says nothing is given up: up to so many if it answers late.
+_EVERY, _PROBE, _SILENCE, _LONGEST = 0.5, 0.4, 0.6, 2.4
+_TIMES = LinkTimes(
+    connect=1.0, probe=_PROBE, silence=_SILENCE, longest_silence=_LONGEST, backoff=Backoff(0.05, 1.0), eager=_PROBE
+)
 #: Frames of a request: their distance tells the rate, and each is work at both ends.
 _PIECES = 2
 #: Bit/s and seconds of the link to begin with: servers are rarely far from each other.
