@@ -23,9 +23,10 @@ from cutpoint.sdk.overlap import SliceCost, SlicedHead
 from cutpoint.sdk.runtimes import Graph, Runtime
 from cutpoint.sdk.sliced_head import cut_rows
 
-__all__ = ["SliceCosts", "Wire"]
+__all__ = ["SliceCosts", "Timed", "Wire"]
 
 Tensors = tuple[Array, ...]
+Timed = Callable[[Callable[[Any], Any], Sequence[Any]], tuple[float, list[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class SliceCosts:
         graphs: of a bundle with its boundaries and the codecs.
         runtime: runs spans and slices.
         samples: a few, tensors of boundary 0.
+        timed: milliseconds of a call, and what it gives for several inputs.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class SliceCosts:
         graphs: BundleGraphs,
         runtime: Runtime,
         samples: Sequence[Tensors],
+        timed: Timed = timed,
     ) -> None:
+        self._timed = timed
         self._graph = graph
         self._prefix = prefix
         self._graphs = graphs
@@ -132,16 +136,16 @@ class SliceCosts:
         if rows is None:
             end = self._boundaries[boundary].tensors
             span = extract_span(self._graph.model, self._graph.inputs, end, self._graph.batch)
-            return timed(self._load(span).run, self._samples)
+            return self._timed(self._load(span).run, self._samples)
         piece = self.piece(boundary, rows)
         needs = [(part.start, part.stop) for part in piece.needs]
         axis = self._boundaries[0].row_axis
-        return timed(self._load(piece.model).run, [cut_rows(sample, axis, needs) for sample in self._samples])
+        return self._timed(self._load(piece.model).run, [cut_rows(sample, axis, needs) for sample in self._samples])
 
     def _tail_ms(self, boundary: int) -> float:
         start, end = self._boundaries[boundary].tensors, self._boundaries[-1].tensors
         span = extract_span(self._graph.model, start, end, self._graph.batch)
-        return timed(self._load(span).run, self._crossings(boundary))[0]
+        return self._timed(self._load(span).run, self._crossings(boundary))[0]
 
     def _crossings(self, boundary: int) -> Sequence[Tensors]:
         return self.head(boundary, None)[1] if boundary else self._samples
@@ -157,8 +161,8 @@ class SliceCosts:
             width = len(self._boundaries[boundary].tensors)
             axis, part = self._boundaries[boundary].row_axis, [(rows.start, rows.stop)] * width
             crossings = [cut_rows(crossing, axis, part) for crossing in crossings]
-        encode_ms, payloads = timed(lambda tensors: codec.encode(tensors, level), crossings)
-        decode_ms, _ = timed(lambda payload: codec.decode(payload, level), payloads)
+        encode_ms, payloads = self._timed(lambda tensors: codec.encode(tensors, level), crossings)
+        decode_ms, _ = self._timed(lambda payload: codec.decode(payload, level), payloads)
         return encode_ms, float(np.mean([len(payload) for payload in payloads])), decode_ms
 
     def _load(self, model: onnx.ModelProto) -> Graph:
