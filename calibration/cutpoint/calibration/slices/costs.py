@@ -14,6 +14,7 @@ from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.search.measure import timed
 from cutpoint.calibration.slices.export import SpanSlice, slice_span
+from cutpoint.calibration.slices.halo import trace_halo
 from cutpoint.calibration.slices.local import LocalPrefix
 from cutpoint.calibration.slices.rows import Rows
 from cutpoint.calibration.slices.search import Cutting
@@ -75,6 +76,7 @@ class SliceCosts:
         self._samples = tuple(samples)
         self._boundaries = graphs.bundle.manifest.boundaries
         # Methods of one object: what they remember goes with it.
+        self._halo: Callable[[int, Rows], tuple[int, int]] = cache(self._trace)
         self.piece: Callable[[int, Rows], SpanSlice] = cache(self._piece)
         self.head: Callable[[int, Rows | None], tuple[float, list[Tensors]]] = cache(self._head)
         self.tail_ms: Callable[[int], float] = cache(self._tail_ms)
@@ -88,9 +90,9 @@ class SliceCosts:
         picture = self._coded(wire.picture, wire.picture_level, 0, None)
         costs, above = [], 0
         for rows in way.slices:
-            piece = self.piece(way.boundary, rows)
-            above, fresh = self._fresh(above, piece)
-            slice_ms = head_ms * piece.macs / max(1, end.macs)
+            stop, macs = self._halo(way.boundary, rows)
+            above, fresh = max(above, stop), max(0, stop - above)
+            slice_ms = head_ms * macs / max(1, end.macs)
             costs.append(
                 _cost(
                     slice_ms,
@@ -104,9 +106,8 @@ class SliceCosts:
         """Every slice run by itself."""
         costs, above = [], 0
         for rows in way.slices:
-            piece = self.piece(way.boundary, rows)
-            first = above
-            above, fresh = self._fresh(above, piece)
+            first, (stop, _) = above, self._halo(way.boundary, rows)
+            above, fresh = max(above, stop), max(0, stop - above)
             slice_ms, _ = self.head(way.boundary, rows)
             codec = self._coded(f"{way.boundary}-{wire.codec}", wire.level, way.boundary, rows)
             picture = 0.0, 0.0, 0.0
@@ -123,10 +124,12 @@ class SliceCosts:
         cost = SliceCost(head_ms + encode_ms, nbytes, decode_ms, float("inf"), 0.0, 0.0)
         return SlicedHead(boundary, (cost,), self.tail_ms(boundary))
 
-    def _fresh(self, above: int, piece: SpanSlice) -> tuple[int, int]:
-        """The rows of the picture that are there with a slice, and how many of them it brings."""
-        stop = max(above, *(rows.stop for rows in piece.needs))
-        return stop, stop - above
+    def _trace(self, boundary: int, rows: Rows) -> tuple[int, int]:
+        """The row of the picture behind the last that a slice needs, and its multiply-accumulates."""
+        starts = [spec.name for spec in self._graph.inputs]
+        ends = [spec.name for spec in self._boundaries[boundary].tensors]
+        halo = trace_halo(self._graph, self._prefix, starts, ends, rows)
+        return max(halo.rows[name].stop for name in starts), halo.macs
 
     def _piece(self, boundary: int, rows: Rows) -> SpanSlice:
         return slice_span(self._graph, self._graph.inputs, self._boundaries[boundary].tensors, rows, self._prefix)
