@@ -7,7 +7,7 @@ from tests.support.toy import toy_bundle
 
 from cutpoint.sdk import Bundle
 from cutpoint.server.nodes.handover import Handover
-from cutpoint.server.slices import SliceTable
+from cutpoint.server.shared_slices import SliceTable
 
 
 def _without(bundle: Bundle, point_id: str) -> Bundle:

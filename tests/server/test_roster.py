@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from cutpoint.server.nodes.planner import Path, Stage
+from cutpoint.server.nodes.planner import Path, RowSlice, Share, SharedStage, Stage
 from cutpoint.server.nodes.report import NodeReport, SpanReport
 from cutpoint.server.nodes.roster import Member, Places, Roster, Task
 
@@ -137,3 +137,36 @@ def test_amp4ec_goes_by_its_score() -> None:
     assert nodes(fast=5) == (Stage("here", 0, 1), Stage("here", 1, 2))
     roster.update("fast", member(1.0, cpu=1.0, load=0.95))
     assert nodes() == (Stage("here", 0, 1), Stage("here", 1, 2))
+
+
+def test_slices_are_shared_where_that_is_soonest(roster: Roster) -> None:
+    halves = RowSlice(0, 2500, 500), RowSlice(1, 2500, 500)
+    places = Places(PLACES.nbytes, PLACES.macs, {(0, 1): (halves,)})
+    roster.update("here", Member(report(1.0, slices={MODEL: {0: 0.005, 1: 0.006}})))
+    roster.update("fast", member(1.0, slices={MODEL: {0: 0.004, 1: 0.004}}))
+    plan = roster.plan(TASK, places, (), {})
+    assert plan is not None
+    shared, rest = plan.choose({}).stages
+    assert shared == SharedStage(0, 1, (Share("fast", (1,)), Share("here", (0,))))
+    assert rest == Stage("here", 1, 2)
+    assert roster.seconds(MODEL, "fp32", shared) == {"fast": 0.004, "here": 0.005}
+    assert roster.slice(MODEL, 1, "gone") == 0.0
+
+    version = roster.version
+    roster.update("fast", member(1.0, slices={MODEL: {0: 0.02, 1: 0.02}}))
+    assert roster.version == version + 1
+    plan = roster.plan(TASK, places, (), {})
+    assert plan is not None
+    assert all(isinstance(stage, Stage) for stage in plan.choose({}).stages)
+
+
+def test_other_rules_use_no_slices() -> None:
+    halves = RowSlice(0, 25, 5), RowSlice(1, 25, 5)
+    places = Places(PLACES.nbytes, PLACES.macs, {(0, 2): (halves,)})
+    for rule in ("throughput", "amp4ec"):
+        roster = Roster("here", rule)  # type: ignore[arg-type]
+        for name in ("here", "there"):
+            roster.update(name, member(1.0, delay=0.0, slices={MODEL: {0: 0.001, 1: 0.001}}))
+        plan = roster.plan(TASK, places, (), {})
+        assert plan is not None
+        assert all(isinstance(stage, Stage) for route in plan.routes for stage in route.stages)

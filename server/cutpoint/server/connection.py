@@ -51,7 +51,7 @@ from cutpoint.server.models import Model, Models
 from cutpoint.server.nodes.group import NodeGroup
 from cutpoint.server.quotas import Quotas
 from cutpoint.server.settings import Settings
-from cutpoint.server.slices import SliceRows
+from cutpoint.server.shared_slices import SliceRows
 from cutpoint.server.tails import Encoded
 from cutpoint.server.tier import Asked
 from cutpoint.server.tracing import RequestSpan

@@ -14,7 +14,7 @@ from cutpoint.sdk.bundle import Bundle, Selection, check_signature
 from cutpoint.server.batching import Share
 from cutpoint.server.engines import Engine
 from cutpoint.server.scheduler import Outcome, Scheduler
-from cutpoint.server.slices import SliceTable
+from cutpoint.server.shared_slices import SliceTable
 from cutpoint.server.tails import LoadedTails, Sample
 from cutpoint.server.tier import Tiers
 

@@ -15,7 +15,7 @@ from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Runtime
 from cutpoint.sdk.tail import Tail, TailOutput
-from cutpoint.server.slices import time_slices
+from cutpoint.server.shared_slices import time_slices
 
 __all__ = [
     "Encoded",

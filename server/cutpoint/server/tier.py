@@ -25,7 +25,7 @@ from cutpoint.server.forwarding import Chooser, Forwarding, Way
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
-from cutpoint.server.slices import SliceRows
+from cutpoint.server.shared_slices import SliceRows
 from cutpoint.server.speed import Speed
 from cutpoint.server.status import UpstreamStatus
 from cutpoint.server.tails import Encoded, LoadedTails, Sample, Tensors

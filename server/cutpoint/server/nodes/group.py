@@ -24,7 +24,7 @@ from cutpoint.server.nodes.reporter import Reporter
 from cutpoint.server.nodes.roster import Member, Roster, Task
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
-from cutpoint.server.slices import Decoding, SliceRows
+from cutpoint.server.shared_slices import Decoding, SliceRows
 from cutpoint.server.status import NodeRow
 from cutpoint.server.tails import Encoded, Sample, Tensors
 from cutpoint.server.tier import Answered, Asked

@@ -10,7 +10,7 @@ from cutpoint.sdk.bundle import Bundle, Manifest, Point
 from cutpoint.server.nodes.planner import RowSlice, Span, Way
 from cutpoint.server.nodes.roster import Places
 from cutpoint.server.nodes.slicing import find_ways
-from cutpoint.server.slices import SliceTable
+from cutpoint.server.shared_slices import SliceTable
 from cutpoint.server.tails import Encoded
 
 __all__ = ["Handover"]

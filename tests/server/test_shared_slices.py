@@ -12,7 +12,7 @@ from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.sdk.tail import Tail
 from cutpoint.server import EdgeServer, Settings
-from cutpoint.server.slices import Decoding, SliceTable, time_slices
+from cutpoint.server.shared_slices import Decoding, SliceTable, time_slices
 from cutpoint.server.tails import Encoded, load_tails, run_together
 
 

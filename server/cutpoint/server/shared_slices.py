@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Decoding", "SliceRows", "SliceTable", "time_slices"]
 
 #: Runs of each slice that tell how fast it is here; the fastest counts.
-_TIMED = 3
+_TIMED = 2
 
 
 @dataclass(frozen=True, slots=True)
