@@ -20,7 +20,7 @@ from tests.vectors import conversations
 from cutpoint.sdk.bundle import Bundle, decode_manifest, encode_manifest
 from cutpoint.sdk.errors import BundleError, RemoteProtocolError
 from cutpoint.sdk.protocol import Error, Hello, Result, Welcome, decode_frame
-from cutpoint.sdk.protocol.frames import HEADER_SIZE, Opening
+from cutpoint.sdk.protocol.frames import HEADER_SIZE, Opening, PartOpening
 
 from . import jvm
 
@@ -59,8 +59,10 @@ def verdict(frame: bytes) -> str:
         decoded = decode_frame(frame)
         if isinstance(decoded, Hello | Welcome | Error):
             frame[HEADER_SIZE:].decode()
-        # The bridge offers no extensions, so that no frame to or from it has a context.
-        if isinstance(decoded, Opening) and decoded.trace is not None:
+        # The bridge offers no extensions, so that no frame to or from it has a context or comes in parts.
+        if isinstance(decoded, Opening) and (decoded.trace is not None or decoded.sliced):
+            return "bad_request"
+        if isinstance(decoded, PartOpening):
             return "bad_request"
         # No array has such sides, but numpy knows empty ones.
         if isinstance(decoded, Result) and any(max(t.shape, default=0) >= 2**31 for t in decoded.outputs):

@@ -39,6 +39,20 @@ def test_tiers_are_agreed_on_refused_and_listed() -> None:
     assert any(step.get("refused") and step["send"].get("hops") for step in steps)
 
 
+def test_parts_are_agreed_on_refused_and_rejected() -> None:
+    steps = [
+        step
+        for conversation in json.loads((conversations.FOLDER / "extensions" / "slices.json").read_text())
+        for step in conversation["steps"]
+    ]
+    events = [step.get("event") or {} for step in steps]
+    assert {event["number"] for event in events if event.get("kind") == "Part"} >= {1, 2}
+    assert any(event.get("sliced") for event in events)
+    codes = {event["code"] for event in events if event.get("kind") == "Rejected"}
+    assert codes >= {"bad_payload", "too_large"}
+    assert any(step.get("refused") and step["send"]["kind"] == "Part" for step in steps)
+
+
 def test_traces_are_agreed_on_and_refused() -> None:
     steps = [
         step

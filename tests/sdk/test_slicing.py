@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.slices import HEAD_ROWS, sliced_bundle
 from tests.support.toy import toy_bundle
 
-from cutpoint.sdk.bundle import Bundle, decode_manifest, encode_manifest
+from cutpoint.sdk.bundle import Bundle, Slice, decode_manifest, encode_manifest
 from cutpoint.sdk.bundle.slicing import fresh_rows
 from cutpoint.sdk.errors import BundleError
 
@@ -86,9 +86,9 @@ def test_what_does_not_hold_together_is_named(bundle: Bundle, what: str, value: 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50)), min_size=1))
 def test_a_row_is_sent_once(sizes: list[tuple[int, int]]) -> None:
-    needs = [(start, start + size) for start, size in sizes]
-    fresh = fresh_rows(needs)
+    slices = [Slice(0, 1, "fp32", (0, 1), ((start, start + size),), ()) for start, size in sizes]
+    fresh = fresh_rows(slices)
     sent = [row for start, stop in fresh for row in range(start, stop)]
-    assert sent == list(range(max(stop for _, stop in needs)))
-    for (_, stop), (_, there) in zip(needs, fresh, strict=True):
-        assert there >= stop
+    assert sent == list(range(max(start + size for start, size in sizes)))
+    for (start, size), (_, there) in zip(sizes, fresh, strict=True):
+        assert there >= start + size

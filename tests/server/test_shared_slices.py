@@ -67,9 +67,9 @@ def test_a_decoder_alone_gives_the_tensors(work: Bundle, tail: Tail) -> None:
 def test_what_slices_take_is_measured_when_they_are_loaded(work: Bundle, tail: Tail) -> None:
     runtime = create_runtime("onnx")
     _, loaded = load_tails(work, runtime, middle=True)
-    assert loaded.slices.keys() == set(range(len(work.manifest.slices)))
-    assert all(seconds > 0 for seconds in loaded.slices.values())
-    assert not load_tails(work, runtime)[1].slices, "of use with other nodes only"
+    assert loaded.shared.keys() == set(range(len(work.manifest.slices)))
+    assert all(seconds > 0 for seconds in loaded.shared.values())
+    assert not load_tails(work, runtime)[1].shared, "of use with other nodes only"
     assert not time_slices(work, tail, "tflite", 1.0)
     assert not SliceTable(work_bundle(ways=())).slices
 

@@ -2,7 +2,7 @@
 
 They bind every implementation of the protocol, as the vectors bind the entropy coder. A file holds conversations; one
 is the role of the end that it records, the longest frame that end accepts, the most payload bytes of a point (points
-from 10 on do not exist), and steps:
+from 10 on do not exist), where there are points whose payload comes in parts the most bytes of these, and steps:
 
 * ``{"send": event, "frames": [hex, …]}``, or ``"refused": true`` where the protocol does not allow it;
 * ``{"receive": hex, "now": seconds, "event": event or null}``, or ``"error": code``;
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import numpy as np
 from cutpoint.codecs import DTYPES
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol import (
+    SLICES,
     TIERS,
     TRACE,
     Cancel,
@@ -35,6 +37,7 @@ from cutpoint.sdk.protocol import (
     Hello,
     Hop,
     Limits,
+    Part,
     Ping,
     Pong,
     Rejected,
@@ -51,6 +54,8 @@ FOLDER = Path(__file__).parent / "conversations"
 FRAME_LIMIT = 512
 MAX_PAYLOAD = 800
 POINTS = 10
+#: Of conversations with `slices`: the most bytes of each part of a point's payload.
+PARTS = {7: (200, 40, MAX_PAYLOAD)}
 
 Json = dict[str, Any]
 
@@ -73,7 +78,11 @@ def event_to_json(event: Event) -> Json:
             rest = {"payload": event.payload.hex(), "budget": event.budget, "arrivals": list(event.arrivals)}
             tiers = {"stop": event.stop, "hops": event.hops} if event.stop or event.hops else {}
             trace = {} if event.trace is None else {"trace": _trace_to_json(event.trace)}
-            return kind | {"request_id": event.request_id, "point": event.point} | rest | tiers | trace
+            sliced = {"sliced": True} if event.sliced else {}
+            return kind | {"request_id": event.request_id, "point": event.point} | rest | tiers | trace | sliced
+        case Part():
+            rest = {"number": event.number, "count": event.count, "payload": event.payload.hex()}
+            return kind | {"request_id": event.request_id} | rest | {"arrivals": list(event.arrivals)}
         case Result():
             times = event.timings
             hops = {"hops": [list(dataclasses.astuple(hop)) for hop in event.hops]} if event.hops else {}
@@ -120,7 +129,10 @@ def event_from_json(data: Json) -> Event:
         case "Request":
             payload, tiers = bytes.fromhex(data["payload"]), (data.get("stop", 0), data.get("hops", 0))
             trace = _trace_from_json(data["trace"]) if "trace" in data else None
-            return Request(data["request_id"], data["point"], payload, data["budget"], *tiers, trace)
+            extended = *tiers, trace, data.get("sliced", False)
+            return Request(data["request_id"], data["point"], payload, data["budget"], *extended)
+        case "Part":
+            return Part(data["request_id"], data["number"], data["count"], bytes.fromhex(data["payload"]))
         case "Result":
             outputs = tuple(
                 np.frombuffer(bytes.fromhex(t["values"]), t["dtype"]).reshape(t["shape"]) for t in data["outputs"]
@@ -164,9 +176,15 @@ def _extensions_to_json(extensions: tuple[str, ...]) -> Json:
 class Recorder:
     """One end of a connection, and what it did."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, parts: Mapping[int, Sequence[int]]) -> None:
         limit = MAX_PAYLOAD if role is Role.SERVER else None
-        self.connection = Connection(role, FRAME_LIMIT, lambda point: limit if point < POINTS else None)
+        self.parts = parts
+        self.connection = Connection(
+            role,
+            FRAME_LIMIT,
+            lambda point: limit if point < POINTS else None,
+            max_parts=lambda point: parts.get(point, ()),
+        )
         self.steps: list[Json] = []
 
     def send(self, event: Event) -> list[bytes]:
@@ -197,12 +215,14 @@ class Recorder:
     def to_json(self) -> Json:
         """The conversation as the files have it."""
         head = {"role": self.connection.role.name, "frame_limit": FRAME_LIMIT, "max_payload": MAX_PAYLOAD}
-        return head | {"steps": self.steps}
+        parts = {"parts": {str(point): list(sizes) for point, sizes in self.parts.items()}} if self.parts else {}
+        return head | parts | {"steps": self.steps}
 
 
 def replay(conversation: Json) -> Json:
     """What this implementation makes of the inputs of a conversation."""
-    recorder = Recorder(Role[conversation["role"]])
+    parts = {int(point): tuple(sizes) for point, sizes in conversation.get("parts", {}).items()}
+    recorder = Recorder(Role[conversation["role"]], parts)
     for step in conversation["steps"]:
         if "send" in step:
             recorder.send(event_from_json(step["send"]))
@@ -279,7 +299,24 @@ def traced(rng: np.random.Generator, event: Event) -> Event:
             return event
 
 
-EXTENDED = {TIERS: tiered, TRACE: traced}
+def sliced(rng: np.random.Generator, event: Event) -> Event:
+    """The event, most of the time in parts where it is a request; pings and cancellations become parts."""
+    match event:
+        case Hello():
+            return msgspec.structs.replace(event, extensions=(SLICES, "unheard-of"))
+        case Welcome():
+            return msgspec.structs.replace(event, extensions=(SLICES,))
+        case Request() if rng.random() < 0.8:
+            return dataclasses.replace(event, point=int(rng.choice([7, 7, 7, 3])), sliced=True)
+        case Cancel() | Ping() if rng.random() < 0.9:
+            request_id = event.request_id if isinstance(event, Cancel) else int(rng.integers(1, 4))
+            count = int(rng.choice([3, 3, 3, 3, 2]))
+            return Part(request_id, int(rng.choice([1, 2])), count, rng.bytes(int(rng.choice([0, 30, 30, 600]))))
+        case _:
+            return event
+
+
+EXTENDED = {TIERS: tiered, TRACE: traced, SLICES: sliced}
 
 
 def damaged(rng: np.random.Generator, frame: bytes) -> bytes:
@@ -301,7 +338,7 @@ def converse(seed: int, steps: int, extension: str | None = None) -> list[Json]:
     """A random conversation, as both ends saw it, where they make use of `extension`."""
     rng = np.random.default_rng(seed)
     extensions = (extension,) if extension else ()
-    ends = {role: Recorder(role) for role in Role}
+    ends = {role: Recorder(role, PARTS if extension == SLICES else {}) for role in Role}
     on_the_way: dict[Role, list[bytes]] = {role: [] for role in Role}
     if seed % 4:  # otherwise the greeting is left to chance
         for frame in ends[Role.CLIENT].send(Hello((1,), "c" * 64, "secret", "test/1", "phone", extensions)):
@@ -338,6 +375,7 @@ _FILES = {
     "greetings": [4, 12, 16, 24, 28],
     "extensions/tiers": [17, 18, 19, 21, 24, 28, 32, 35],
     "extensions/trace": [33, 34, 36, 38, 40, 41],
+    "extensions/slices": [51, 65, 78, 161, 343, 346, 447, 467],
 }
 
 

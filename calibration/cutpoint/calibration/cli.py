@@ -198,6 +198,12 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     help="Share of all inputs that an exit may answer worse than the model; several with commas between.",
 )
 @click.option("--exit-steps", default=1000, show_default=True, help="Length of each exit's training.")
+@click.option(
+    "--slices",
+    default="",
+    metavar="MBITS",
+    help="Rates of links, Mbit/s, to look for heads in slices for: 88, or 10,30,88. Default: none.",
+)
 @click.option("--preprocess", type=click.Path(path_type=Path), help="TOML file with the options below as keys.")
 @click.option("--size", help="Of boundary 0: a side, or HEIGHTxWIDTH. Default: the model's.")
 @click.option("--resize", type=int, help="Scale the short side to this before the centre crop.")
@@ -294,6 +300,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         exits=_cuts(options["exits"]),
         exit_drops=tuple(_number(drop) for drop in _list(options["exit_drop"])),
         exit_steps=options["exit_steps"],
+        slices=tuple(_number(rate) for rate in _list(options["slices"])),
         devices=options["devices"],
     )
 

@@ -40,6 +40,7 @@ from cutpoint.calibration.search.points import find_baselines, make_points, midd
 from cutpoint.calibration.search.scope import MODES, Scope
 from cutpoint.calibration.search.trials import Trial, report_trial
 from cutpoint.calibration.settings import Settings
+from cutpoint.calibration.slices.points import Draft, add_slices, channel_states, local_boundaries
 from cutpoint.calibration.slices.shared import CutSlice, cut_slices, with_row_axes
 from cutpoint.calibration.tasks import Judge, Situation, judge_all, make_judge
 from cutpoint.calibration.tasks.annotations import annotate
@@ -139,6 +140,8 @@ def _calibrate(
         times = _node_times(settings, graph, data.calibration, work)
         graph, candidates = find_candidates(graph, times)
         boundaries = _boundaries(settings, graph, candidates)
+    if settings.slices:
+        local_boundaries(graph, boundaries)
     model_key = digest(graph.model.SerializeToString(deterministic=True), data.calibration.fingerprint())
 
     variants = make_variants(
@@ -215,6 +218,11 @@ def _calibrate(
         slices=exported.slices,
         exits=tuple(entries),
     )
+    if settings.slices:
+        draft, states = Draft(graph, manifest, files), channel_states(settings.slices)
+        evaluated = data.evaluation.tensors
+        draft = add_slices(draft, states, settings.codecs, evaluated, judge, settings.threads, reporter)
+        manifest, files = draft.manifest, draft.files
     manifest = with_devices(Bundle.create(manifest, files), devices, reporter)
     bundle = Bundle.create(manifest, add_page(manifest, files))
     bundle.save(settings.out, overwrite=settings.overwrite)

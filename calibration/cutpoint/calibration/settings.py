@@ -67,6 +67,7 @@ class Settings:
         exits: at how many boundaries to put exits, or the names of the cuts; 0: none.
         exit_drops: shares of all inputs that exits may answer worse than the uncut model, a threshold for each.
         exit_steps: of training, for each exit.
+        slices: rates of links, Mbit/s, for which ways of computing heads in slices are looked for; none: no slices.
         devices: files that `cutpoint profile` wrote, for the bundle to carry; points are chosen for the first.
     """
 
@@ -108,6 +109,7 @@ class Settings:
     exits: int | tuple[str, ...] = 0
     exit_drops: tuple[float, ...] = (0.01,)
     exit_steps: int = 1000
+    slices: tuple[float, ...] = ()
     devices: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
@@ -141,6 +143,9 @@ class Settings:
             raise CalibrationError("training an exit takes at least 1 step: see --exit-steps")
         if not self.exit_drops or not all(0 < drop < 1 for drop in self.exit_drops):
             raise CalibrationError("--exit-drop takes shares between 0 and 1: write 0.01, or 0.005,0.01")
+
+        if not all(rate > 0 for rate in self.slices):
+            raise CalibrationError("--slices takes rates of links in Mbit/s: write 88, or 10,30,88")
 
     @property
     def between(self) -> bool:

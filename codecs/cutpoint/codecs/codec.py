@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from cutpoint.codecs.errors import CodecError
@@ -43,6 +43,14 @@ class CodecParts:
     analysis: Transform | None = None
     synthesis: Transform | None = None
 
+    def with_rows(self, axis: int, count: int) -> CodecParts:
+        """The parts for tensors of `count` rows along `axis`."""
+
+        def cut(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+            return tuple(spec.with_side(axis, count) for spec in specs)
+
+        return replace(self, source=cut(self.source), target=cut(self.target), symbols=cut(self.symbols))
+
 
 class Codec(ABC):
     """Turns the tensors that cross a cut into bytes and back, at one of several levels.
@@ -60,6 +68,8 @@ class Codec(ABC):
     """
 
     codec_id: ClassVar[str]
+    #: Whether every row is treated by itself, so that `for_rows` works.
+    by_rows: ClassVar[bool] = False
 
     def __init__(self, parts: CodecParts) -> None:
         if not parts.levels:
@@ -99,6 +109,18 @@ class Codec(ABC):
 
     @abstractmethod
     def _decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]: ...
+
+    def for_rows(self, axis: int, count: int) -> Codec:
+        """The codec for `count` rows of its tensors, along `axis`: slices of them, see docs/overlap.md.
+
+        Raises:
+            CodecError: if the codec does not treat every row by itself.
+        """
+        if not self.by_rows:
+            raise CodecError(
+                f"codec {self.codec_id!r} looks at all rows at once, so it cannot code slices; use 'raw' or 'affine'"
+            )
+        return type(self)(self.parts.with_rows(axis, count))
 
     def max_bytes(self) -> int:
         """The most bytes that `encode` can return: a receiver refuses longer payloads before it takes memory."""

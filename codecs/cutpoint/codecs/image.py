@@ -23,6 +23,7 @@ class ImageCodec(Codec):
     pixels are what the tail sees.
     """
 
+    by_rows: ClassVar[bool] = True
     format: ClassVar[str]
     options: ClassVar[dict[str, Any]]
 

@@ -22,6 +22,7 @@ class RawCodec(Codec):
     """
 
     codec_id: ClassVar[str] = "raw"
+    by_rows: ClassVar[bool] = True
 
     def __init__(self, parts: CodecParts) -> None:
         super().__init__(parts)

@@ -82,6 +82,14 @@ class SymbolCodec(Codec):
             if any(model.dtype != spec.dtype for model, spec in zip(row, parts.symbols, strict=True)):
                 raise CodecError("the entropy tables are for symbols of another type")
 
+    def for_rows(self, axis: int, count: int) -> SymbolCodec:
+        """As `Codec.for_rows`; the graphs must take any number of rows, and the tables have one context a channel."""
+        if not self.by_rows:
+            super().for_rows(axis, count)
+        if any(model.positions is not None for row in self._models for model in row):
+            raise CodecError(f"codec {self.codec_id!r}: its tables depend on the position, so it cannot code slices")
+        return type(self)(self.parts.with_rows(axis, count), self._models)
+
     def symbols(self, tensors: Sequence[Array], level: int) -> tuple[Array, ...]:
         """The symbols that `encode` would code, as `parts.symbols` describes."""
         if self.parts.analysis is None:
@@ -134,7 +142,8 @@ class SymbolCodec(Codec):
 
 
 def _variant(codec_id: str) -> type[SymbolCodec]:
-    return type(f"{codec_id.title()}Codec", (SymbolCodec,), {"codec_id": codec_id, "__doc__": SymbolCodec.__doc__})
+    members = {"codec_id": codec_id, "by_rows": codec_id == "affine", "__doc__": SymbolCodec.__doc__}
+    return type(f"{codec_id.title()}Codec", (SymbolCodec,), members)
 
 
 for _codec_id in SYMBOL_CODECS:

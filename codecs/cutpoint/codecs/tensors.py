@@ -60,6 +60,10 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Size of the values in bytes."""
         return self.size * np.dtype(self.dtype).itemsize
 
+    def with_side(self, axis: int, side: int) -> TensorSpec:
+        """The same tensor with another side: some rows of it, where `axis` is that of the rows."""
+        return TensorSpec(self.name, (*self.shape[:axis], side, *self.shape[axis + 1 :]), self.dtype)
+
     def accepts(self, tensor: Array) -> bool:
         """Whether `tensor` has this shape and element type."""
         return tensor.shape == self.shape and tensor.dtype == self.dtype

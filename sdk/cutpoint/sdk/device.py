@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
+from cutpoint.sdk.device_output import DeviceOutput
 from cutpoint.sdk.graphs import BundleGraphs
-from cutpoint.sdk.head import DeviceOutput, Head
+from cutpoint.sdk.head import Head
 from cutpoint.sdk.pictures import Picture
 from cutpoint.sdk.runtimes import Runtime, Stop, create_runtime
 from cutpoint.sdk.state import DeviceState, read_device_state
@@ -142,14 +143,59 @@ class Device:
             job.stop.set()
             raise
         finally:
-            first = self._jobs[0] is job
-            self._jobs.remove(job)
-            if first and self._jobs:
-                self._jobs[0].since = self._clock()
+            self._end(job)
+
+    async def prepare(self, data: Input) -> tuple[tuple[Array, ...], float]:
+        """The tensors of boundary 0, and the milliseconds that took. Raises `InputError` as `compute`."""
+
+        def work() -> tuple[tuple[Array, ...], float]:
+            started = time.perf_counter()
+            tensors = self._head.prepare(data)
+            return tensors, (time.perf_counter() - started) * 1e3
+
+        return await self._run(work)
+
+    async def parts(self, point: Point, tensors: tuple[Array, ...]) -> AsyncGenerator[DeviceOutput]:
+        """The parts of a sliced point's payload, each when it is there. Closing this ends the work as soon as can be.
+
+        Raises:
+            GraphError, CodecError, BundleError: if the bundle's files do not work here.
+        """
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Queue[DeviceOutput | None] = asyncio.Queue()
+        expected = point.measured.device_ms + point.measured.encode_ms
+
+        def work() -> None:
+            took_ms = 0.0
+            for output in self._head.run_parts(point, tensors, job.stop):
+                took_ms += output.head_ms + output.encode_ms
+                loop.call_soon_threadsafe(ready.put_nowait, output)
+            if expected > _MEASURABLE_MS:
+                self.scale += SCALE_WEIGHT * (took_ms / expected - self.scale)
+
+        job = _Job(expected * self.scale / 1e3, self._clock())
+        self._jobs.append(job)
+        working = asyncio.ensure_future(self._run(work))
+        working.add_done_callback(lambda _: ready.put_nowait(None))
+        try:
+            while (output := await ready.get()) is not None:
+                yield output
+            await working
+        finally:
+            job.stop.set()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            self._end(job)
 
     async def close(self) -> None:
         """Waits for the work that has begun; what has not is dropped."""
         await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+
+    def _end(self, job: _Job) -> None:
+        first = self._jobs[0] is job
+        self._jobs.remove(job)
+        if first and self._jobs:
+            self._jobs[0].since = self._clock()
 
     def _create_runtimes(self) -> Sequence[Runtime]:
         if not isinstance(self._runtime, str):

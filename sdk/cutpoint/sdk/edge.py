@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.device import SCALE_WEIGHT, Device
+from cutpoint.sdk.device_output import DeviceOutput
 from cutpoint.sdk.errors import DeadlineExceeded, ReferenceGone
-from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.link import Link
+from cutpoint.sdk.parts import Parts
 from cutpoint.sdk.protocol import Result
 from cutpoint.sdk.tracing import Tracing
 
@@ -26,9 +28,17 @@ _FORGET = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The edge's answer with what it took."""
+    """The edge's answer with what it took.
+
+    Attributes:
+        result: of the server.
+        output: of the device.
+        bytes_sent: on the wire.
+        elapsed_ms: from when all of the payload was there to the answer.
+    """
 
     result: Result
+    output: DeviceOutput
     bytes_sent: int
     elapsed_ms: float
 
@@ -89,25 +99,52 @@ class Edge:
         """
         asked_at = self._clock()
         try:
-            result = await self._send(point, output, deadline, started, sent)
+            result = await self._send(point, _payload(output), deadline, started, sent)
         except ReferenceGone:
             # The server keeps a few frames, and none beyond a connection: start the stream anew.
             output, *_ = await self._device.compute(point, tensors)
-            result = await self._send(point, output, deadline, started, sent)
+            result = await self._send(point, _payload(output), deadline, started, sent)
         if references is not None and output.symbols is not None:
             references[point.codec, point.level] = output.symbols
         timings = result.timings
-        expected = point.measured.tail_ms + point.measured.decode_ms
-        if expected > _MEASURABLE_MS:
-            ratio = (timings.tail_ms + timings.decode_ms) / expected
-            self.scale += SCALE_WEIGHT * (ratio - self.scale)
+        self._learn(timings.tail_ms + timings.decode_ms, point.measured.tail_ms + point.measured.decode_ms)
+        return Asked(result, output, sum(sent), (self._clock() - asked_at) * 1e3)
+
+    async def ask_in_parts(
+        self, point: Point, tensors: tuple[Array, ...], deadline: float | None, started: float, sent: list[int]
+    ) -> Asked:
+        """Asks at a sliced point: the device computes while what it has is sent. Cancelling this ends both.
+
+        Arguments and exceptions are those of `ask`, and those of `Device.parts`.
+        """
+        assert point.slicing is not None
+        head_ms = encode_ms = 0.0
+        made_at = self._clock()
+        async with aclosing(self._device.parts(point, tensors)) as outputs:
+
+            async def payloads() -> AsyncGenerator[bytes]:
+                nonlocal head_ms, encode_ms, made_at
+                async for output in outputs:
+                    head_ms, encode_ms = head_ms + output.head_ms, encode_ms + output.encode_ms
+                    made_at = self._clock()
+                    yield _payload(output)
+
+            async with aclosing(payloads()) as made:
+                parts = Parts(len(point.slicing.steps), await anext(made), made)
+                result = await self._send(point, parts, deadline, started, sent)
+        # What the server did before the last part was there is not told.
+        self._learn(result.timings.tail_ms, point.measured.tail_ms)
+        output = DeviceOutput(None, None, head_ms, encode_ms)
+        return Asked(result, output, sum(sent), (self._clock() - made_at) * 1e3)
+
+    def _learn(self, took_ms: float, expected_ms: float) -> None:
+        if expected_ms > _MEASURABLE_MS:
+            self.scale += SCALE_WEIGHT * (took_ms / expected_ms - self.scale)
             self._answered_scale = self.scale
-        return Asked(result, sum(sent), (self._clock() - asked_at) * 1e3)
 
     async def _send(
-        self, point: Point, output: DeviceOutput, deadline: float | None, started: float, sent: list[int]
+        self, point: Point, payload: bytes | Parts, deadline: float | None, started: float, sent: list[int]
     ) -> Result:
-        assert output.payload is not None
         budget = 0.0
         if deadline is not None:
             budget = deadline - (self._clock() - started)
@@ -117,10 +154,18 @@ class Edge:
 
         def unfinished(seconds: float) -> None:
             # The device was first. Where it always is, there is never an answer to say how slow the server is.
-            if expected > _MEASURABLE_MS:
+            # A server that waited for parts had nothing to do.
+            if expected > _MEASURABLE_MS and isinstance(payload, bytes):
                 self.scale += SCALE_WEIGHT * max(0.0, seconds * 1e3 / expected - self.scale)
 
         number = self._bundle.point_number(point.id)
         server_s = expected * self.scale / 1e3
+        if isinstance(payload, Parts):
+            server_s += (point.measured.device_ms + point.measured.encode_ms) * self._device.scale / 1e3
         trace = None if self._tracing is None else self._tracing.current()
-        return await self._link.request(number, output.payload, budget, server_s, sent, unfinished, trace=trace)
+        return await self._link.request(number, payload, budget, server_s, sent, unfinished, trace=trace)
+
+
+def _payload(output: DeviceOutput) -> bytes:
+    assert output.payload is not None, "what is sent is not an answer"
+    return output.payload

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cutpoint.codecs import Array, Codec, CodecParts, Transform, create_codec
-from cutpoint.sdk.bundle import Bundle, GraphFile, Point, Slice
+from cutpoint.sdk.bundle import Bundle, GraphFile, Point, RowRange, Slice
 from cutpoint.sdk.errors import BundleError
 from cutpoint.sdk.runtimes import Graph, Runtime
 
@@ -28,8 +28,9 @@ class BundleGraphs:
         self._runtimes = tuple(runtimes)
         self._spans: dict[tuple[int, int, str], Graph] = {}
         self._exits: dict[str, Graph] = {}
-        self._slices: dict[tuple[object, ...], Graph] = {}
+        self._slices: dict[tuple[int, int, str, RowRange], Graph] = {}
         self._codecs: dict[str, Codec] = {}
+        self._row_codecs: dict[tuple[str, int], Codec] = {}
         self._lock = threading.RLock()
 
     def span(self, start: int, end: int, precision: str) -> Graph:
@@ -47,6 +48,14 @@ class BundleGraphs:
                 graph = self._spans[key] = self._load(files, f"span {start}-{end}.{precision}")
             return graph
 
+    def slice(self, piece: Slice) -> Graph:
+        """The graph of a slice. Raises as `span`."""
+        with self._lock:
+            graph = self._slices.get(piece.key)
+            if graph is None:
+                graph = self._slices[piece.key] = self._load(piece.graphs, piece.name)
+            return graph
+
     def exit(self, exit_id: str) -> Graph:
         """The graph of an exit. Raises as `span`."""
         with self._lock:
@@ -54,14 +63,6 @@ class BundleGraphs:
             if graph is None:
                 files = self.bundle.exit(exit_id).graphs
                 graph = self._exits[exit_id] = self._load(files, f"exit {exit_id}")
-            return graph
-
-    def slice(self, piece: Slice) -> Graph:
-        """The graph of a slice of the bundle. Raises as `span`."""
-        with self._lock:
-            graph = self._slices.get(piece.key)
-            if graph is None:
-                graph = self._slices[piece.key] = self._load(piece.graphs, piece.name)
             return graph
 
     def codec(self, codec_id: str) -> Codec:
@@ -74,19 +75,39 @@ class BundleGraphs:
         with self._lock:
             codec = self._codecs.get(codec_id)
             if codec is None:
-                entry = self.bundle.codec(codec_id)
-                boundaries = self.bundle.manifest.boundaries
-                parts = CodecParts(
-                    source=boundaries[entry.start].tensors,
-                    target=boundaries[entry.end].tensors,
-                    levels=entry.levels,
-                    symbols=entry.symbols,
-                    config=entry.config,
-                    tables=self.bundle.read(entry.tables) if entry.tables else b"",
-                    analysis=self._transform(entry.encoder, f"encoder of codec {codec_id}"),
-                    synthesis=self._transform(entry.decoder, f"decoder of codec {codec_id}"),
-                )
-                codec = self._codecs[codec_id] = create_codec(entry.codec, parts)
+                codec = self._codecs[codec_id] = self._create_codec(codec_id, ("onnx", "tflite"))
+            return codec
+
+    def _create_codec(self, codec_id: str, formats: Sequence[str]) -> Codec:
+        entry = self.bundle.codec(codec_id)
+        boundaries = self.bundle.manifest.boundaries
+        encoder, decoder = (
+            [file for file in half if file.format in formats] for half in (entry.encoder, entry.decoder)
+        )
+        parts = CodecParts(
+            source=boundaries[entry.start].tensors,
+            target=boundaries[entry.end].tensors,
+            levels=entry.levels,
+            symbols=entry.symbols,
+            config=entry.config,
+            tables=self.bundle.read(entry.tables) if entry.tables else b"",
+            analysis=self._transform(encoder, f"encoder of codec {codec_id}"),
+            synthesis=self._transform(decoder, f"decoder of codec {codec_id}"),
+        )
+        return create_codec(entry.codec, parts)
+
+    def row_codec(self, codec_id: str, count: int) -> Codec:
+        """A codec for `count` rows of its boundary. Raises as `codec`, and `CodecError` if it cannot code slices."""
+        with self._lock:
+            codec = self._row_codecs.get((codec_id, count))
+            if codec is None:
+                axis = self.bundle.manifest.boundaries[self.bundle.codec(codec_id).start].row_axis
+                assert axis is not None, "the manifest was checked"
+                whole = self._row_codecs.get((codec_id, 0))
+                if whole is None:
+                    # Files of other formats are for one shape.
+                    whole = self._row_codecs[codec_id, 0] = self._create_codec(codec_id, ("onnx",))
+                codec = self._row_codecs[codec_id, count] = whole.for_rows(axis, count)
             return codec
 
     def supports(self, point: Point) -> bool:
@@ -101,7 +122,13 @@ class BundleGraphs:
         steps = self.bundle.steps(point)
         if not all(readable(self.bundle.span(start, end, point.precision or "").graphs) for start, end in steps):
             return False
+        if point.slicing is not None and not all(
+            readable(piece.graphs) for piece in self.bundle.slices_of(point)[point.slicing.pictures :]
+        ):
+            return False
         encoder = self.bundle.codec(point.codec).encoder if point.codec is not None else ()
+        if point.slicing is not None:
+            return not encoder or readable([file for file in encoder if file.format == "onnx"])
         return not encoder or readable(encoder)
 
     def _transform(self, files: Sequence[GraphFile], what: str) -> Transform | None:

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
 from math import inf
-from time import perf_counter, thread_time
 
 import numpy as np
 
 from cutpoint.codecs import Array, DeltaCodec
 from cutpoint.sdk.bundle import Point
-from cutpoint.sdk.errors import GraphError, InputError
+from cutpoint.sdk.device_output import DeviceOutput
+from cutpoint.sdk.errors import InputError
 from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.laps import Laps, Stretch
 from cutpoint.sdk.pictures import Picture, to_boundary0
 from cutpoint.sdk.runtimes import Stop
+from cutpoint.sdk.sliced_head import run_slices
 
 __all__ = ["DeviceOutput", "Head"]
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceOutput:
-    """What came of a request on the device.
-
-    Attributes:
-        payload: the bytes to send; None where there is an answer.
-        symbols: what the payload stands for, where the codec can refer to it later; None otherwise.
-        outputs: the model's outputs; None unless the point is local, or its exit was sure.
-        head_ms: time in the head, or the whole model; the exit's included.
-        encode_ms: time in the codec.
-        exit: id of the exit that answered; None if none did.
-    """
-
-    payload: bytes | None
-    outputs: tuple[Array, ...] | None
-    head_ms: float
-    encode_ms: float
-    symbols: tuple[Array, ...] | None = None
-    exit: str | None = None
 
 
 class Head:
@@ -45,11 +26,10 @@ class Head:
 
     Args:
         graphs: of the device part.
-        stretch: called with a computation's seconds of processor time and of wall time, and what ends it early, before
-            its result is used. The emulation of a slower device waits here; None: nothing.
+        stretch: see `Laps`; None: nothing.
     """
 
-    def __init__(self, graphs: BundleGraphs, stretch: Callable[[float, float, Stop], None] | None = None) -> None:
+    def __init__(self, graphs: BundleGraphs, stretch: Stretch | None = None) -> None:
         self._graphs = graphs
         self._manifest = graphs.bundle.manifest
         self._stretch = stretch
@@ -102,7 +82,7 @@ class Head:
         self, point: Point, tensors: tuple[Array, ...], reference: tuple[Array, ...] | None, stop: Stop, needed: float
     ) -> DeviceOutput:
         """`run`, with the confidence that is needed to end at the exit."""
-        started = perf_counter(), thread_time()
+        laps = Laps(stop, self._stretch)
         head_ms = 0.0
         for number, (start, end) in enumerate(self._graphs.bundle.steps(point)):
             assert point.precision is not None, "the manifest was checked"
@@ -110,8 +90,7 @@ class Head:
             told: tuple[Array, ...] = ()
             if point.exit is not None and number == 0:
                 told = self._graphs.exit(point.exit).run(tensors, stop)
-            started, took = self._lap(started, stop)
-            head_ms += took
+            head_ms += laps.lap()
             if told and told[-1].item() >= needed:
                 return DeviceOutput(None, told[:-1], head_ms, 0.0, exit=point.exit)
         if point.codec is None:
@@ -122,26 +101,34 @@ class Head:
             payload, symbols = codec.encode_frame(tensors, point.level, reference)
         else:
             payload = codec.encode(tensors, point.level)
-        _, encode_ms = self._lap(started, stop)
-        return DeviceOutput(payload, None, head_ms, encode_ms, symbols)
+        return DeviceOutput(payload, None, head_ms, laps.lap(), symbols)
+
+    def run_parts(self, point: Point, tensors: tuple[Array, ...], stop: Stop | None = None) -> Iterator[DeviceOutput]:
+        """The device's share of a sliced point: the parts of its payload, each computed when it is asked for.
+
+        Args:
+            point: sliced; see `Slicing`.
+            tensors: of boundary 0, as `prepare` gives them.
+            stop: ends it early, with a `GraphError`.
+
+        Raises:
+            GraphError, CodecError, BundleError: if the bundle's files do not work here.
+        """
+        stop = Stop() if stop is None else stop
+        return run_slices(self._graphs, point, tensors, stop, Laps(stop, self._stretch))
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
         """Loads and runs every graph and codec that `points` need once, on zeros, at this machine's own speed."""
         plain = Head(self._graphs)
-        for point in {(p.start, p.precision, p.codec, p.exit): p for p in points}.values():
+        for point in {(p.start, p.precision, p.codec, p.exit): p for p in points if p.slicing is None}.values():
             plain._run(point, self.zeros(), None, Stop(), inf)
+        for point in points:
+            if point.slicing is not None:
+                deque(plain.run_parts(point, self.zeros()), maxlen=0)
 
     def zeros(self) -> tuple[Array, ...]:
         """Tensors of boundary 0 full of zeros: something to run when any input will do."""
         return tuple(np.zeros(spec.shape, spec.dtype) for spec in self._manifest.boundaries[0].tensors)
-
-    def _lap(self, started: tuple[float, float], stop: Stop) -> tuple[tuple[float, float], float]:
-        if self._stretch is not None:
-            self._stretch(thread_time() - started[1], perf_counter() - started[0], stop)
-        if stop:
-            raise GraphError("called off: the answer is not wanted any more")
-        now = perf_counter(), thread_time()
-        return now, (now[0] - started[0]) * 1e3
 
 
 def _describe(specs: tuple[object, ...]) -> str:

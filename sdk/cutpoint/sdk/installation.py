@@ -14,10 +14,10 @@ from typing import Literal
 from cutpoint.sdk.bundle import Bundle, DeviceProfile, Point
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.device import Device, Input
+from cutpoint.sdk.device_output import DeviceOutput
 from cutpoint.sdk.edge import Asked, Edge, References
 from cutpoint.sdk.energy import EnergyModel, Radio
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, InputError, LinkError
-from cutpoint.sdk.head import DeviceOutput
 from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.learned import POLICY_FILE, LearnedPolicy
 from cutpoint.sdk.link import Link
@@ -196,6 +196,7 @@ class Installation:
             self.monitor.unanswered,
             self.device.state,
             radio,
+            slices=link is not None and link.slices,
         )
 
     async def infer(
@@ -218,25 +219,30 @@ class Installation:
                 self._idle.set()
 
     async def _answer(self, data: Input, plan: Plan, started: float, references: References | None) -> InferenceResult:
-        reference = references.get((plan.point.codec, plan.point.level)) if references else None
-        output, tensors, prepare_ms = await self.device.compute(plan.point, data, reference)
-        if plan.point.local and self.edge is not None:
-            self.edge.unused()
-        if output.outputs is not None:
-            return self._device_result(started, plan, plan.point, output, prepare_ms)
         sent: list[int] = []
-        assert self.edge is not None
-        asking = self.edge.ask(plan.point, tensors, output, self._objective.deadline, started, sent, references)
+        if plan.point.slicing is not None:
+            tensors, prepare_ms = await self.device.prepare(data)
+            assert self.edge is not None
+            asking = self.edge.ask_in_parts(plan.point, tensors, self._objective.deadline, started, sent)
+        else:
+            reference = references.get((plan.point.codec, plan.point.level)) if references else None
+            output, tensors, prepare_ms = await self.device.compute(plan.point, data, reference)
+            if plan.point.local and self.edge is not None:
+                self.edge.unused()
+            if output.outputs is not None:
+                return self._device_result(started, plan, plan.point, output, prepare_ms)
+            assert self.edge is not None
+            asking = self.edge.ask(plan.point, tensors, output, self._objective.deadline, started, sent, references)
         if self._mode == "edge":
             asked = await self._within_deadline(asking, started)
-            return self._edge_result(started, plan, output, prepare_ms, asked, hedged=False)
+            return self._edge_result(started, plan, prepare_ms, asked, hedged=False)
 
         async def on_device() -> DeviceOutput:
             return (await self.device.compute(self._fallback, tensors))[0]
 
         answer = await first_answer(asking, on_device, self._patience(plan, started))
         if answer.edge is not None:
-            return self._edge_result(started, plan, output, prepare_ms, answer.edge, answer.hedged)
+            return self._edge_result(started, plan, prepare_ms, answer.edge, answer.hedged)
         assert answer.device is not None
         return self._device_result(
             started,
@@ -291,9 +297,9 @@ class Installation:
             raise LinkError(f"no connection to {self._options.url} within {timeout} s") from self.link.refusal
 
     def _edge_result(
-        self, started: float, plan: Plan, output: DeviceOutput, prepare_ms: float, asked: Asked, hedged: bool
+        self, started: float, plan: Plan, prepare_ms: float, asked: Asked, hedged: bool
     ) -> InferenceResult:
-        on_server = asked.result.timings
+        on_server, output = asked.result.timings, asked.output
         network = asked.elapsed_ms - on_server.queue_ms - on_server.decode_ms - on_server.tail_ms
         timing = Timing(
             total=(self._clock() - started) * 1e3,

@@ -28,10 +28,12 @@ from cutpoint.sdk.errors import (
     refusal,
 )
 from cutpoint.sdk.monitor import LinkMonitor
+from cutpoint.sdk.parts import Parts, send_rest
 from cutpoint.sdk.protocol import (
     EXTENSIONS,
     IDLE,
     MAX_FRAMES,
+    SLICES,
     TIERS,
     TRACE,
     VERSION,
@@ -40,6 +42,7 @@ from cutpoint.sdk.protocol import (
     Error,
     Goaway,
     Hello,
+    Part,
     Ping,
     Pong,
     Request,
@@ -143,6 +146,11 @@ class Link:
         return self._connection is not None and TIERS in self._connection.extensions
 
     @property
+    def slices(self) -> bool:
+        """Whether the server takes payloads in parts."""
+        return self._connection is not None and SLICES in self._connection.extensions
+
+    @property
     def full(self) -> bool:
         """Whether the server would not take a further request now."""
         return self._connection is not None and self._connection.in_flight >= self._connection.limits.in_flight
@@ -187,7 +195,7 @@ class Link:
     async def request(
         self,
         point: int,
-        payload: bytes,
+        payload: bytes | Parts,
         budget: float,
         server_s: float,
         sent: list[int],
@@ -201,7 +209,7 @@ class Link:
 
         Args:
             point: number of the point.
-            payload: what its codec wrote.
+            payload: what its codec wrote, or writes while it is sent.
             budget: seconds until the answer is of no use; 0 for no limit. The server is told what the way leaves.
             server_s: seconds that the server will probably compute.
             sent: the size of each frame is added here as it is sent, so that it is known also of a request that fails.
@@ -220,20 +228,21 @@ class Link:
         number = connection.next_id()
         sent_at = self._clock()
         channel = self._monitor.channel(sent_at)
-        on_way = channel.rtt + 8 * len(payload) / channel.uplink
+        first, sliced = (payload.first, True) if isinstance(payload, Parts) else (payload, False)
+        on_way = channel.rtt + 8 * len(first) / channel.uplink
         queued = self.server.queue_ms / 1e3
         # A belief: where it leaves no time, the server may still have some.
         budget -= min(on_way, _MOST_ON_WAY * budget)
         trace = trace if TRACE in connection.extensions else None
-        frames = connection.send(Request(number, point, payload, budget, stop, hops, trace))
+        frames = connection.send(Request(number, point, first, budget, stop, hops, trace, sliced))
         answer = self._answers.expect(number)
         self._monitor.sent(number, [len(frame) for frame in frames], server_s, sent_at)
         try:
-            for frame in frames:
-                await self._write(frame)
-                sent.append(len(frame))
+            await self._write_all(frames, sent)
+            if isinstance(payload, Parts):
+                await send_rest(payload, answer, partial(self._send_part, connection, number, payload.count, sent))
             return await answer
-        except asyncio.CancelledError:
+        except BaseException:  # Whatever ends it here, the server must not go on.
             unanswered = answer.cancelled() or not answer.done()
             if unanswered and connection is self._connection:
                 self._monitor.cancelled(number)
@@ -248,6 +257,18 @@ class Link:
         finally:
             self._answers.forget(number)
             self._slot_free.set()
+
+    async def _send_part(
+        self, connection: Connection, request: int, count: int, sent: list[int], number: int, payload: bytes
+    ) -> None:
+        frames = connection.send(Part(request, number, count, payload))
+        self._monitor.sent_part(request, [len(frame) for frame in frames])
+        await self._write_all(frames, sent)
+
+    async def _write_all(self, frames: list[bytes], sent: list[int]) -> None:
+        for frame in frames:
+            await self._write(frame)
+            sent.append(len(frame))
 
     async def _free_slot(self) -> Connection:
         while True:

@@ -98,7 +98,8 @@ def _jobs(bundle: Bundle, path: str, formats: Sequence[str], pictures: tuple[str
         except CutpointError:
             continue
         there.append(name)
-    used = sorted({(point.start, point.precision) for point in bundle.points}, key=lambda key: (key[0], key[1] or ""))
+    whole = {(point.start, point.precision) for point in bundle.points if point.slicing is None}
+    used = sorted(whole, key=lambda key: (key[0], key[1] or ""))
     jobs = []
     encoded: set[tuple[int, str]] = set()
     for start, precision in used:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cutpoint.sdk.channel import PACKET, Channel, ChannelEstimator
 
@@ -25,6 +26,8 @@ class _Pending:
     sent_at: float
     server_s: float
     cancelled: bool = False
+    #: Of a sliced request: where the frames of each part begin.
+    parts: tuple[int, ...] = ()
 
 
 class LinkMonitor:
@@ -110,6 +113,13 @@ class LinkMonitor:
         """Request `number` leaves in frames of `sizes` bytes; the server will probably compute for `server_s`."""
         self._pending[number] = _Pending(tuple(sizes), now, server_s)
 
+    def sent_part(self, number: int, sizes: Sequence[int]) -> None:
+        """A further part of request `number` leaves in frames of `sizes` bytes."""
+        pending = self._pending.get(number)
+        if pending is not None:
+            pending.parts = (*(pending.parts or (0,)), len(pending.sizes))
+            pending.sizes = (*pending.sizes, *sizes)
+
     def cancelled(self, number: int) -> None:
         """Request `number` was called off; the server will confirm that, or its answer is on the way."""
         if number in self._pending:
@@ -126,13 +136,25 @@ class LinkMonitor:
             now: seconds.
         """
         pending = self._pending.pop(number, None)
-        if pending is not None:
+        if pending is not None and pending.parts:
+            self._parts_arrived(pending, arrivals, now)
+        elif pending is not None:
             self.estimator.observe_answer(pending.sizes, arrivals, now - pending.sent_at - server_s, answer, now)
+
+    def _parts_arrived(self, pending: _Pending, arrivals: Sequence[float], now: float) -> None:
+        """Between parts the device computed: only frames of one part tell the rate, and nothing the round trip."""
+        sizes = pending.sizes
+        if len(sizes) != len(arrivals):
+            return
+        for first, stop in pairwise((*pending.parts, len(sizes))):
+            behind, spacing = sum(sizes[first + 1 : stop]), arrivals[stop - 1] - arrivals[first]
+            if behind > PACKET and spacing > 0:
+                self.estimator.observe_spacing(behind, spacing, now)
 
     def refused(self, number: int, now: float) -> None:
         """An error came instead of a result: all that was sent has arrived, or as good as that."""
         pending = self._pending.pop(number, None)
-        if pending is not None and pending.cancelled:
+        if pending is not None and pending.cancelled and not pending.parts:
             self.estimator.observe_delivery(sum(pending.sizes), now - pending.sent_at, now)
 
     def probed(self, now: float) -> None:

@@ -103,9 +103,10 @@ def fastest_alone(points: Sequence[Point]) -> Point:
 
 
 def efficient(points: Sequence[Point], by_metric: bool) -> tuple[Point, ...]:
-    """The points that no other of their kind beats in everything that has a price, local ones first.
+    """The points that no other of their kind beats in everything that has a price, local ones first, sliced ones last.
 
-    With an exit the mean may be better and the worst case worse, so that points with and without are two kinds.
+    With an exit the mean may be better and the worst case worse, so that points with and without are two kinds. Sliced
+    points are all kept: what they cost does not say when they are done.
 
     Args:
         points: to choose from.
@@ -113,7 +114,7 @@ def efficient(points: Sequence[Point], by_metric: bool) -> tuple[Point, ...]:
     """
     kept: list[Point] = []
     for local, exits in product((True, False), (False, True)):
-        kind = [point for point in points if point.local is local and (point.exit is not None) is exits]
+        kind = [p for p in points if p.local is local and (p.exit is not None) is exits and p.slicing is None]
         costs = np.array([_costs(point, by_metric) for point in kind])
         for number, row in enumerate(costs):
             no_worse = np.all(costs <= row, axis=1)
@@ -121,7 +122,7 @@ def efficient(points: Sequence[Point], by_metric: bool) -> tuple[Point, ...]:
             # Of equals the first stays.
             if not better.any() and not no_worse[:number].any():
                 kept.append(kind[number])
-    return tuple(kept)
+    return (*kept, *(point for point in points if point.slicing is not None))
 
 
 def _costs(point: Point, by_metric: bool) -> tuple[float, ...]:
@@ -191,7 +192,7 @@ class AdaptivePolicy:
         self._predictor: Final = Predictor(
             efficient(points, self.objective.loss_weight > 0)
             if self.objective.cost is None
-            else sorted(points, key=lambda point: not point.local),
+            else sorted(points, key=lambda point: (not point.local, point.slicing is not None)),
             energy or EnergyModel(),
             answer_bytes,
         )
@@ -209,9 +210,9 @@ class AdaptivePolicy:
 
     @classmethod
     def for_bundle(cls, bundle: Bundle, objective: Objective, energy: EnergyModel | None = None) -> AdaptivePolicy:
-        """The policy over the points of `bundle` that `objective` admits."""
+        """The policy over the points of `bundle` that `objective` admits, for worlds without slices."""
         uncut = bundle.manifest.task.uncut
-        points = admissible(bundle.points, objective.floor(uncut))
+        points = admissible([p for p in bundle.points if p.slicing is None], objective.floor(uncut))
         answer = bundle.manifest.boundaries[-1].nbytes
         return cls(points, objective, uncut=uncut, energy=energy, answer_bytes=answer)
 
@@ -351,6 +352,7 @@ class StaticPolicy:
     def choose(self, conditions: Conditions) -> Plan:
         point, fallback = self.points
         linked = conditions.channel is not None and not conditions.server.draining
+        linked = linked and (conditions.slices or point.slicing is None)
         chosen = point if linked or point.local else fallback
         if not linked and not chosen.local:
             return Plan(chosen, math.inf, 0.0)

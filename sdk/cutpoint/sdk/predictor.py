@@ -39,6 +39,7 @@ class Conditions:
         radio: of the network in use, where the app told; None for the energy model's own.
         device_price: milliseconds that others wait longer for one of this device's; 0 for a device of its own.
         budget_ms: milliseconds that are left for the answer, beside the objective's deadline.
+        slices: whether the connection lets payloads come in parts; without, sliced points cannot be had.
     """
 
     channel: Channel | None
@@ -51,6 +52,7 @@ class Conditions:
     radio: Radio | None = None
     device_price: float = 0.0
     budget_ms: float = math.inf
+    slices: bool = True
 
 
 class Exits(NamedTuple):
@@ -70,7 +72,7 @@ class Exits(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a request would take now, at the points that can be had: all of them, or the local ones without a link.
+    """What a request would take now, at the points that can be had: the local ones without a link, the first so many.
 
     Attributes:
         probabilities: of the cases, (cases,): the channel's samples, the best first and an outage last.
@@ -108,8 +110,12 @@ class Predictor:
     measurements (measurements, points). At a point with an exit that answers the share r after x ms, a request takes
     r · x + (1 - r) · latency in the mean. Whoever hedges needs both parts; energy and server's time are means.
 
+    At a sliced point device, link and server work at the same time, each on its steps in order. Such a request is done
+    after the longest way through them: the device's steps up to some i, the link's from i to some j, the server's from
+    j on. Every (i, j) is a column of its own, as linear as other points, and the point takes the greatest of its own.
+
     Args:
-        points: local ones first.
+        points: local ones first, sliced ones last.
         energy: of the device.
         answer_bytes: size of a result.
     """
@@ -120,6 +126,9 @@ class Predictor:
         self.answer_bytes = answer_bytes
         self.local = sum(point.local for point in self.points)
         assert all(point.local for point in self.points[: self.local]), "local points come first"
+        self._plain = sum(point.slicing is None for point in self.points)
+        assert all(point.slicing is None for point in self.points[: self._plain]), "sliced points come last"
+        self._ways, self._firsts = _ways_through(self.points[self._plain :])
         self._measured = self._table([point.measured for point in self.points])
         self._means = self._measured
         self._exits: Array | None = None
@@ -145,7 +154,7 @@ class Predictor:
     def predict(self, conditions: Conditions) -> Prediction:
         """The prediction; without a link, or for a server that drains, of the local points only."""
         channel, server = conditions.channel, conditions.server
-        measured = self._measured
+        measured = self._measured if conditions.slices else self._measured[:, : self._plain]
         if channel is None or server.draining:
             channel, measured = _NO_LINK, measured[:, : self.local]
         rates, trips, chances = channel.samples()
@@ -167,6 +176,9 @@ class Predictor:
         rows += (0.0, 0.0, conditions.server_scale, 0.0, 0.0, 0.0)
         quantities = np.array(rows).reshape(-1, len(measured))
         result = quantities @ measured
+        if result.shape[1] > self._plain:
+            through = quantities[:PROBABILITIES] @ self._ways
+            result[:PROBABILITIES, self._plain :] = np.maximum.reduceat(through, self._firsts, axis=1)
         if self._exits is None:
             return Prediction(np.array(chances), result[:PROBABILITIES], *result[PROBABILITIES:])
         count = measured.shape[1]
@@ -175,3 +187,19 @@ class Predictor:
         exits = Exits(rate, queue + device * exit_ms)
         latency_ms, device_ms = result[:PROBABILITIES], result[PROBABILITIES]
         return Prediction(np.array(chances), latency_ms, device_ms, energy_mj, server_ms, exits)
+
+
+def _ways_through(points: Sequence[Point]) -> tuple[Array, list[int]]:
+    """The columns of sliced points, (measurements, ways), and where each point's begin."""
+    columns: list[tuple[float, ...]] = []
+    firsts: list[int] = []
+    for point in points:
+        assert point.slicing is not None
+        steps, firsts = point.slicing.steps, [*firsts, len(columns)]
+        for i in range(len(steps)):
+            device_ms = sum(step.device_ms for step in steps[: i + 1])
+            for j in range(i, len(steps)):
+                nbytes = sum(step.nbytes + OVERHEAD_BYTES for step in steps[i : j + 1])
+                server_ms = sum(step.server_ms for step in steps[j:]) + point.measured.tail_ms
+                columns.append((device_ms, nbytes, server_ms, 0.0, 1.0, 1.0))
+    return np.ascontiguousarray(np.array(columns).T), firsts

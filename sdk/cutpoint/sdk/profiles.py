@@ -200,11 +200,17 @@ class _Costs:
             parts.append(head)
             device_ms = device_ms if head is None else head.p50_ms
         exit_ms = self._scale * m.exit_ms
-        if point.exit is not None:
+        slicing = point.slicing
+        if point.exit is not None or slicing is not None:
             # Pieces of a head, and exits, are not measured: they are as much slower as the head in one piece.
             head_ms = self._calibrated.get((point.start, point.precision), 0.0)
-            scale = device_ms / head_ms if head is not None and head_ms > 0 else self._scale
+            scale = head.p50_ms / head_ms if head is not None and head_ms > 0 else self._scale
             device_ms, exit_ms, parts = scale * m.device_ms, scale * m.exit_ms, [None]
+        if slicing is not None:
+            encode_ms = scale * m.encode_ms
+            slicing = slicing.on_device(scale)
+            measured = msgspec.structs.replace(m, device_ms=device_ms, encode_ms=encode_ms, energy_mj=None)
+            return msgspec.structs.replace(point, measured=measured, slicing=slicing)
         if point.codec is not None:
             encoder = self.encoders.get((point.codec, point.level))
             parts.append(encoder)
@@ -229,5 +235,5 @@ def _head_times(bundle: Bundle) -> Mapping[tuple[int, str | None], float]:
     return {
         (point.start, point.precision): point.measured.device_ms
         for point in bundle.manifest.points
-        if point.start and point.exit is None
+        if point.start and point.exit is None and point.slicing is None
     }

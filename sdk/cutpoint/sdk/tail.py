@@ -8,9 +8,11 @@ from time import perf_counter
 import numpy as np
 
 from cutpoint.codecs import Array, CodecError, DeltaCodec, SymbolMemory
-from cutpoint.sdk.bundle import Point
+from cutpoint.sdk.bundle import Point, Slice
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph
+from cutpoint.sdk.sliced_head import cut_rows
+from cutpoint.sdk.sliced_tail import SlicedTail
 
 __all__ = ["Tail", "TailOutput"]
 
@@ -39,11 +41,15 @@ class Tail:
 
     Args:
         graphs: of the server part.
+
+    Attributes:
+        slices: does what comes before the tail of a sliced point.
     """
 
     def __init__(self, graphs: BundleGraphs) -> None:
         self._graphs = graphs
         self._manifest = graphs.bundle.manifest
+        self.slices = SlicedTail(graphs)
 
     def run(self, point: Point, payload: bytes | memoryview, memory: SymbolMemory | None = None) -> TailOutput:
         """The server's share of `point`.
@@ -109,12 +115,20 @@ class Tail:
         return self._graphs.codec(point.codec).encode(tensors, point.level)
 
     def warm_up(self, points: tuple[Point, ...]) -> None:
-        """Loads every tail and codec that `points` need, and runs each tail once on zeros."""
+        """Loads every tail, slice and codec that `points` need, and runs each tail and slice once on zeros."""
         for end, precision in sorted({(p.end, p.tail_precision) for p in points if p.tail_precision is not None}):
             zeros = tuple(np.zeros(spec.shape, spec.dtype) for spec in self._manifest.boundaries[end].tensors)
             self._graphs.span(end, self._manifest.last, precision).run(zeros)
+        for piece in {piece.key: piece for p in points for piece in self._pictured(p)}.values():
+            boundary = self._manifest.boundaries[piece.start]
+            all_rows = [np.zeros(spec.shape, spec.dtype) for spec in boundary.tensors]
+            self._graphs.slice(piece).run(cut_rows(all_rows, boundary.row_axis, piece.needs))
         for codec in {p.codec for p in points if p.codec is not None}:
             self._graphs.codec(codec)
+
+    def _pictured(self, point: Point) -> tuple[Slice, ...]:
+        pictures = point.slicing.pictures if point.slicing is not None else 0
+        return self._graphs.bundle.slices_of(point)[:pictures]
 
     def max_payload(self, point: Point) -> int:
         """The most bytes that a payload of `point` can have."""

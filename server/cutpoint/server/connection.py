@@ -32,6 +32,7 @@ from cutpoint.sdk.protocol import (
     Goaway,
     Hello,
     Hop,
+    Part,
     Ping,
     Pong,
     Rejected,
@@ -52,6 +53,7 @@ from cutpoint.server.nodes.group import NodeGroup
 from cutpoint.server.quotas import Quotas
 from cutpoint.server.settings import Settings
 from cutpoint.server.shared_slices import SliceRows
+from cutpoint.server.slices import SlicedRequest
 from cutpoint.server.tails import Encoded
 from cutpoint.server.tier import Asked
 from cutpoint.server.tracing import RequestSpan
@@ -118,8 +120,9 @@ class ClientConnection:
         self._draining = draining
         self._clock = clock
         self._tracing = tracing
-        self._connection = Connection(Role.SERVER, settings.limits.frame, self._max_payload)
+        self._connection = Connection(Role.SERVER, settings.limits.frame, self._max_payload, max_parts=self._max_parts)
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._sliced: dict[int, SlicedRequest] = {}
         self._memory = SymbolMemory()
         #: Who shares the workers with others: the token's owner, or this connection where anybody may come in.
         self._user: Hashable = object()
@@ -226,6 +229,9 @@ class ClientConnection:
     def _max_payload(self, number: int) -> int | None:
         return self._model.max_payload(number) if self._model is not None else None
 
+    def _max_parts(self, number: int) -> tuple[int, ...]:
+        return self._model.max_parts(number) if self._model is not None else ()
+
     # -- messages ------------------------------------------------------------------------------------------------
 
     async def _receive(self, timeout: float | None = None) -> Event | None:
@@ -250,7 +256,15 @@ class ClientConnection:
                     raise _Close("unauthenticated", "the token is not accepted any more")
                 task = asyncio.create_task(self._answer(event, account))
                 self._tasks[event.request_id] = task
-                task.add_done_callback(lambda _: self._tasks.pop(event.request_id, None))
+                task.add_done_callback(lambda _: self._done(event.request_id))
+                if event.sliced:
+                    assert self._model is not None, "there are no requests before the welcome"
+                    point = self._model.bundle.points[event.point]
+                    self._sliced[event.request_id] = SlicedRequest(point, event, self._clock)
+            case Part() if (sliced := self._sliced.get(event.request_id)) is not None:
+                sliced.add(event)
+            case Rejected() if (sliced := self._sliced.get(event.request_id)) is not None:
+                sliced.reject(event)
             case Cancel():
                 working = self._tasks.get(event.request_id)
                 if working is not None:
@@ -267,10 +281,14 @@ class ClientConnection:
             case _:
                 pass  # a pong: nothing to do
 
+    def _done(self, request_id: int) -> None:
+        self._tasks.pop(request_id, None)
+        self._sliced.pop(request_id, None)
+
     # -- requests ------------------------------------------------------------------------------------------------
 
     async def _answer(self, request: Request, account: Account) -> None:
-        model = self._model
+        model, sliced = self._model, self._sliced.get(request.request_id)
         assert model is not None, "there are no requests before the welcome"
         point = model.name_of(request.point)
         arrived = self._clock()
@@ -287,12 +305,16 @@ class ClientConnection:
                 trace = span.context if span is not None else request.trace
                 asked = self._asked(request, model, account, arrived, trace)
                 with self._quotas.used(account, arrived):
-                    outcome, hops = await self._group.answer(model, asked)
+                    if sliced is None:
+                        outcome, hops = await self._group.answer(model, asked)
+                    else:
+                        outcome, hops = await model.tier.answer_sliced(asked, sliced)
                 output = outcome.output
                 timings = Timings(outcome.queue_ms, output.decode_ms, output.tail_ms)
                 state = self._state(model, self._user)
                 told = hops if TIERS in self._connection.extensions else ()
-                answer = Result(request.request_id, output.outputs, timings, state, request.arrivals, told)
+                arrivals = request.arrivals if sliced is None else sliced.arrivals
+                answer = Result(request.request_id, output.outputs, timings, state, arrivals, told)
         except asyncio.CancelledError:
             if self._ws.closed:
                 raise
@@ -313,7 +335,8 @@ class ClientConnection:
             result = "ok" if isinstance(answer, Result) else answer.code
             if span is not None:
                 span.end(result, outcome, hops)
-        self._metrics.answered(user, point, result, arrived, self._clock(), len(request.payload), outcome)
+        nbytes = len(request.payload) if sliced is None else sliced.nbytes
+        self._metrics.answered(user, point, result, arrived, self._clock(), nbytes, outcome)
         with contextlib.suppress(ConnectionError, RuntimeError):
             await self._send(answer)
 

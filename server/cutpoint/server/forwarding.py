@@ -99,6 +99,7 @@ class Forwarding:
         return (
             not later.local
             and later.exit is None
+            and later.slicing is None
             and (point.end, later.start, point.tail_precision) in self._loaded.spans
             and later.codec in self._loaded.encoders
             and later.measured.metric >= self._floor

@@ -103,12 +103,16 @@ class Model:
         if number < len(payloads):
             return payloads[number]
         piece = number - len(payloads)
-        return self.slices.takes(piece) if piece in self.tails.slices else None
+        return self.slices.takes(piece) if piece in self.tails.shared else None
 
     def name_of(self, number: int) -> str:
         """Of a point or slice by its number in requests, for people."""
         points = self.bundle.points
         return points[number].id if number < len(points) else self.slices.slices[number - len(points)].name
+
+    def max_parts(self, number: int) -> tuple[int, ...]:
+        """Most bytes of each part of the payload of a sliced point, by its number; none for other points."""
+        return self.tails.max_parts.get(number, ())
 
     async def device_part(self, selection: Selection) -> bytes | None:
         """What a device needs, as a `.cutpoint` file; made when first asked for. None without a device part.

@@ -83,7 +83,9 @@ class Scheduler:
             self._queue.add_tail((bundle.hash, boundary, 0, precision), tail.seconds, tail.batches)
         for key, span in loaded.spans.items():
             self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
-        for number, seconds in loaded.slices.items():
+        for slice_key, seconds in loaded.slices.items():
+            self._queue.add_tail((bundle.hash, *slice_key), seconds, batches=False)
+        for number, seconds in loaded.shared.items():
             self._queue.add_tail((bundle.hash, "slice", number), seconds, batches=False)
             start = bundle.manifest.slices[number].start
             self._queue.add_tail((bundle.hash, "decoder", start), _DECODER, batches=False)

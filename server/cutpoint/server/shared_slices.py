@@ -39,6 +39,11 @@ class SliceRows:
     payload: bytes
 
     @property
+    def stop(self) -> int:
+        """A slice stops where it ends."""
+        return 0
+
+    @property
     def tail(self) -> tuple[Literal["slice"], int]:
         return "slice", self.number
 

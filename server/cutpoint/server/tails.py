@@ -16,6 +16,7 @@ from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Runtime
 from cutpoint.sdk.tail import Tail, TailOutput
 from cutpoint.server.shared_slices import time_slices
+from cutpoint.server.slice_keys import slice_seconds
 
 __all__ = [
     "Encoded",
@@ -43,12 +44,12 @@ class Sample(Protocol):
         """What it waits for: a `TailKey` without its model."""
         ...
 
-    def graph(self, tail: Tail) -> Graph:
-        """What computes it, loaded. Raises `BundleError` or `GraphError`."""
-        ...
-
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         """The tensors of the first boundary. Raises as `Tail.decode`."""
+        ...
+
+    def graph(self, tail: Tail) -> Graph:
+        """What runs on them, and on those of other samples for the same tail. Raises as `Tail.span`."""
         ...
 
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
@@ -79,12 +80,11 @@ class Encoded:
         assert self.point.tail_precision is not None, "the protocol lets no local point through"
         return self.point.end, self.stop, self.point.tail_precision
 
-    def graph(self, tail: Tail) -> Graph:
-        start, stop, precision = self.tail
-        return tail.span(start, precision, stop)
-
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return tail.decode(self.point, self.payload, self.memory)
+
+    def graph(self, tail: Tail) -> Graph:
+        return tail.span(self.point.end, self.tail[2], self.stop)
 
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
         return tail.encode(self.onward, outputs) if self.onward is not None else None
@@ -110,11 +110,11 @@ class Tensors:
     def tail(self) -> tuple[int, int, str]:
         return self.boundary, self.stop, self.precision
 
-    def graph(self, tail: Tail) -> Graph:
-        return tail.span(self.boundary, self.precision, self.stop)
-
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return self.tensors
+
+    def graph(self, tail: Tail) -> Graph:
+        return tail.span(self.boundary, self.precision, self.stop)
 
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
         return None
@@ -141,17 +141,21 @@ class LoadedTails:
         tails: by boundary and precision.
         max_payloads: most payload bytes of a point by its number; None for local points.
         spans: of the middle, by both boundaries and precision.
-        slices: seconds of a worker by number, as they would be where the bundle was calibrated.
         encoders: ids of codecs that can be written here, too.
         scale: how many times slower than in calibration the tails are here.
+        max_parts: most bytes of each part of the payload, by the number of a sliced point.
+        slices: seconds of the slices of sliced points, named as spans whose precision names their rows.
+        shared: seconds of a worker, as they would be in calibration, for the slices that nodes may share, by number.
     """
 
     tails: Mapping[tuple[int, str], LoadedTail]
     max_payloads: tuple[int | None, ...]
     spans: Mapping[tuple[int, int, str], LoadedTail] = field(default_factory=dict)
-    slices: Mapping[int, float] = field(default_factory=dict)
     encoders: frozenset[str] = frozenset()
     scale: float = 1.0
+    max_parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    slices: Mapping[tuple[int, int, str], float] = field(default_factory=dict)
+    shared: Mapping[int, float] = field(default_factory=dict)
 
 
 def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[Tail, LoadedTails]:
@@ -173,7 +177,9 @@ def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[
             points.setdefault((point.end, point.tail_precision), []).append(point)
     tails = {}
     for key, its in points.items():
-        seconds = [(point.measured.decode_ms + point.measured.tail_ms) / 1e3 for point in its]
+        # What the server does for slices comes before the tail.
+        decoders = [0.0 if point.slicing is not None else point.measured.decode_ms for point in its]
+        seconds = [(ms + point.measured.tail_ms) / 1e3 for ms, point in zip(decoders, its, strict=True)]
         batches = takes_batches(tail.graph(its[0]), bundle.manifest.boundaries[key[0]].tensors)
         tails[key] = LoadedTail(sum(seconds) / len(seconds), batches)
     spans = {}
@@ -182,9 +188,10 @@ def load_tails(bundle: Bundle, runtime: Runtime, middle: bool = False) -> tuple[
         spans[start, stop, precision] = LoadedTail(span_ms(bundle, start, stop) / 1e3, batches)
     payloads = tuple(None if point.local else tail.max_payload(point) for point in bundle.points)
     encoders = _encoders(bundle) if middle else frozenset[str]()
+    parts = {number: tail.slices.max_parts(point) for number, point in enumerate(bundle.points) if point.slicing}
     scale = _scale(tail, points, bundle)
-    slices = time_slices(bundle, tail, runtime.format, scale) if middle else {}
-    return tail, LoadedTails(tails, payloads, spans, slices, encoders, scale)
+    shared = time_slices(bundle, tail, runtime.format, scale) if middle else {}
+    return tail, LoadedTails(tails, payloads, spans, encoders, scale, parts, slice_seconds(bundle.points), shared)
 
 
 def _scale(tail: Tail, points: Mapping[tuple[int, str], Sequence[Point]], bundle: Bundle) -> float:

@@ -79,6 +79,14 @@ class Computing(Protocol):
         ...
 
 
+class SlicedAnswer(Protocol):
+    """A request whose parts come one by one, see `SlicedRequest`."""
+
+    async def answer(self, name: str, computing: Computing, asked: Asked) -> Answered:
+        """The answer, by the tier called `name`."""
+        ...
+
+
 class _Work:
     """What this server did for a request; milliseconds."""
 
@@ -188,6 +196,14 @@ class Tier:
         assert output.payload is not None, "a sample that goes on is encoded"
         instead = self._from_here(whole, way.onward, output)
         return await self._pass_on(asked, work, upstream, way, plan, output.payload, instead)
+
+    async def answer_sliced(self, asked: Asked, request: SlicedAnswer) -> Answered:
+        """Answers a request whose parts are still coming: here, as it cannot go on before they are all there.
+
+        Raises:
+            Refused, BitstreamError, CodecError, GraphError: as `SlicedRequest.answer`.
+        """
+        return await request.answer(self._name, self._computing, asked)
 
     # -- ways ----------------------------------------------------------------------------------------------------
 

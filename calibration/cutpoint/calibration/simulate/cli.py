@@ -90,6 +90,8 @@ def simulate_command(
     opened = Bundle.open(bundle)
     if profile is not None:
         opened = apply_profile(opened, find_profile(opened, profile))
+    # The virtual clock knows requests that are sent when the device is done.
+    opened = opened.on_device([point for point in opened.points if point.slicing is None])
     if users is not None:
         if min(users, workers) < 1:
             raise InputError("--users and --workers are at least 1")

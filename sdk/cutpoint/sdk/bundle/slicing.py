@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -83,12 +83,17 @@ class Slicing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     picture_codec: str | None = None
     picture_level: int = 0
 
+    def on_device(self, scale: float) -> Slicing:
+        """The same on a device that computes so many times slower."""
+        steps = (msgspec.structs.replace(step, device_ms=scale * step.device_ms) for step in self.steps)
+        return msgspec.structs.replace(self, steps=tuple(steps))
 
-def fresh_rows(needs: list[RowRange]) -> list[RowRange]:
-    """Of each slice, from the top down, the rows that no slice above it `needs`: a row is sent once."""
+
+def fresh_rows(slices: Sequence[Slice]) -> list[RowRange]:
+    """Of each slice, from the top down, the rows of its start that no slice above it needs: a row is sent once."""
     stops = [0]
-    for _, stop in needs:
-        stops.append(max(stops[-1], stop))
+    for piece in slices:
+        stops.append(max(stops[-1], *(stop for _, stop in piece.needs)))
     return list(pairwise(stops))
 
 

@@ -12,6 +12,7 @@ from cutpoint.codecs import Array
 __all__ = [
     "EXTENSIONS",
     "IDLE",
+    "SLICES",
     "TIERS",
     "TRACE",
     "Cancel",
@@ -21,6 +22,7 @@ __all__ = [
     "Hello",
     "Hop",
     "Limits",
+    "Part",
     "Ping",
     "Pong",
     "Rejected",
@@ -36,8 +38,10 @@ __all__ = [
 TIERS = "tiers"
 #: Extension: requests that name the span of a trace which they belong to.
 TRACE = "trace"
+#: Extension: requests whose payload comes in parts, each sent when it is there.
+SLICES = "slices"
 #: What this implementation knows.
-EXTENSIONS = (TIERS, TRACE)
+EXTENSIONS = (TIERS, TRACE, SLICES)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -141,6 +145,7 @@ class Request:
         stop: boundary whose tensors are asked for; 0 for the model's outputs. Others than 0 need `TIERS`.
         hops: tiers that the request has passed already. Others than 0 need `TIERS`.
         trace: the sender's span. Needs `TRACE`.
+        sliced: whether the payload is only its first part, and `Part` events follow. Needs `SLICES`.
         arrivals: receiver only: seconds from the arrival of the first frame to that of each frame.
     """
 
@@ -151,7 +156,32 @@ class Request:
     stop: int = 0
     hops: int = 0
     trace: TraceContext | None = None
+    sliced: bool = False
     arrivals: tuple[float, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Client → server: a further part of a sliced request's payload. Needs `SLICES`.
+
+    Attributes:
+        request_id: of the request.
+        number: 1, 2, …; part 0 came with the request.
+        count: how many parts there are, part 0 included.
+        payload: the bytes of this part; there may be none.
+        arrivals: receiver only: seconds from the arrival of the request's first frame to that of each frame so far.
+    """
+
+    request_id: int
+    number: int
+    count: int
+    payload: bytes
+    arrivals: tuple[float, ...] = field(default=(), compare=False)
+
+    @property
+    def last(self) -> bool:
+        """Whether the request is complete with it."""
+        return self.number == self.count - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,4 +302,4 @@ class Rejected:
     message: str
 
 
-Event: TypeAlias = Hello | Welcome | Request | Cancel | Result | Error | Ping | Pong | Goaway | Rejected
+Event: TypeAlias = Hello | Welcome | Request | Part | Cancel | Result | Error | Ping | Pong | Goaway | Rejected

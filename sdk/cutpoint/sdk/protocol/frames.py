@@ -35,11 +35,13 @@ from cutpoint.sdk.protocol.events import (
 __all__ = [
     "HEADER_SIZE",
     "OPENING_SIZE",
+    "PART_SIZE",
     "TRACE_SIZE",
     "Chunk",
     "Frame",
     "Kind",
     "Opening",
+    "PartOpening",
     "decode_frame",
     "encode_frame",
 ]
@@ -56,6 +58,11 @@ _TRACED = 1
 #: trace id and span id, the bytes in the order of a `traceparent`; its flags.
 _TRACE = struct.Struct("<16s8sB")
 TRACE_SIZE = _TRACE.size
+#: Flag of a request's first frame: what it announces is the first part of the payload.
+_SLICED = 2
+#: number, count, size.
+_PART = struct.Struct("<HHI")
+PART_SIZE = _PART.size
 _CHUNK = struct.Struct("<I")
 #: queue delay in microseconds, price, flags (bit 0: draining, bit 1: outdated).
 _STATE = struct.Struct("<IfI")
@@ -85,11 +92,12 @@ class Kind(IntEnum):
     PING = 8
     PONG = 9
     GOAWAY = 10
+    PART = 11
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """First frame of a request: what is to come, and the first bytes of the payload."""
+    """First frame of a request: what is to come, and the first bytes of the payload, or of its first part."""
 
     request_id: int
     point: int
@@ -99,18 +107,30 @@ class Opening:
     stop: int = 0
     hops: int = 0
     trace: TraceContext | None = None
+    sliced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartOpening:
+    """First frame of a further part of a sliced request's payload."""
+
+    request_id: int
+    number: int
+    count: int
+    size: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A further frame of a request: bytes of the payload from `offset` on."""
+    """A further frame of a request: bytes of the payload, or of its latest part, from `offset` on."""
 
     request_id: int
     offset: int
     data: bytes
 
 
-Frame = Hello | Welcome | Opening | Chunk | Cancel | Result | Error | Ping | Pong | Goaway
+Frame = Hello | Welcome | Opening | PartOpening | Chunk | Cancel | Result | Error | Ping | Pong | Goaway
 
 
 class _ErrorBody(msgspec.Struct):
@@ -142,11 +162,11 @@ def _pack_hop(hop: Hop) -> bytes:
 
 def _pack_opening(opening: Opening) -> bytes:
     head = _OPENING.pack(opening.point, opening.stop, opening.hops, _micros(opening.budget), opening.size)
-    trace = opening.trace
+    trace, flags = opening.trace, _SLICED if opening.sliced else 0
     if trace is None:
-        return _pack(Kind.REQUEST, opening.request_id, head, opening.data)
+        return _pack(Kind.REQUEST, opening.request_id, head, opening.data, flags=flags)
     context = _TRACE.pack(trace.trace_id.to_bytes(16), trace.span_id.to_bytes(8), trace.flags)
-    return _pack(Kind.REQUEST, opening.request_id, head, context, opening.data, flags=_TRACED)
+    return _pack(Kind.REQUEST, opening.request_id, head, context, opening.data, flags=flags | _TRACED)
 
 
 def _pack_result(result: Result) -> bytes:
@@ -189,6 +209,9 @@ def encode_frame(frame: Frame) -> bytes:
             return _pack(Kind.CHUNK, frame.request_id, _CHUNK.pack(frame.offset), frame.data)
         case Opening():
             return _pack_opening(frame)
+        case PartOpening():
+            head = _PART.pack(frame.number, frame.count, frame.size)
+            return _pack(Kind.PART, frame.request_id, head, frame.data)
         case Result():
             return _pack_result(frame)
         case Cancel():
@@ -225,7 +248,7 @@ def decode_frame(data: bytes) -> Frame:
     body = memoryview(data)[HEADER_SIZE:]
     if zlib.crc32(body, zlib.crc32(data[: _HEADER_CHECKED.size])) != crc:
         raise RemoteProtocolError("frame checksum is wrong: the bytes were damaged on the way", code="bad_payload")
-    if reserved or flags & ~(_TRACED if kind == Kind.REQUEST else 0):
+    if reserved or flags & ~(_TRACED | _SLICED if kind == Kind.REQUEST else 0):
         raise RemoteProtocolError("frame uses header bits that this version does not know")
     try:
         return _decode_body(Kind(kind), flags, request_id, body)
@@ -239,7 +262,10 @@ def _decode_body(kind: Kind, flags: int, request_id: int, body: memoryview) -> F
             (offset,) = _CHUNK.unpack_from(body)
             return Chunk(request_id, offset, bytes(body[_CHUNK.size :]))
         case Kind.REQUEST:
-            return _unpack_opening(request_id, body, bool(flags & _TRACED))
+            return _unpack_opening(request_id, body, bool(flags & _TRACED), bool(flags & _SLICED))
+        case Kind.PART:
+            number, count, size = _PART.unpack_from(body)
+            return PartOpening(request_id, number, count, size, bytes(body[PART_SIZE:]))
         case Kind.RESULT:
             return _unpack_result(request_id, body)
         case Kind.CANCEL:
@@ -270,7 +296,7 @@ def _expect_length(body: memoryview, length: int) -> None:
         raise ValueError(f"{len(body)} bytes, expected {length}")
 
 
-def _unpack_opening(request_id: int, body: memoryview, traced: bool) -> Opening:
+def _unpack_opening(request_id: int, body: memoryview, traced: bool, sliced: bool) -> Opening:
     point, stop, hops, budget, size = _OPENING.unpack_from(body)
     offset, trace = OPENING_SIZE, None
     if traced:
@@ -279,7 +305,7 @@ def _unpack_opening(request_id: int, body: memoryview, traced: bool) -> Opening:
         trace = TraceContext(int.from_bytes(trace_id), int.from_bytes(span_id), flags)
         if not (trace.trace_id and trace.span_id):
             raise ValueError("the id of a trace or a span is 0")
-    return Opening(request_id, point, budget / 1e6, size, bytes(body[offset:]), stop, hops, trace)
+    return Opening(request_id, point, budget / 1e6, size, bytes(body[offset:]), stop, hops, trace, sliced)
 
 
 def _unpack_state(body: memoryview) -> ServerState:

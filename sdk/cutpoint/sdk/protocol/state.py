@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from cutpoint.sdk.protocol.events import Cancel, Error, Goaway, Hello, Ping, Pong, Result, Welcome
-from cutpoint.sdk.protocol.frames import Chunk, Opening
+from cutpoint.sdk.protocol.frames import Chunk, Opening, PartOpening
 
 __all__ = ["CONNECTION", "REQUEST", "ConnectionState", "RequestState", "Role"]
 
@@ -47,6 +47,7 @@ _State = ConnectionState
 #: Frames about requests and pings: allowed while the connection is up, and leave its state alone.
 _TRAFFIC: tuple[tuple[Role, type], ...] = (
     (_C, Opening),
+    (_C, PartOpening),
     (_C, Chunk),
     (_C, Cancel),
     (_C, Ping),
@@ -76,6 +77,8 @@ _Req = RequestState
 REQUEST: dict[RequestState, dict[tuple[Role, type, bool], RequestState]] = {
     _Req.NEW: {(_C, Opening, False): _Req.UPLOADING, (_C, Opening, True): _Req.WAITING},
     _Req.UPLOADING: {
+        (_C, PartOpening, False): _Req.UPLOADING,
+        (_C, PartOpening, True): _Req.WAITING,
         (_C, Chunk, False): _Req.UPLOADING,
         (_C, Chunk, True): _Req.WAITING,
         (_C, Cancel, True): _Req.CANCELLED,

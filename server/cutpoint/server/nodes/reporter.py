@@ -113,10 +113,10 @@ def _spans(model: Model) -> dict[_SpanKey, float]:
 
 def _slices(model: Model) -> dict[int, TailKey]:
     """What the scheduler calls the model's slices."""
-    return {number: (model.hash, "slice", number) for number in model.tails.slices}
+    return {number: (model.hash, "slice", number) for number in model.tails.shared}
 
 
 def _priors(model: Model) -> dict[TailKey, float]:
     """Seconds of all that the model's requests may wait for, decoders alone excepted."""
     found: dict[TailKey, float] = {key: seconds for key, seconds in _spans(model).items()}
-    return found | {key: model.tails.slices[number] for number, key in _slices(model).items()}
+    return found | {key: model.tails.shared[number] for number, key in _slices(model).items()}
