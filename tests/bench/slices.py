@@ -63,7 +63,7 @@ _RATES = (1e9, 1e8)
 #: Seconds of the smallest message on such a link, each way.
 _DELAY = 0.0005
 #: Requests before those that count, in which nodes learn how fast they are, and requests that count.
-_WARM, _COUNTED = 25, 25
+_WARM, _COUNTED = 20, 20
 
 
 class _Pooled(torch.nn.Module):
@@ -225,7 +225,6 @@ async def _network(bed: TestBed, name: str, picture: Array) -> list[dict[str, An
                         "rows": _describe(bundle, route),
                     }
                     rows.append(row)
-                    print(row, flush=True)
     return rows
 
 
