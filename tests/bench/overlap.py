@@ -124,6 +124,11 @@ class _Pooled(torch.nn.Module):
         return self.dense(self.features(x).mean((2, 3)))  # type: ignore[no-any-return]
 
 
+def pooled(vgg: torchvision.models.VGG) -> torch.nn.Module:
+    """The network with global pooling and one dense layer behind its convolutions."""
+    return _Pooled(vgg.features, 512)
+
+
 @dataclass
 class Network:
     """A model that takes pictures, with measured times of its parts."""
@@ -140,14 +145,7 @@ class Network:
     @classmethod
     def build(cls, name: str) -> Network:
         """Exports and measures a torchvision architecture."""
-        torch.manual_seed(0)
-        module = torchvision.models.get_model(name, weights=None)
-        if name.startswith("vgg"):
-            module = _Pooled(module.features, 512)
-        model = export_module(module, (1, 3, _SIDE, _SIDE), name, name).model
-        how = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-        model, _ = prepend_normalisation(model, (1, 3, _SIDE, _SIDE), how, batch=True)
-        graph = ModelGraph.inspect(model, [TensorSpec("picture", (1, _SIDE, _SIDE, 3), "uint8")])
+        graph = cls.graph_of(name)
         cuts = choose_cuts(find_cuts(graph), sum(graph.macs), _CUTS, 3 * _SIDE * _SIDE)
         network = cls(graph, find_local_prefix(graph), cuts)
         network.whole_ms = network._ms(graph.model, graph.inputs)
@@ -158,6 +156,24 @@ class Network:
             )
             network.tails_ms[number] = network._ms(extract_span(graph.model, specs, graph.outputs, graph.batch), specs)
         return network
+
+    @classmethod
+    def whole(cls, name: str) -> float:
+        """Milliseconds of an architecture in one piece."""
+        graph = cls.graph_of(name)
+        return cls._ms(graph.model, graph.inputs)
+
+    @staticmethod
+    def graph_of(name: str) -> ModelGraph:
+        """A torchvision architecture that takes pictures."""
+        torch.manual_seed(0)
+        module = torchvision.models.get_model(name, weights=None)
+        if name.startswith("vgg"):
+            module = pooled(module)
+        model = export_module(module, (1, 3, _SIDE, _SIDE), name, name).model
+        how = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+        model, _ = prepend_normalisation(model, (1, 3, _SIDE, _SIDE), how, batch=True)
+        return ModelGraph.inspect(model, [TensorSpec("picture", (1, _SIDE, _SIDE, 3), "uint8")])
 
     def specs(self, boundary: int) -> list[TensorSpec]:
         """The tensors that cross a cut."""

@@ -9,7 +9,7 @@ import math
 import random
 import socket
 import ssl as ssl_module
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import NoReturn
@@ -238,7 +238,7 @@ class Link:
         answer = self._answers.expect(number)
         self._monitor.sent(number, [len(frame) for frame in frames], server_s, sent_at)
         try:
-            await self._write_all(frames, sent)
+            await self._write(frames, sent)
             if isinstance(payload, Parts):
                 await send_rest(payload, answer, partial(self._send_part, connection, number, payload.count, sent))
             return await answer
@@ -263,12 +263,7 @@ class Link:
     ) -> None:
         frames = connection.send(Part(request, number, count, payload))
         self._monitor.sent_part(request, [len(frame) for frame in frames])
-        await self._write_all(frames, sent)
-
-    async def _write_all(self, frames: list[bytes], sent: list[int]) -> None:
-        for frame in frames:
-            await self._write(frame)
-            sent.append(len(frame))
+        await self._write(frames, sent)
 
     async def _free_slot(self) -> Connection:
         while True:
@@ -377,13 +372,14 @@ class Link:
     # -- messages ------------------------------------------------------------------------------------------------
 
     async def _send_all(self, connection: Connection, event: Hello | Ping | Pong | Cancel) -> None:
-        for frame in connection.send(event):
-            await self._write(frame)
+        await self._write(connection.send(event), [])
 
-    async def _write(self, frame: bytes) -> None:
-        if self._ws is None:
-            raise LinkError(f"the connection to {self._url} went away")
-        await self._ws.write(frame)
+    async def _write(self, frames: Sequence[bytes], sent: list[int]) -> None:
+        for frame in frames:
+            if self._ws is None:
+                raise LinkError(f"the connection to {self._url} went away")
+            await self._ws.write(frame)
+            sent.append(len(frame))
 
     def _heard_of(self, state: ServerState) -> None:
         self.server = state
