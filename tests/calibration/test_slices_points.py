@@ -107,3 +107,22 @@ def test_rates_are_above_zero() -> None:
     with pytest.raises(CalibrationError, match="--slices takes rates"):
         Settings("m", Path("d"), Path("o"), slices=(0.0,))
     assert {state.uplink for state in channel_states((10, 88))} == {10e6, 88e6}
+
+
+def test_slices_of_servers_that_share_a_request_stay(settings: Settings, tmp_path: Path) -> None:
+    changes = {"out": tmp_path / "out", "slices": (20.0,), "node_slices": ((1.0, 1.0),), "codecs": ("raw",)}
+    given = {name: getattr(settings, name) for name in settings.__dataclass_fields__} | changes
+    bundle = run_calibration(Settings(**given), SilentReporter()).bundle
+    server = BundleGraphs(bundle.part("server"), [create_runtime("onnx")])
+    heights = {boundary.index: boundary.height for boundary in bundle.manifest.boundaries}
+    halves: dict[tuple[int, int], set[int]] = {}
+    for piece in bundle.manifest.slices:
+        if any(graph.file in server.bundle for graph in piece.graphs):
+            server.slice(piece)
+            halves.setdefault((piece.start, piece.end), set()).update(piece.rows)
+    assert len(halves) >= 3
+    assert any(start > 0 for start, _ in halves)
+    assert all({0, heights[end]} <= rows for (_, end), rows in halves.items())
+    head = BundleGraphs(bundle.part("device"), [create_runtime("onnx")])
+    sliced = [point for point in bundle.points if point.slicing is not None]
+    assert all(head.supports(point) for point in sliced)

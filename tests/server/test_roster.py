@@ -152,12 +152,21 @@ def test_slices_are_shared_where_that_is_soonest(roster: Roster) -> None:
     assert roster.seconds(MODEL, "fp32", shared) == {"fast": 0.004, "here": 0.005}
     assert roster.slice(MODEL, 1, "gone") == 0.0
 
+    def whole() -> bool:
+        plan = roster.plan(TASK, places, (), {})
+        assert plan is not None
+        return all(isinstance(stage, Stage) for stage in plan.choose({}).stages)
+
     version = roster.version
     roster.update("fast", member(1.0, slices={MODEL: {0: 0.02, 1: 0.02}}))
     assert roster.version == version + 1
-    plan = roster.plan(TASK, places, (), {})
-    assert plan is not None
-    assert all(isinstance(stage, Stage) for stage in plan.choose({}).stages)
+    assert whole()
+
+    # A slice that only the other one can compute would be lost with it.
+    roster.update("fast", member(1.0, slices={MODEL: {0: 0.004, 1: 0.004}}))
+    assert not whole()
+    roster.update("here", Member(report(1.0, slices={MODEL: {0: 0.005}})))
+    assert whole()
 
 
 def test_other_rules_use_no_slices() -> None:

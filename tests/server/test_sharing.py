@@ -127,11 +127,20 @@ async def test_a_node_that_dies_or_stands_still_leaves_its_rows_to_others(
         second.send_signal(signal.SIGCONT)
         await there(entry.url, 3)
         await requests.ask_until({"n0", "n1", "n2"})
-        # In the middle of a request.
-        asking = asyncio.create_task(requests.ask())
-        while not (await numbers(third.url))["computing"] and not asking.done():
+
+        # Killed while it computes, with several requests under way.
+        going = True
+
+        async def keep_asking() -> None:
+            while going:
+                await requests.ask()
+
+        asking = [asyncio.create_task(keep_asking()) for _ in range(3)]
+        while not (await numbers(third.url))["computing"]:
             pass
         await third.kill()
-        await asking
+        await there(entry.url, 2)
+        going = False
+        await asyncio.gather(*asking)
         await requests.ask_until({"n0", "n1"})
     assert all(result.source == "edge" for result in requests.results)

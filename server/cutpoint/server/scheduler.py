@@ -98,7 +98,7 @@ class Scheduler:
                 self._queue.add_tail((bundle.hash, *slice_key), seconds, batches=False)
             for number, seconds in loaded.shared.items():
                 self._queue.add_tail((bundle.hash, "slice", number), seconds, batches=False)
-                start = bundle.manifest.slices[number].start
+            for start in {piece.start for piece in bundle.manifest.slices}:
                 self._queue.add_tail((bundle.hash, "decoder", start), _DECODER, batches=False)
             for key, exit in loaded.exits.items():
                 self._queue.add_tail((bundle.hash, *key), exit.seconds, exit.batches, extra=True)

@@ -282,10 +282,10 @@ class NodeGroup:
     ) -> tuple[Array, ...]:
         """What another node answers; as `Peer.request`. One that fails is counted, and one that is lost is gone."""
         patience = max(_PATIENCE, _LATE * self._ahead[node])
+        asking = number, payload, work.left(), expected, stop, asked.trace
         try:
             try:
                 async with asyncio.timeout(patience):
-                    asking = number, payload, work.left(), expected, stop, asked.trace
                     result = await self._peers[node].request(model.hash, *asking)
             except TimeoutError as error:
                 raise LinkError(f"no answer within {patience:.1f} s") from error

@@ -199,7 +199,13 @@ class Roster:
                 if sender != receiver and self._origin not in (sender, receiver):
                     paths[sender, receiver] = members[sender].back + members[receiver].there
         sizes = tuple(places.nbytes.get(boundary, 0) for boundary in range(places.last + 1))
-        work = Work(task.start, places.last, task.payload, sizes, places.ways, task.decode)
+        # The origin must be able to compute what another node fails to.
+        own = members[self._origin].report.slices.get(task.model, {}) if self._origin in members else {}
+        ways = {
+            span: tuple(way for way in its if all(piece.number in own for piece in way))
+            for span, its in places.ways.items()
+        }
+        work = Work(task.start, places.last, task.payload, sizes, ways, task.decode)
         return work, Group(self._origin, tuple(nodes), paths)
 
     def _amp4ec(self, task: Task, places: Places, avoided: frozenset[str], tasks: Mapping[str, int]) -> Plan | None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from math import inf
+from operator import itemgetter
 
 from cutpoint.server.nodes.planner import (
     Group,
@@ -66,13 +67,16 @@ def share_out(plan: Plan | None, work: Work, group: Group) -> Plan | None:
         work: as the plan's.
         group: as the plan's.
     """
-    if not work.ways:
+    if not any(work.ways.values()):
         return plan
     routes = [] if plan is None else list(plan.routes)
-    sharing = _sharing(work, group)
+    sharing = _sharing(group)
+    steps = {
+        span: [step for way in ways for step in _shares(way, span, group, sharing)] for span, ways in work.ways.items()
+    }
     for count in range(2, len(sharing) + 1):
         for names in combinations(sharing, count):
-            if (route := _best(work, group, names)) is not None:
+            if (route := _best(work, group, frozenset(names), steps)) is not None:
                 routes.append(route)
     return Plan(useful(routes)) if routes else None
 
@@ -83,25 +87,23 @@ def measure_shared(stage: SharedStage, way: Way, group: Group) -> float:
     Raises:
         KeyError: if a node does not have a slice, or there is no way to it.
     """
-    nodes = {node.name: node for node in group.nodes}
+    seconds = {node.name: node.slices for node in group.nodes}
     pieces = {piece.number: piece for piece in way}
     sent = done = 0.0
     computed: list[tuple[float, Path, int]] = []
     for share in stage.shares:
         free = 0.0
-        there, back = group.path(group.origin, share.node), group.path(share.node, group.origin)
-        if there is None or back is None:
-            raise KeyError(share.node)
+        if share.node == group.origin:
+            done = max(done, sum(seconds[share.node][number] for number in share.slices))
+            continue
+        there, back = group.paths[group.origin, share.node], group.paths[share.node, group.origin]
         for number in share.slices:
-            piece = pieces[number]
-            sent += there.pace * piece.takes
-            arrived = sent + there.delay if share.node != group.origin else 0.0
-            free = max(free, arrived) + nodes[share.node].slices[number]
-            if share.node != group.origin:
-                computed.append((free, back, piece.gives))
-        done = max(done, free)
+            sent += there.pace * pieces[number].takes
+            free = max(free, sent + there.delay) + seconds[share.node][number]
+            computed.append((free, back, pieces[number].gives))
+    computed.sort(key=itemgetter(0))
     received = 0.0
-    for at, back, nbytes in sorted(computed, key=lambda item: item[0]):
+    for at, back, nbytes in computed:
         received = max(received, at) + back.pace * nbytes
         done = max(done, received + back.delay)
     return done
@@ -115,15 +117,16 @@ class _Step:
     seconds: float
 
 
-def _sharing(work: Work, group: Group) -> list[str]:
-    """The origin, if it has slices, and the others by the mean seconds of theirs."""
+def _sharing(group: Group) -> list[str]:
+    """The origin, if it has slices, and the others that it can reach, by the mean seconds of theirs."""
     means = {node.name: sum(node.slices.values()) / len(node.slices) for node in group.nodes if node.slices}
-    others = sorted((name for name in means if name != group.origin), key=means.__getitem__)
+    there = [name for name in means if group.path(group.origin, name) and group.path(name, group.origin)]
+    others = sorted((name for name in there if name != group.origin), key=means.__getitem__)
     own = [group.origin] if group.origin in means else []
     return [*own, *others][:MOST_SHARING]
 
 
-def _best(work: Work, group: Group, names: Sequence[str]) -> Route | None:
+def _best(work: Work, group: Group, names: frozenset[str], shared: Mapping[Span, Sequence[_Step]]) -> Route | None:
     """The fastest route that shares a span, with some of these nodes: the shortest path over the boundaries.
 
     Between two stages everything is at the origin; nodes may have several turns.
@@ -131,13 +134,13 @@ def _best(work: Work, group: Group, names: Sequence[str]) -> Route | None:
     #: By boundary and whether a span was shared on the way: seconds, and the steps.
     reached: dict[tuple[int, bool], tuple[float, tuple[_Step, ...]]] = {(work.start, False): (0.0, ())}
     for boundary in range(work.start, work.end):
-        steps = list(_steps(work, group, names, boundary))
-        for shared in (False, True):
-            if (boundary, shared) not in reached:
+        steps = list(_steps(work, group, names, boundary, shared))
+        for so_far in (False, True):
+            if (boundary, so_far) not in reached:
                 continue
-            seconds, before = reached[boundary, shared]
+            seconds, before = reached[boundary, so_far]
             for step in steps:
-                key = step.stage.end, shared or isinstance(step.stage, SharedStage)
+                key = step.stage.end, so_far or isinstance(step.stage, SharedStage)
                 total = seconds + step.seconds
                 if total < reached.get(key, (inf, ()))[0]:
                     reached[key] = total, (*before, step)
@@ -147,56 +150,48 @@ def _best(work: Work, group: Group, names: Sequence[str]) -> Route | None:
     return Route(tuple(step.stage for step in taken), seconds, max(step.seconds for step in taken))
 
 
-def _steps(work: Work, group: Group, names: Sequence[str], start: int) -> Iterator[_Step]:
+def _steps(
+    work: Work, group: Group, names: frozenset[str], start: int, shared: Mapping[Span, Sequence[_Step]]
+) -> Iterator[_Step]:
     """The fastest step to each later boundary, by one node and by several."""
-    nodes = [node for node in group.nodes if node.name in names]
     for end in range(start + 1, work.end + 1):
         alone = []
-        for node in nodes:
+        for node in group.nodes:
             there, back = group.path(group.origin, node.name), group.path(node.name, group.origin)
-            if (start, end) in node.seconds and there is not None and back is not None:
+            if node.name in names and (start, end) in node.seconds and there is not None and back is not None:
                 way = there.seconds(work.sent(start)) + back.seconds(work.sent(end))
                 alone.append(_Step(Stage(node.name, start, end), way + node.seconds[start, end]))
         if alone:
             yield min(alone, key=lambda step: step.seconds)
-        shared = [step for way in work.ways.get((start, end), ()) if (step := _share(way, (start, end), group, names))]
-        if shared:
-            best = min(shared, key=lambda step: step.seconds)
+        together = [step for step in shared.get((start, end), ()) if names.issuperset(step.stage.nodes)]
+        if together:
+            best = min(together, key=lambda step: step.seconds)
             yield _Step(best.stage, best.seconds + (work.decode if start == work.start else 0.0))
 
 
-def _share(way: Way, span: Span, group: Group, names: Sequence[str]) -> _Step | None:
-    """The fastest assignment of a way's slices to nodes, at least two of which get some; None if there is none.
+def _shares(way: Way, span: Span, group: Group, names: Sequence[str]) -> Iterable[_Step]:
+    """For every set of at least two nodes the fastest assignment of a way's slices to them.
 
-    All of them are looked at, but for those in which one node alone computes as long as the best one takes as a whole.
+    All are looked at, but for those in which one node alone computes as long as the best one takes as a whole.
     """
     seconds = {node.name: node.slices for node in group.nodes if node.name in names}
-    best: _Step | None = None
-    begun: list[dict[str, tuple[int, ...]]] = [{}]
-    for piece in way:
-        begun = [
-            {**shares, name: (*shares.get(name, ()), piece.number)}
-            for shares in begun
-            for name in names
-            if piece.number in seconds[name]
-        ]
-    for shares in begun:
-        if len(shares) < 2:
+    able = [[name for name in names if piece.number in seconds[name]] for piece in way]
+    best: dict[frozenset[str], _Step] = {}
+    for nodes in product(*able):
+        loads: dict[str, float] = {}
+        for name, piece in zip(nodes, way, strict=True):
+            loads[name] = loads.get(name, 0.0) + seconds[name][piece.number]
+        key = frozenset(loads)
+        if len(key) < 2 or (key in best and max(loads.values()) >= best[key].seconds):
             continue
-        loads = {name: sum(seconds[name][number] for number in numbers) for name, numbers in shares.items()}
-        if best is not None and max(loads.values()) >= best.seconds:
-            continue
-        stage = SharedStage(*span, _in_order(shares, loads, group.origin))
-        try:
-            total = measure_shared(stage, way, group)
-        except KeyError:
-            continue
-        if best is None or total < best.seconds:
-            best = _Step(stage, total)
-    return best
-
-
-def _in_order(shares: Mapping[str, tuple[int, ...]], loads: Mapping[str, float], origin: str) -> tuple[Share, ...]:
-    """Who will take longest is served first, and the origin, which needs nothing sent, is last."""
-    names: Iterable[str] = sorted(shares, key=lambda name: (name == origin, -loads[name], name))
-    return tuple(Share(name, shares[name]) for name in names)
+        # Who will take longest is served first, and the origin, which needs nothing sent, is last.
+        order = sorted(loads, key=lambda name: (name == group.origin, -loads[name], name))
+        shares = tuple(
+            Share(name, tuple(piece.number for at, piece in zip(nodes, way, strict=True) if at == name))
+            for name in order
+        )
+        stage = SharedStage(*span, shares)
+        total = measure_shared(stage, way, group)
+        if key not in best or total < best[key].seconds:
+            best[key] = _Step(stage, total)
+    return best.values()
