@@ -38,7 +38,7 @@ def export_spans(
     only: frozenset[tuple[int, int, str]] | None = None,
     middle: frozenset[tuple[int, int]] = frozenset(),
     around: frozenset[tuple[int, int, str]] = frozenset(),
-    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
+    convert: Callable[[Boundary, str], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> ExportedSpans:
     """Heads of every precision up to every boundary, fp32 tails from every boundary but the last, fp32 spans between.
@@ -50,8 +50,8 @@ def export_spans(
         only: start, end and precision of the heads and tails to write; None: all.
         middle: start and end of spans that servers with a next tier run.
         around: of further spans, up to an exit and from there on, that devices run.
-        convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
-            it out; None: heads are ONNX only.
+        convert: makes a ``.tflite`` file of the head that ends at a boundary, at a precision, or None to leave it out;
+            None: heads are ONNX only.
         advance: called for each span.
 
     Raises:
@@ -92,13 +92,13 @@ def export_spans(
             advance()
         shared = share_weights(cut, f"weights.{precision}")
         files |= {f"spans/{name}": entry for name, entry in shared.weights.items()}
-        for name, (part, span) in cut.items():
+        for name, (part, _) in cut.items():
             start, end = keys[name]
             path = f"spans/{name}.onnx"
             files[path] = part, shared.graphs[name]
             graphs = [GraphFile("onnx", path, tuple(f"spans/{weights}" for weights in shared.uses[name]))]
-            if convert is not None and precision == "fp32" and start == 0:
-                if (converted := convert(span, boundaries[end])) is not None:
+            if convert is not None and start == 0:
+                if (converted := convert(boundaries[end], precision)) is not None:
                     files[f"spans/{name}.tflite"] = "device", converted
                     graphs.append(GraphFile("tflite", f"spans/{name}.tflite"))
                 advance()
