@@ -1,7 +1,9 @@
+from collections.abc import Callable, Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.networks import SIDE, Network, inspect, residual_net
+from tests.support.networks import inspect, residual_net
 from tests.support.toy import toy_bundle
 
 from cutpoint.calibration.codecs.entries import FittedCodec
@@ -16,7 +18,7 @@ from cutpoint.calibration.search.device_part import (
     small_heads,
 )
 from cutpoint.calibration.search.trials import Trial
-from cutpoint.sdk.bundle import Boundary, Bundle, CodecEntry, Point
+from cutpoint.sdk.bundle import Boundary, Bundle, CodecEntry, GraphFile, Part, Point
 
 
 def test_deep_heads_are_left_out_first() -> None:
@@ -54,30 +56,43 @@ def _boundaries() -> tuple[ModelGraph, list[Boundary]]:
     return graph, [Boundary(index, tensors) for index, tensors in enumerate(names)]
 
 
-def test_heads_of_a_network() -> None:
+def _convert(sizes: Mapping[str, int], asked: list[tuple[int, str]]) -> Callable[[Boundary, str], bytes]:
+    """Files of as many bytes as `sizes` says for a precision, times the boundary's number."""
+
+    def convert(end: Boundary, precision: str) -> bytes:
+        asked.append((end.index, precision))
+        return bytes(end.index * sizes[precision])
+
+    return convert
+
+
+def test_heads_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutpoint.calibration.search.device_part._SMALL", 0)
     graph, boundaries = _boundaries()
     models = {"fp32": graph.model, "fp16": halve_weights(graph.model)}
-    spans = {(0, 1, "fp32"), (0, 2, "fp16"), (1, 3, "fp32"), (0, 3, "fp32")}
-    assert small_heads(models, boundaries, spans, [], True) == {1, 2, 3}
-    assert small_heads(models, boundaries, {(0, 2, "fp16")}, [], True) == {2, 3}
+    asked: list[tuple[int, str]] = []
+    given = boundaries, {(0, 1, "fp32"), (0, 2, "fp16"), (1, 3, "fp32"), (0, 3, "fp32")}, [], True
+    assert small_heads(models, *given, _convert({"fp32": 4000, "fp16": 2000}, asked)) == {1, 2, 3}
+    assert sorted(asked) == [(1, "fp32"), (2, "fp16"), (3, "fp16"), (3, "fp32")]
     convert = only_to(frozenset({1}), lambda end, _: bytes([end.index]))
     assert [convert(boundary, "fp32") for boundary in boundaries] == [None, b"\x01", None, None]
 
 
-def test_a_head_that_is_too_large_at_one_precision_has_no_file_at_any(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_at_one_precision_has_no_file_at_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cutpoint.calibration.search.device_part._SMALL", 0)
     graph, boundaries = _boundaries()
-    net = Network()
-    net.conv("x", "r1", 3, 2)
-    net.conv("r1", "r3", 2, 2)
-    net.conv("r3", "scores", 2, 2)
-    small = net.model((1, 3, SIDE, SIDE), ["scores"])
-    spans = {(0, end, precision) for end in (1, 2, 3) for precision in ("fp32", "int8")}
-    tables = bytes(2 * small.ByteSize())
-    assert len(tables) < graph.model.ByteSize()
-    codec = FittedCodec(CodecEntry("1-raw", "raw", 1, 1, ("all",), tables="t"), {"t": ("both", tables)})
-    assert 1 in small_heads({"fp32": graph.model}, boundaries, spans, [codec], True)
-    assert 1 not in small_heads({"fp32": graph.model, "int8": small}, boundaries, spans, [codec], True)
+    spans = {(0, end, precision) for end in (1, 2, 3) for precision in ("fp32", "fp16")}
+    models = {"fp32": graph.model, "fp16": halve_weights(graph.model)}
+    encoder = GraphFile("tflite", "codecs/1.tflite"), GraphFile("onnx", "codecs/1.onnx")
+    entry = CodecEntry("1-klt", "klt", 1, 1, ("all",), encoder=encoder, tables="t")
+    files: dict[str, tuple[Part, bytes]] = {
+        "t": ("both", bytes(1000)),
+        "codecs/1.tflite": ("device", bytes(5000)),
+        "codecs/1.onnx": ("device", b""),
+    }
+    codec = FittedCodec(entry, files)
+    for sizes, ends in (({"fp32": 4000, "fp16": 4000}, {1, 2, 3}), ({"fp32": 4000, "fp16": 2000}, {2, 3})):
+        assert small_heads(models, boundaries, spans, [codec], True, _convert(sizes, [])) == ends
 
 
 @given(st.dictionaries(st.sampled_from("abcdefg"), st.integers(0, 100)), st.integers(0, 400), st.data())

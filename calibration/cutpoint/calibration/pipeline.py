@@ -6,7 +6,6 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from itertools import compress
 from time import monotonic
 
 import msgspec
@@ -196,11 +195,13 @@ def _calibrate(
     conversion = Conversion(imported, graph, boundaries[-1], samples, data.preprocessing, spare, model_key)
     convert = head_converter(settings, conversion, work, reporter)
     if convert is not None:
-        ends = small_heads(variants.models, boundaries, wanted, codecs, graph.batch)
+        made = convert_codecs(codecs, boundaries, graph, samples[0], work, reporter)
+        with reporter.stage("converting heads", 1) as advance:
+            ends = small_heads(variants.models, boundaries, wanted, made, graph.batch, convert)
+            advance()
         convert = only_to(ends, convert)
-        there = [codec.entry.start in ends | {0} for codec in codecs]
-        made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
-        codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
+        there = ends | {0}
+        codecs = [new if new.entry.start in there else old for old, new in zip(codecs, made, strict=True)]
     around = spans_around(points, entries)
     exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter, middle, around)
     asked = {point.exit for point in points}

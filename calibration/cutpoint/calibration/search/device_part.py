@@ -80,7 +80,11 @@ def _on_device(codec: CodecEntry) -> Iterator[str]:
 
 
 def heads_that_fit(
-    heads: Mapping[int, int], encoders: Mapping[int, int], last: int, most: float = MOST
+    heads: Mapping[int, int],
+    encoders: Mapping[int, int],
+    last: int,
+    most: float = MOST,
+    exact: Callable[[int], int] | None = None,
 ) -> frozenset[int]:
     """The boundaries whose heads get a file for a runtime in which every file carries its own weights.
 
@@ -88,16 +92,19 @@ def heads_that_fit(
     first, with their encoders, until all of it is `most` times the uncut model's file (or a megabyte).
 
     Args:
-        heads: boundary → size of the head, bytes.
-        encoders: boundary → size of the encoders and tables there, bytes.
+        heads: boundary → size of the head, bytes; where `exact` is given, about.
+        encoders: boundary → size of the encoders there, bytes; what is there anyway belongs to boundary 0.
         last: the output boundary; one of `heads`.
         most: sizes of the uncut model.
+        exact: boundary → size of the head, for which it may have to be made; asked for no more heads than it takes.
     """
+    sized = heads.__getitem__ if exact is None else exact
     cost = {end: size + encoders.get(end, 0) for end, size in heads.items() if end != last}
-    left = max(most * heads[last], _SMALL) - heads[last] - encoders.get(0, 0)
+    whole = sized(last)
+    left = max(most * whole, _SMALL) - whole - encoders.get(0, 0)
     kept = {last}
     for end in sorted(cost, key=lambda end: (cost[end], end)):
-        left -= cost[end]
+        left -= sized(end) + encoders.get(end, 0)
         if left < 0:
             break
         kept.add(end)
@@ -110,30 +117,37 @@ def small_heads(
     wanted: Collection[tuple[int, int, str]],
     codecs: Sequence[FittedCodec],
     batch: bool,
+    convert: Callable[[Boundary, str], bytes | None],
 ) -> frozenset[int]:
-    """The boundaries whose heads and encoders fit at every precision, by the sizes of the ONNX files with weights.
+    """The boundaries whose `.tflite` heads and encoders fit at every precision.
 
     Args:
         models: precision → model; ``fp32`` among them.
         boundaries: 0 … n.
         wanted: start, end and precision of the spans of the bundle.
-        codecs: of the bundle.
+        codecs: of the bundle, with `.tflite` encoders where they can be had.
         batch: whether the batch axis of the models is free.
+        convert: makes a head's file.
     """
     last = len(boundaries) - 1
-    encoders: dict[int, int] = {}
+    encoders = {0: 0}
     for codec in codecs:
-        size = sum(len(codec.files[path][1]) for path in _on_device(codec.entry))
+        size = sum(len(codec.files[graph.file][1]) for graph in codec.entry.encoder if graph.format == "tflite")
         encoders[codec.entry.start] = encoders.get(codec.entry.start, 0) + size
-    ends = {end for start, end, _ in wanted if start == 0} | {last}
-    fitting = frozenset(ends)
+        if codec.entry.tables:  # Every device gets all of them.
+            encoders[0] += len(codec.files[codec.entry.tables][1])
+    fitting = frozenset(end for start, end, _ in wanted if start == 0) | {last}
     for precision, model in models.items():
-        heads = {end: 0 for end in ends}
-        for end in ends:
-            if end == last or (0, end, precision) in wanted:
-                span = extract_span(model, boundaries[0].tensors, boundaries[end].tensors, batch)
-                heads[end] = span.ByteSize()
-        fitting &= heads_that_fit(heads, encoders, last)
+        there = {end for end in fitting if end == last or (0, end, precision) in wanted}
+
+        def about(end: int, model: onnx.ModelProto = model, there: Collection[int] = there) -> int:
+            span = extract_span(model, boundaries[0].tensors, boundaries[end].tensors, batch) if end in there else None
+            return 0 if span is None else span.ByteSize()
+
+        def exact(end: int, precision: str = precision, there: Collection[int] = there) -> int:
+            return len(convert(boundaries[end], precision) or b"") if end in there else 0
+
+        fitting &= heads_that_fit({end: about(end) for end in fitting}, encoders, last, exact=exact)
     return fitting
 
 
