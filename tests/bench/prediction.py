@@ -2,10 +2,10 @@
 
 Points: 20 at random of a bundle over loopback, client and server process; the device at this machine's speed, where
 event loops and other programs weigh, and 20 times slower (by processor time), where splitting pays. Predicted is what a
-report shows for a link without limits: the policy's formula, with times measured just before and after by the code of
-calibration, because another hour's machine is another machine. The round trip is what a request takes beside that work
-(event loops, threads and sockets of both processes): the median over five other points. Planned is what the client
-expects of the point while it runs, with the speeds of device and server that it has learned.
+report shows for a link without limits: the policy's formula and `OVERHEAD_MS`, with times measured just before and
+after by the code of calibration, because another hour's machine is another machine. What a request takes beside that
+work (event loops, threads and sockets of both processes) is the median over all points; `OVERHEAD_MS` comes from there.
+Planned is what the client expects of the point while it runs, with the speeds of device and server that it has learned.
 
 Traces: the adaptive client, the device alone and a fixed cut over recorded links through the emulator, and the same
 requests in the simulator. `CUTPOINT_BENCH_SECONDS` sets how long each link is used (default 20).
@@ -29,6 +29,7 @@ from tests.bench._photographs import photographs
 from tests.bench._real import Run, run_for_real
 from tests.bench._traces import recorded_links
 
+from cutpoint.calibration.report.switching import OVERHEAD_MS
 from cutpoint.calibration.search.measure import time_points
 from cutpoint.calibration.search.points import group_by_head
 from cutpoint.calibration.simulate import Scenario, simulate, summarise
@@ -53,8 +54,6 @@ from cutpoint.sdk.testing import ServerProcess
 TITLE = "Predicted against measured"
 
 _POINTS, _SECONDS, _SPEED = 20, 20.0, 20.0
-#: Points that the round trip is taken from.
-_OTHERS = 5
 #: Requests of a point in a row, of which the first ones warm up, and rounds. The least of the medians of the rounds
 #: counts, as in calibration: other programs on the machine can only make a round slower.
 _ROW, _WARM_UP, _ROUNDS = 11, 3, 4
@@ -114,7 +113,7 @@ def _least(first: Point, second: Point) -> Point:
 def _point_rows(path: Path, speed: float) -> tuple[list[dict[str, Any]], float]:
     """The points, and what a request takes beside its work in milliseconds."""
     bundle = Bundle.open(path)
-    drawn = random.Random(1).sample([point for point in bundle.points if not point.local], _POINTS + _OTHERS)
+    drawn = random.Random(1).sample([point for point in bundle.points if not point.local], _POINTS)
     pictures = photographs(bundle, 30)
     samples = [(picture,) for picture in pictures]
     before = _timed(bundle, drawn, samples)
@@ -127,18 +126,18 @@ def _point_rows(path: Path, speed: float) -> tuple[list[dict[str, Any]], float]:
         return float(Predictor([point], EnergyModel(), answer).predict(conditions).latency_ms[_MEDIAN, 0])
 
     now = [_least(*pair) for pair in zip(before, after, strict=True)]
-    beside = float(np.median([measured[point.id][0] - predict(point, 0.0) for point in now[_POINTS:]]))
+    beside = float(np.median([measured[point.id][0] - predict(point, 0.0) for point in now]))
     rows = []
-    for point, timed in zip(drawn[:_POINTS], now, strict=False):
+    for point, timed in zip(drawn, now, strict=True):
         took, planned = measured[point.id]
-        predicted = predict(timed, beside / 1e3)
+        predicted = predict(timed, OVERHEAD_MS / 1e3)
         rows.append(
             {
                 "point": point.id,
                 "measured_ms": took,
                 "planned_ms": planned,
                 "predicted_ms": predicted,
-                "as_calibrated_ms": predict(point, beside / 1e3),
+                "as_calibrated_ms": predict(point, OVERHEAD_MS / 1e3),
                 "error": predicted / took - 1,
                 "planned_error": planned / took - 1,
             }
@@ -231,8 +230,8 @@ def table(result: dict[str, Any]) -> Group:
     columns = ("point", "measured ms", "predicted ms", "error", "planned ms", "error", "as calibrated ms")
     shown = []
     for part in result["points"]:
-        title = f"Loopback, device ×{part['speed']:g}, {part['beside_ms']:.2f} ms beside the work: "
-        title += f"median error {part['median_error']:.1%}, "
+        title = f"Loopback, device ×{part['speed']:g}, {part['beside_ms']:.2f} ms beside the work "
+        title += f"({OVERHEAD_MS} in the prediction): median error {part['median_error']:.1%}, "
         title += f"of the client's plan {part['median_planned_error']:.1%}"
         points = Table(*columns, title=title)
         for row in sorted(part["rows"], key=lambda row: str(row["point"])):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.networks import SIDE, Network, inspect, residual_net, two_scale_net
 
-from cutpoint.calibration.graphs.fallback import fewest, find_layers, moved, quantise_within
+from cutpoint.calibration.graphs.fallback import Layer, fewest, fewest_floats, find_layers, moved, quantise_within
 from cutpoint.calibration.graphs.graph import ModelGraph, run_model
 from cutpoint.calibration.graphs.int8_report import Int8Report
 from cutpoint.calibration.progress import SilentReporter
@@ -35,6 +35,16 @@ def test_the_fewest_that_are_enough(most: int, wanted: int) -> None:
 
     assert fewest(most, enough) == min(wanted, most)
     assert len(asked) <= 16
+
+
+@pytest.mark.parametrize(("needed", "wanted"), [(1, "c"), (2, "ac"), (3, "abc"), (4, "")])
+def test_the_worst_layers_stay_floats(needed: int, wanted: str) -> None:
+    harm = {"a": 2.0, "b": 1.0, "c": 3.0, "d": 0.0}
+    layers = [Layer(name, frozenset({name})) for name in harm]
+    floats = fewest_floats(
+        layers, lambda layer: harm[layer.name], lambda floats: len(floats) >= needed, SilentReporter()
+    )
+    assert "".join(layer.name for layer in floats) == wanted
 
 
 def test_columns_of_a_table_count_by_their_own_variance() -> None:

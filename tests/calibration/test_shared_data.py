@@ -140,3 +140,40 @@ def test_a_torch_model_on_onnxruntime_and_on_litert(shared_data: Path, tmp_path:
                 wanted = tail.run(onnx.span(0, cut, "fp32").run(sample))
                 same += int(np.argmax(given[0]) == np.argmax(wanted[0]))
             assert same >= 198, (name, cut)
+
+
+def test_what_a_device_downloads_stays_small_on_both_runtimes(shared_data: Path, tmp_path: Path) -> None:
+    for package in ("litert_torch", "ai_edge_litert", "ai_edge_quantizer"):
+        pytest.importorskip(package)
+    result = _calibrate(
+        Settings(
+            str(shared_data / "models" / "mobilenet_v1_0.25_128.onnx"),
+            shared_data / "images" / "imagenet-calibration",
+            tmp_path / "bundle",
+            evaluation=shared_data / "images" / "imagenet-evaluation",
+            preprocessing={"resize": 146, "scale": 1 / 128, "mean": [1, 1, 1]},
+            samples=40,
+            codecs=("raw", "klt"),
+            runtimes=("onnx", "tflite"),
+            cuts=5,
+            keep_all=True,
+        )
+    )
+    bundle, last = result.bundle, result.bundle.manifest.last
+    sizes = {entry.path: entry.size for entry in bundle.manifest.files}
+    for runtime in ("onnx", "tflite"):
+        for precision in ("fp32", "int8"):
+            heads = [span for span in bundle.manifest.spans if span.start == 0 and span.precision == precision]
+            graphs = {span.end: [graph for graph in span.graphs if graph.format == runtime] for span in heads}
+            assert sum(bool(graphs[end]) for end in graphs if end < last) >= 4, (runtime, precision)
+            part = bundle.part("device", runtime=runtime, precision=precision)
+            whole = sum(sizes[path] for graph in graphs[last] for path in graph.paths())
+            assert sum(size for path, size in sizes.items() if path in part) <= max(2.5 * whole, 2**20)
+
+    # LiteRT's int8 heads keep what points promise, and hardly change what is sent.
+    assert {head.end for head in result.report.litert} >= {last}
+    for head in result.report.litert:
+        assert head.reason == ""
+        assert head.metric - head.litert_metric <= 0.01 + head.chance
+        assert head.apart < 0.1
+        assert head.bytes_ratio is None or abs(head.bytes_ratio - 1) < 0.05

@@ -12,6 +12,7 @@ from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Situation, make_judge
 from cutpoint.calibration.variants import Variants, make_variants
 from cutpoint.calibration.work import WorkFolder
+from cutpoint.calibration.yardstick import Yardstick
 
 GRAPH = inspect(residual_net())
 
@@ -28,12 +29,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def _make(settings: Settings, reporter: SilentReporter | None = None) -> tuple[Variants, WorkFolder]:
-    evaluation = _samples(1)
-    uncut = [run_model(GRAPH.model, {"x": sample}) for (sample,) in evaluation.tensors]
-    judge = make_judge("embedding", Situation(GRAPH.outputs, tuple(evaluation.sources), uncut))
+    spare = _samples(1)
+    uncut = [run_model(GRAPH.model, {"x": sample}) for (sample,) in spare.tensors]
+    judge = make_judge("embedding", Situation(GRAPH.outputs, tuple(spare.sources), uncut))
+    yardstick = Yardstick(spare, judge, 1.0) if "int8" in settings.precisions else None
     work = WorkFolder(settings.work_folder)
-    given = GRAPH, _samples(0), evaluation, judge, 1.0, work, "key", reporter or SilentReporter()
-    return make_variants(settings, *given), work
+    return make_variants(settings, GRAPH, _samples(0), yardstick, work, "key", reporter or SilentReporter()), work
 
 
 def _operators(variants: Variants, precision: str) -> set[str]:

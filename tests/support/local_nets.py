@@ -59,6 +59,8 @@ def _windowed(draft: _Draft, draw: Callable[[st.SearchStrategy[int]], int], kind
     sides = draft.sides[draft.last]
     kernel = [draw(st.sampled_from([1, 2, 3, 5])) for _ in range(2)]
     dilation = [draw(st.integers(1, 2)) if kind != "AveragePool" else 1 for _ in range(2)]
+    if any(d > n for d, n in zip(dilation, sides, strict=True)):
+        return False  # Its windows would see nothing but padding.
     size = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
     if same_size:
         stride = [1, 1]

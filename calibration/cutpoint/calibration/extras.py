@@ -23,7 +23,7 @@ ONNX_PACKAGES = ("networkx", "onnx")
 #: What calibrating a torch model needs on top.
 TORCH_PACKAGES = ("torch", "onnxscript")
 #: What writing .tflite heads needs on top.
-TFLITE_PACKAGES = ("torch", "onnx2torch", "litert_torch")
+TFLITE_PACKAGES = ("torch", "onnx2torch", "litert_torch", "ai_edge_quantizer")
 
 #: What training codecs needs on top.
 TRAINING_PACKAGES = ("torch", "onnx2torch", "compressai")

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from itertools import compress
 from time import monotonic
 
 import msgspec
@@ -14,7 +13,7 @@ import onnx
 
 from cutpoint.calibration.codecs.entries import FittedCodec, on_servers
 from cutpoint.calibration.codecs.fitted import convert_codecs, fit_codecs
-from cutpoint.calibration.conversion import head_converter
+from cutpoint.calibration.conversion import Conversion, Convert, head_converter
 from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
 from cutpoint.calibration.devices import for_device, steering, with_devices
 from cutpoint.calibration.errors import CalibrationError
@@ -24,18 +23,19 @@ from cutpoint.calibration.exits.servers import ServerExits
 from cutpoint.calibration.extras import EXIT_PACKAGES, TFLITE_PACKAGES, TRAINING_PACKAGES, require
 from cutpoint.calibration.graphs.cuts import Cut, choose_cuts, pick_cuts
 from cutpoint.calibration.graphs.exports import ExportedSpans, export_spans
-from cutpoint.calibration.graphs.graph import ModelGraph, check_finite
+from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.min_cut import find_candidates
 from cutpoint.calibration.graphs.node_profile import node_times, prefix_times
 from cutpoint.calibration.graphs.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
 from cutpoint.calibration.importers import ImportedModel, import_model
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.report import add_page
-from cutpoint.calibration.report.data import REPORT_NAME, CutReport, ReportData, SearchReport, encode_report
+from cutpoint.calibration.report.data import REPORT_NAME, CutReport, LitertHead, ReportData, SearchReport, encode_report
 from cutpoint.calibration.search.cut_report import prediction_error, report_cuts
-from cutpoint.calibration.search.device_part import only_to, small_heads
+from cutpoint.calibration.search.device_part import drop_large_encoders, only_to, small_heads
 from cutpoint.calibration.search.halving import search
-from cutpoint.calibration.search.measure import WORKERS, Bench, uncut_answers
+from cutpoint.calibration.search.litert_heads import check_heads
+from cutpoint.calibration.search.measure import WORKERS, Bench
 from cutpoint.calibration.search.memory import DeviceMemory
 from cutpoint.calibration.search.points import find_baselines, make_points, middle_spans, used_spans
 from cutpoint.calibration.search.scope import MODES, Scope
@@ -43,11 +43,12 @@ from cutpoint.calibration.search.trials import Trial, report_trial
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.slices.points import Draft, add_slices, channel_states, local_boundaries
 from cutpoint.calibration.slices.shared import CutSlice, cut_slices, with_row_axes
-from cutpoint.calibration.tasks import Judge, Situation, judge_all, make_judge
+from cutpoint.calibration.tasks import Judge
 from cutpoint.calibration.tasks.annotations import annotate
 from cutpoint.calibration.training.codecs import fit_trained, training_sources
 from cutpoint.calibration.variants import Variants, make_variants
 from cutpoint.calibration.work import WorkFolder, digest
+from cutpoint.calibration.yardstick import measure_uncut, spare_yardstick
 from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Part, Preprocessing, Task
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.profiles import load_profile
@@ -135,7 +136,11 @@ def _calibrate(
     with reporter.stage("preparing the graph", 1):
         graph, names = prepare_graph(imported, data.preprocessing)
         check_faithful(imported, graph, names, data.calibration.tensors[:2])
-    judge, uncut = _judge(settings, graph, data, reporter)
+    yardstick = measure_uncut(settings, graph, data.evaluation, data.preprocessing, reporter)
+    judge, uncut = yardstick.judge, yardstick.uncut
+    labels = settings.labels or data.classes
+    if labels and judge.metric == "top1" and len(labels) != judge.classes:
+        raise CalibrationError(f"{len(labels)} class names for a model with {judge.classes} scores: see --labels")
     check_exits(settings, judge, graph.outputs)
     with reporter.stage("finding boundaries", 1):
         times = _node_times(settings, graph, data.calibration, work)
@@ -145,9 +150,11 @@ def _calibrate(
         local_boundaries(graph, boundaries)
     model_key = digest(graph.model.SerializeToString(deterministic=True), data.calibration.fingerprint())
 
-    variants = make_variants(
-        settings, graph, data.calibration, data.evaluation, judge, uncut, work, model_key, reporter
-    )
+    spare = None
+    if "int8" in settings.precisions:
+        half = dataset.folder, data.training, data.calibration, data.preprocessing
+        spare = spare_yardstick(settings, graph, *half, reporter)
+    variants = make_variants(settings, graph, data.calibration, spare, work, model_key, reporter)
     exits: list[FittedExit] = []
     divided: ExitData | None = None
     if settings.exits:
@@ -167,7 +174,7 @@ def _calibrate(
         schema=SCHEMA,
         name=settings.name or imported.name,
         created_by=f"cutpoint {_version('cutpoint')}",
-        task=Task(judge.kind, judge.metric, uncut, len(data.evaluation.tensors), settings.labels or data.classes),
+        task=Task(judge.kind, judge.metric, uncut, len(data.evaluation.tensors), labels),
         boundaries=boundaries,
         spans=exported.spans,
         codecs=tuple(codec.entry for codec in codecs),
@@ -181,7 +188,7 @@ def _calibrate(
     whole = Bundle.create(manifest, files)
     device = steering(whole, devices)
     trials = _search(settings, whole, data, judge, graph, device, work, reporter, clock, started)
-
+    drop_large_encoders(trials, whole)
     points = tuple(msgspec.structs.replace(trial.point, measured=trial.measured) for trial in trials if trial.kept)
     spans = Spans(graph, variants.models, boundaries, settings.threads)
     kept = [trial for trial in trials if trial.kept]
@@ -196,13 +203,16 @@ def _calibrate(
     pieces = cut_slices(graph, boundaries, places, settings.node_slices) if settings.node_slices else []
     used = {point.codec for point in points}
     codecs = [on_servers(codec) if settings.between else codec for codec in codecs if codec.entry.id in used]
-    convert = head_converter(settings, imported, samples, data.preprocessing, work, reporter)
+    conversion = Conversion(imported, graph, boundaries[-1], samples, data.preprocessing, spare, model_key)
+    convert = head_converter(settings, conversion, work, reporter)
     if convert is not None:
-        ends = small_heads(graph, boundaries, wanted, codecs)
+        made = convert_codecs(codecs, boundaries, graph, samples[0], work, reporter)
+        with reporter.stage("converting heads", 1) as advance:
+            ends = small_heads(variants.models, boundaries, wanted, made, graph.batch, convert)
+            advance()
         convert = only_to(ends, convert)
-        there = [codec.entry.start in ends | {0} for codec in codecs]
-        made = iter(convert_codecs(list(compress(codecs, there)), boundaries, graph, samples[0], work, reporter))
-        codecs = [next(made) if fits else codec for codec, fits in zip(codecs, there, strict=True)]
+        there = ends | {0}
+        codecs = [new if new.entry.start in there else old for old, new in zip(codecs, made, strict=True)]
     around = spans_around(points, entries)
     exported = _spans(graph, variants.models, boundaries, wanted, convert, reporter, middle, around, pieces)
     asked = {point.exit for point in points}
@@ -210,9 +220,6 @@ def _calibrate(
     files = dict(exported.files) | exit_files(exits, points, entries)
     for codec in codecs:
         files |= codec.files
-    cuts = _cut_reports(graph, candidates, boundaries, times, trials)
-    report = _report(settings, whole, trials, cuts, codecs, variants, device, clock() - started)
-    files[REPORT_NAME] = "report", encode_report(report)
     manifest = msgspec.structs.replace(
         manifest,
         spans=exported.spans,
@@ -222,6 +229,10 @@ def _calibrate(
         slices=exported.slices,
         exits=tuple(entries),
     )
+    manifest, files, litert = check_heads(settings, manifest, files, kept, yardstick, work, reporter)
+    cuts = _cut_reports(graph, candidates, boundaries, times, trials)
+    report = _report(settings, whole, trials, cuts, codecs, variants, litert, device, clock() - started)
+    files[REPORT_NAME] = "report", encode_report(report)
     if settings.slices:
         draft, states = Draft(graph, manifest, files), channel_states(settings.slices)
         evaluated = data.evaluation.tensors
@@ -231,22 +242,6 @@ def _calibrate(
     bundle = Bundle.create(manifest, add_page(manifest, files))
     bundle.save(settings.out, overwrite=settings.overwrite)
     return Result(bundle, data.skipped, len(data.calibration.tensors), work.reused, report)
-
-
-def _judge(settings: Settings, graph: ModelGraph, data: _Data, reporter: Reporter) -> tuple[Judge, float]:
-    """What judges the task, and the uncut model's own metric."""
-    samples = data.evaluation.tensors
-    model = create_runtime("onnx", settings.threads).load(graph.model.SerializeToString(), {})
-    with reporter.stage("running the uncut model", len(samples)) as advance:
-        answers = uncut_answers(model, samples, advance)
-    sources = tuple(data.evaluation.sources)
-    for source, answer in zip(sources, answers, strict=True):
-        check_finite(graph.outputs, answer, source.name)
-    judge = make_judge(settings.task, Situation(graph.outputs, sources, answers, data.preprocessing))
-    labels = settings.labels or data.classes
-    if labels and judge.metric == "top1" and len(labels) != judge.classes:
-        raise CalibrationError(f"{len(labels)} class names for a model with {judge.classes} scores: see --labels")
-    return judge, judge_all(judge, answers)
 
 
 def _search(
@@ -311,6 +306,7 @@ def _report(
     cuts: tuple[CutReport, ...],
     codecs: Sequence[FittedCodec],
     variants: Variants,
+    litert: tuple[LitertHead, ...],
     device: DeviceProfile | None,
     spent: float,
 ) -> ReportData:
@@ -328,7 +324,8 @@ def _report(
         prediction_error=prediction_error(cuts),
         losses={codec.entry.id: path for codec in codecs for path in codec.files if path.startswith("report/")},
         int8=variants.int8,
-        notes=tuple(variants.notes),
+        litert=litert,
+        notes=(*variants.notes, *(head.reason for head in litert if head.reason)),
     )
 
 
@@ -389,7 +386,7 @@ def _spans(
     variants: Mapping[str, onnx.ModelProto],
     boundaries: Sequence[Boundary],
     wanted: frozenset[tuple[int, int, str]] | None,
-    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None,
+    convert: Convert | None,
     reporter: Reporter,
     middle: frozenset[tuple[int, int]] = frozenset(),
     around: Mapping[tuple[int, int, str], Part] | None = None,

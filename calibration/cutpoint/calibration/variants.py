@@ -15,10 +15,9 @@ from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.half import halve_weights
 from cutpoint.calibration.graphs.int8_report import Int8Report
 from cutpoint.calibration.progress import Reporter
-from cutpoint.calibration.search.measure import uncut_answers
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.tasks import Judge, judge_all
 from cutpoint.calibration.work import WorkFolder, digest
+from cutpoint.calibration.yardstick import Yardstick
 from cutpoint.sdk.runtimes import create_runtime
 
 __all__ = ["Variants", "make_variants"]
@@ -50,9 +49,7 @@ def make_variants(
     settings: Settings,
     graph: ModelGraph,
     calibration: Samples,
-    evaluation: Samples,
-    judge: Judge,
-    uncut: float,
+    yardstick: Yardstick | None,
     work: WorkFolder,
     key: str,
     reporter: Reporter,
@@ -63,9 +60,7 @@ def make_variants(
         settings: what was asked for.
         graph: the fp32 model.
         calibration: what ranges come from.
-        evaluation: what the metric is taken on.
-        judge: of the task.
-        uncut: the fp32 model's metric.
+        yardstick: what decides which layers stay floats; None where there is no int8.
         work: for what is finished.
         key: of model and calibration samples.
         reporter: hears what is done.
@@ -76,23 +71,23 @@ def make_variants(
     models = {"fp32": graph.model}
     if "fp16" in settings.precisions:
         models["fp16"] = halve_weights(graph.model)
-    if "int8" not in settings.precisions:
+    if yardstick is None:
         return Variants(models, None, ())
 
     def metric(model: onnx.ModelProto) -> float:
         session = create_runtime("onnx", settings.threads).load(model.SerializeToString(), {})
-        return judge_all(judge, uncut_answers(session, evaluation.tensors, lambda: None))
+        return yardstick.metric(session)
 
     def make() -> bytes:
-        least = uncut - settings.int8_drop
+        least = yardstick.uncut - settings.int8_drop
         model, report = quantise_within(graph, calibration.tensors, metric, least, reporter)
         return msgspec.msgpack.encode(_Kept(model.SerializeToString(deterministic=True), report))
 
     version = metadata.version("onnxruntime")
-    of_metric = digest(evaluation.fingerprint(), judge.metric, repr(settings.int8_drop))
+    of_metric = digest(yardstick.samples.fingerprint(), yardstick.judge.metric, repr(settings.int8_drop))
     kept = msgspec.msgpack.decode(work.get("int8", digest(key, version, of_metric), make), type=_Kept)
     models["int8"] = onnx.load_from_string(kept.model)
-    note = kept.report.note(judge.metric, uncut, settings.int8_drop)
+    note = kept.report.note(yardstick.judge.metric, yardstick.uncut, settings.int8_drop)
     if note is not None:
         reporter.note(note)
     return Variants(models, kept.report, () if note is None else (note,))

@@ -90,7 +90,7 @@ def test_costs_and_switching_points_are_those_of_the_policy(browser: Any, tmp_pa
         for field, value in (("scale", scale), ("rtt", rtt * 1e3), ("radio", radio), ("drop", 1)):
             enter(browser, field, value)
         points = sorted(BUNDLE.points, key=lambda point: not point.local)
-        channel = Channel(rate, rtt, downlink=view.downlink * rate)
+        channel = Channel(rate, rtt + view.overhead_ms / 1e3, downlink=view.downlink * rate)
         conditions = Conditions(channel, device_scale=scale)
         model = EnergyModel(RADIOS[radio])
         predicted = Predictor(points, model, view.answer_bytes).predict(conditions)

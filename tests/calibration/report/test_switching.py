@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutpoint.calibration.report.switching import DOWNLINK, HIGHEST, LOWEST, best_stretches
+from cutpoint.calibration.report.switching import DOWNLINK, HIGHEST, LOWEST, OVERHEAD_MS, best_stretches
 from cutpoint.sdk import Channel, Conditions, EnergyModel
 from cutpoint.sdk.bundle import Measurement, Point
 from cutpoint.sdk.predictor import Predictor
@@ -21,8 +21,8 @@ LOCAL, PICTURE, LATE = point("local", 0, 10), point("picture", 12_000, 0), point
 
 
 def latency(of: Point, rate: float, rtt: float, scale: float) -> float:
-    """What the policy's predictor says for certain."""
-    channel = Channel(rate, rtt, downlink=DOWNLINK * rate)
+    """What the policy's predictor says for certain, with what a request takes beside its work."""
+    channel = Channel(rate, rtt + OVERHEAD_MS / 1e3, downlink=DOWNLINK * rate)
     prediction = Predictor([of], EnergyModel(), 4096).predict(Conditions(channel, device_scale=scale))
     return float(prediction.latency_ms[3, 0])
 

@@ -11,11 +11,20 @@ from onnx import TensorProto, compose, helper, numpy_helper
 
 from cutpoint.codecs import Array, TensorSpec
 
-__all__ = ["GraphBuilder"]
+__all__ = ["GraphBuilder", "half_precision"]
 
 #: Version of the operators the codec graphs use: old enough for every onnxruntime, new enough for Clip with inputs.
 _OPSET = 13
 _IR_VERSION = 8
+#: Smaller constants, in bytes, are not worth halving.
+_LEAST = 1024
+
+
+def half_precision(values: Array) -> Array:
+    """float32 values rounded to what float16 holds; as they are where one of them is too large for it."""
+    if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+        return values
+    return values.astype(np.float16).astype(np.float32)
 
 
 class GraphBuilder:
@@ -37,6 +46,16 @@ class GraphBuilder:
         """A constant, whose name is returned."""
         self.constants.append(numpy_helper.from_array(values, name))
         return name
+
+    def halved(self, name: str, values: Array) -> str:
+        """A float32 constant that the file holds as float16, where that saves anything; its name is returned.
+
+        Runtimes widen it when they load the graph. `half_precision` makes values that lose nothing by it.
+        """
+        if values.nbytes < _LEAST or not np.array_equal(half_precision(values), values):
+            return self.constant(name, values)
+        stored = self.constant(f"{name}/fp16", values.astype(np.float16))
+        return self.add("Cast", [stored], name, to=TensorProto.FLOAT)
 
     def reshape(self, value: str, shape: Sequence[int], output: str) -> str:
         """`value` with another shape."""

@@ -213,7 +213,7 @@ def _write(boundary: Boundary, fit: KltFit, steps: Sequence[float]) -> FittedCod
         used = used if len(used) else np.zeros(1, np.int64)
         # Room for what calibration did not see.
         dtype = np.dtype(np.int8 if finest.max() < 64 else np.int16)
-        code, coefficients = code.kept(used), coefficients[:, used]
+        code, coefficients = code.kept(used).rounded(), coefficients[:, used]
         spec = TensorSpec(f"{code.plane.name}/symbols", (1, len(used), *code.plane.shape[1:]), dtype.name)
         flat = (len(coefficients), len(used), -1)
         most = np.iinfo(dtype.name).max

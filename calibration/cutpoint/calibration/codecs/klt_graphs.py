@@ -84,6 +84,10 @@ class PlaneHalf:
         """Of the plane after the components were made."""
         return [1, self.code.components, *self.plane.shape[1:]]
 
+    def constant(self, name: str, values: Array) -> str:
+        """A large constant of the transform."""
+        return self.graph.constant(name, values)
+
     def spread(self, name: str, values: Array) -> str:
         """The constant (…, row period, column period) for every place, (…, height, width).
 
@@ -91,11 +95,11 @@ class PlaneHalf:
         """
         *front, height, width = values.shape
         if height == width == 1:
-            return self.graph.constant(name, values)
+            return self.constant(name, values)
         rows, columns = self.plane.rows.side // height, self.plane.columns.side // width
         if rows == columns == 1:
-            return self.graph.constant(name, values)
-        part = self.graph.constant(f"{name}/period", values.reshape(*front, 1, height, 1, width))
+            return self.constant(name, values)
+        part = self.constant(f"{name}/period", values.reshape(*front, 1, height, 1, width))
         whole = self.graph.constant(f"{name}/whole", np.array([*front, rows, height, columns, width], np.int64))
         part = self.graph.add("Expand", [part, whole], f"{name}/expanded")
         return self.graph.reshape(part, [*front, rows * height, columns * width], name)
@@ -145,7 +149,7 @@ class PlaneHalf:
             )
             value = self.graph.add("Mul", [value, self.graph.constant(f"{output}/factor", factor)], f"{output}/scaled")
             return self.graph.add("Add", [value, self.graph.constant(f"{output}/bias", bias[:, None, None])], output)
-        weights = self.graph.constant(f"{output}/weights", np.ascontiguousarray(matrix)[:, :, None, None])
+        weights = self.constant(f"{output}/weights", np.ascontiguousarray(matrix)[:, :, None, None])
         return self.graph.add("Conv", [value, weights, self.graph.constant(f"{output}/bias", bias)], output)
 
     def plane_of(self, spec: TensorSpec) -> str:
@@ -213,6 +217,10 @@ class PlaneHalf:
 
 
 class _Encoder(PlaneHalf):
+    def constant(self, name: str, values: Array) -> str:
+        """In half the size, because devices download it."""
+        return self.graph.halved(name, values) if values.dtype == np.float32 else super().constant(name, values)
+
     def build(self, spec: TensorSpec, symbol: TensorSpec) -> None:
         graph, key, code = self.graph, self.key, self.code
         value = self.plane_of(spec)

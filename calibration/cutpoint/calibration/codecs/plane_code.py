@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cutpoint.calibration.codecs.graph_halves import half_precision
 from cutpoint.calibration.codecs.planes import Plane
 from cutpoint.codecs import Array
 
@@ -89,6 +90,10 @@ class PlaneCode:
             offset=self.offset[components],
             contexts=self.contexts[components],
         )
+
+    def rounded(self) -> PlaneCode:
+        """The same with the encoder's large tables rounded to what float16 holds: files have them in half the size."""
+        return replace(self, analysis=half_precision(self.analysis), offset=half_precision(self.offset))
 
     def quantise(self, coefficients: Array, step: float, dead_zones: Array) -> Array:
         """Integers, still float32: rounded after everything came `dead_zones` (contexts,) steps nearer to zero."""

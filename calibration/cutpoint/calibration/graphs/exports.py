@@ -41,7 +41,7 @@ def export_spans(
     only: frozenset[tuple[int, int, str]] | None = None,
     middle: frozenset[tuple[int, int]] = frozenset(),
     around: Mapping[tuple[int, int, str], Part] | None = None,
-    convert: Callable[[onnx.ModelProto, Boundary], bytes | None] | None = None,
+    convert: Callable[[Boundary, str], bytes | None] | None = None,
     advance: Callable[[], None] = lambda: None,
     slices: Sequence[CutSlice] = (),
 ) -> ExportedSpans:
@@ -54,8 +54,8 @@ def export_spans(
         only: start, end and precision of the heads and tails to write; None: all.
         middle: start and end of spans that servers with a next tier run.
         around: of further spans, up to an exit and from there on: which machine runs them.
-        convert: makes a ``.tflite`` file of an fp32 head that ends at a boundary, or None to leave
-            it out; None: heads are ONNX only.
+        convert: makes a ``.tflite`` file of the head that ends at a boundary, at a precision, or None to leave it out;
+            None: heads are ONNX only.
         advance: called for each span.
         slices: of fp32 spans, for servers.
 
@@ -106,12 +106,12 @@ def export_spans(
             uses = tuple(f"spans/{weights}" for weights in shared.uses[name])
             pieces.append(piece.entry(GraphFile("onnx", path, uses)))
         for name, (start, end) in keys.items():
-            part, span = cut[name]
+            part, _ = cut[name]
             path = f"spans/{name}.onnx"
             files[path] = part, shared.graphs[name]
             graphs = [GraphFile("onnx", path, tuple(f"spans/{weights}" for weights in shared.uses[name]))]
-            if convert is not None and precision == "fp32" and start == 0:
-                if (converted := convert(span, boundaries[end])) is not None:
+            if convert is not None and start == 0:
+                if (converted := convert(boundaries[end], precision)) is not None:
                     files[f"spans/{name}.tflite"] = "device", converted
                     graphs.append(GraphFile("tflite", f"spans/{name}.tflite"))
                 advance()

@@ -22,10 +22,10 @@ from cutpoint.calibration.progress import Reporter
 from cutpoint.codecs import Array
 from cutpoint.sdk.runtimes import create_runtime
 
-__all__ = ["Layer", "fewest", "find_layers", "moved", "quantise_within"]
+__all__ = ["RANKING", "Layer", "fewest", "fewest_floats", "find_layers", "moved", "quantise_within"]
 
 #: Samples that layers are ranked by.
-_SAMPLES = 6
+RANKING = 6
 #: Runs that a time is the median of.
 _RUNS = 9
 
@@ -95,6 +95,34 @@ def fewest(most: int, enough: Callable[[int], bool]) -> int:
     return high
 
 
+def fewest_floats(
+    layers: Sequence[Layer],
+    harm: Callable[[Layer], float],
+    enough: Callable[[Sequence[Layer]], bool],
+    reporter: Reporter,
+) -> tuple[Layer, ...]:
+    """The layers that stay floats, in the order of `layers`: as few of the worst as are enough.
+
+    Args:
+        layers: of the model.
+        harm: what a layer does to the outputs that alone is int8.
+        enough: whether the model is good enough with these in floats.
+        reporter: hears what is done.
+
+    Returns:
+        None of them if nothing less than all layers in floats would be enough.
+    """
+    harms = []
+    with reporter.stage("looking for layers that int8 harms", len(layers)) as advance:
+        for layer in layers:
+            harms.append(harm(layer))
+            advance()
+    worst = [layers[number] for number in np.argsort(-np.array(harms), kind="stable")]
+    count = fewest(len(layers), lambda count: enough(worst[:count]))
+    chosen = {layer.name for layer in worst[:count]} if count < len(layers) else frozenset()
+    return tuple(layer for layer in layers if layer.name in chosen)
+
+
 def quantise_within(
     graph: ModelGraph,
     samples: Sequence[Sequence[Array]],
@@ -128,40 +156,28 @@ def quantise_within(
         report = Int8Report(reached, milliseconds, size, (), reached, milliseconds, size, len(layers))
         if reached >= least or not layers:
             return whole, report
-        worst = _ranked(graph, quantiser, layers, samples[:_SAMPLES], reporter)
-        count = fewest(len(layers), lambda count: metric(quantiser(_nodes(worst[:count]))) >= least)
-        if count == len(layers):
+        ranking = samples[:RANKING]
+        wanted = _answers(graph.model, ranking)
+        everything = _nodes(layers)
+        floats = fewest_floats(
+            layers,
+            lambda layer: moved(wanted, _answers(quantiser(everything - layer.nodes), ranking)),
+            lambda floats: metric(quantiser(_nodes(floats))) >= least,
+            reporter,
+        )
+        if not floats:
             return whole, report
-        model = quantiser(_nodes(worst[:count]))
-    names = {layer.name for layer in worst[:count]}
+        model = quantiser(_nodes(floats))
     return model, Int8Report(
         reached,
         milliseconds,
         size,
-        tuple(layer.name for layer in layers if layer.name in names),
+        tuple(layer.name for layer in floats),
         metric(model),
         _milliseconds(model, samples[0]),
         model.ByteSize(),
         len(layers),
     )
-
-
-def _ranked(
-    graph: ModelGraph,
-    quantiser: Quantiser,
-    layers: Sequence[Layer],
-    samples: Sequence[Sequence[Array]],
-    reporter: Reporter,
-) -> list[Layer]:
-    """Layers, the one whose quantisation alone moves the outputs most first."""
-    everything = _nodes(layers)
-    wanted = _answers(graph.model, samples)
-    harm = []
-    with reporter.stage("looking for layers that int8 harms", len(layers)) as advance:
-        for layer in layers:
-            harm.append(moved(wanted, _answers(quantiser(everything - layer.nodes), samples)))
-            advance()
-    return [layers[number] for number in np.argsort(-np.array(harm), kind="stable")]
 
 
 def _nodes(layers: Sequence[Layer]) -> frozenset[str]:

@@ -27,7 +27,7 @@ from cutpoint.sdk.runtimes import create_runtime
 
 __all__ = ["check_same", "convert_head", "convert_span", "plain_reshapes", "quiet", "to_tflite"]
 
-#: Largest difference to the ONNX head, as a share of the largest value.
+#: Largest difference to the ONNX head that float arithmetic explains, as a share of the largest value.
 _TOLERANCE = 1e-3
 
 
@@ -71,11 +71,17 @@ def convert_span(span: onnx.ModelProto) -> bytes:
     return to_tflite(module, span)
 
 
-def check_same(tflite: bytes, span: onnx.ModelProto, sample: Sequence[Array]) -> None:
+def check_same(tflite: bytes, span: onnx.ModelProto, sample: Sequence[Array], tolerance: float = _TOLERANCE) -> None:
     """Runs both on one sample of boundary 0.
 
+    Args:
+        tflite: the file.
+        span: what it shall compute.
+        sample: of boundary 0.
+        tolerance: largest difference, as a share of the largest value.
+
     Raises:
-        CalibrationError: if they differ by more than float arithmetic explains.
+        CalibrationError: if they differ by more, or the file does not run.
     """
     inputs = [value.name for value in span.graph.input]
     wanted = run_model(span, dict(zip(inputs, sample, strict=True)))
@@ -85,7 +91,7 @@ def check_same(tflite: bytes, span: onnx.ModelProto, sample: Sequence[Array]) ->
         raise CalibrationError(f"the .tflite file of a head does not run: {error}; use --runtimes onnx") from error
     for a, b, value in zip(given, wanted, span.graph.output, strict=True):
         scale = float(np.abs(b).max()) or 1.0
-        if a.shape != b.shape or float(np.abs(a.astype(np.float64) - b).max()) > _TOLERANCE * scale:
+        if a.shape != b.shape or float(np.abs(a.astype(np.float64) - b).max()) > tolerance * scale:
             raise CalibrationError(
                 f"the .tflite file of the head up to {value.name} does not compute what the ONNX file does; "
                 "use --runtimes onnx"

@@ -16,6 +16,7 @@ from cutpoint.codecs import TensorSpec
 __all__ = [
     "REPORT_NAME",
     "CutReport",
+    "LitertHead",
     "ReportData",
     "SearchReport",
     "TrialReport",
@@ -119,6 +120,36 @@ class CutReport(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class LitertHead(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An int8 head in LiteRT beside the one in onnxruntime, which points were measured with.
+
+    Attributes:
+        cut: label of the boundary where it ends.
+        end: that boundary.
+        points: how many kept points have this head; metrics are means over them.
+        metric: the task metric with onnxruntime's head.
+        litert_metric: the same with LiteRT's head and encoders.
+        chance: how much of their difference chance explains.
+        bytes_ratio: mean payload with LiteRT's head, as a share of that with onnxruntime's; None for local points.
+        ms: milliseconds of onnxruntime's head.
+        litert_ms: milliseconds of LiteRT's.
+        apart: squared difference between what both give, as a share of its energy.
+        reason: why the bundle has no `.tflite` file of it, for people; empty where it has one.
+    """
+
+    cut: str
+    end: int
+    points: int
+    metric: float
+    litert_metric: float
+    chance: float
+    ms: float
+    litert_ms: float
+    apart: float
+    bytes_ratio: float | None = None
+    reason: str = ""
+
+
 class ReportData(msgspec.Struct, frozen=True, omit_defaults=True):
     """The whole of `report/report.json`.
 
@@ -130,6 +161,7 @@ class ReportData(msgspec.Struct, frozen=True, omit_defaults=True):
         cuts: every place where the model can be cut, in the order of the graph.
         losses: id of a trained codec → file in the bundle with its curves.
         int8: what int8 costs; None where there is no int8.
+        litert: int8 heads in LiteRT, where `.tflite` files were made.
         notes: what was noted on the way, for people.
     """
 
@@ -140,6 +172,7 @@ class ReportData(msgspec.Struct, frozen=True, omit_defaults=True):
     prediction_error: float | None = None
     losses: dict[str, str] = {}
     int8: Int8Report | None = None
+    litert: tuple[LitertHead, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -13,12 +13,15 @@ from cutpoint.sdk.channel import Channel
 from cutpoint.sdk.energy import EnergyModel
 from cutpoint.sdk.predictor import Conditions, Predictor
 
-__all__ = ["DOWNLINK", "HIGHEST", "LOWEST", "Stretch", "best_stretches"]
+__all__ = ["DOWNLINK", "HIGHEST", "LOWEST", "OVERHEAD_MS", "Stretch", "best_stretches"]
 
 #: Rates that are looked at, bit/s.
 LOWEST, HIGHEST = 1e4, 1e9
 #: How many times faster the downlink is, as in the simulator.
 DOWNLINK = 5.0
+#: Milliseconds that a request over a link takes beside its work and the round trip: event loops, threads and sockets of
+#: client and server, as `make bench NAME=prediction` measures them on a computer. A slow device takes more.
+OVERHEAD_MS = 2.1
 #: The case that takes the belief for certain: its median.
 _MEDIAN = 3
 
@@ -46,7 +49,8 @@ def best_stretches(
     """The stretches from `HIGHEST` down to `LOWEST`; between two of them lies a switching point.
 
     The policy's own predictor says what a request takes. On a steady link that is linear in the time of a byte, so that
-    two predictions tell a point's line, and the fastest points are the lower envelope of the lines.
+    two predictions tell a point's line, and the fastest points are the lower envelope of the lines. They have
+    `OVERHEAD_MS` in them.
 
     Args:
         points: to choose from, at least one.
@@ -58,7 +62,7 @@ def best_stretches(
     predictor = Predictor(ordered, EnergyModel(), answer_bytes)
     ends = []
     for rate in (HIGHEST, LOWEST):
-        channel = Channel(rate, rtt, downlink=DOWNLINK * rate)
+        channel = Channel(rate, rtt + OVERHEAD_MS / 1e3, downlink=DOWNLINK * rate)
         ends.append(predictor.predict(Conditions(channel, device_scale=device_scale)).latency_ms[_MEDIAN])
     first, last = 1 / HIGHEST, 1 / LOWEST
     slope = (ends[1] - ends[0]) / (last - first)

@@ -8,7 +8,7 @@ import msgspec
 
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.report.data import REPORT_NAME, ReportData, TrialReport, decode_report
-from cutpoint.calibration.report.switching import DOWNLINK, HIGHEST, LOWEST
+from cutpoint.calibration.report.switching import DOWNLINK, HIGHEST, LOWEST, OVERHEAD_MS
 from cutpoint.calibration.simulate.summary import place
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.energy import RADIOS, EnergyModel
@@ -91,6 +91,7 @@ class View(msgspec.Struct, frozen=True):
         notes: what calibration noted on the way.
         lowest, highest: rates that are shown, bit/s.
         downlink: how many times faster than the uplink.
+        overhead_ms: of a request over a link, beside its work and the round trip.
         radios: milliwatt by kind of radio: base and slope of sending, base and slope of receiving.
     """
 
@@ -112,6 +113,7 @@ class View(msgspec.Struct, frozen=True):
     lowest: float = LOWEST
     highest: float = HIGHEST
     downlink: float = DOWNLINK
+    overhead_ms: float = OVERHEAD_MS
     radios: dict[str, tuple[float, float, float, float]] = msgspec.field(default_factory=_radios)
 
 

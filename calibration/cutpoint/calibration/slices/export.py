@@ -27,7 +27,8 @@ class SpanSlice:
         model: takes the rows `needs` of the span's start, gives the rows `rows` of its end. Slices of one height away
             from the picture's edges are the same graph, byte for byte.
         rows: of each tensor of the end.
-        needs: of each tensor of the start: exactly those that `rows` depend on, and what lies between.
+        needs: of each tensor of the start: those that `rows` depend on, and what lies between; where a dilated window
+            begins or ends in the padding, a few more.
         macs: multiply-accumulates, batch 1; those of the rows that several slices compute are in each of them.
     """
 

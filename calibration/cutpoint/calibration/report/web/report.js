@@ -21,7 +21,8 @@ const deviceMs = (p) => DATA.devices[state.device].ms[p.number] * state.scale;
 // Milliseconds at an uplink of `up` bit/s.
 function latency(p, up) {
   if (p.local) return deviceMs(p);
-  return deviceMs(p) + (p.wire * 8e3) / up + state.rtt + (DATA.answer_bytes * 8e3) / (up * DATA.downlink) + p.server_ms;
+  const link = (p.wire * 8e3) / up + state.rtt + DATA.overhead_ms + (DATA.answer_bytes * 8e3) / (up * DATA.downlink);
+  return deviceMs(p) + link + p.server_ms;
 }
 
 // Millijoule of the device.
