@@ -45,6 +45,7 @@ from cutpoint.sdk.protocol import (
     Welcome,
 )
 from cutpoint.sdk.tracing import Tracing
+from cutpoint.server.asked import Asked
 from cutpoint.server.auth import Account, Tokens, digest
 from cutpoint.server.idling import IdleLimit
 from cutpoint.server.logs import Repeats
@@ -56,7 +57,6 @@ from cutpoint.server.settings import Settings
 from cutpoint.server.shared_slices import SliceRows
 from cutpoint.server.slices import SlicedRequest
 from cutpoint.server.tails import Encoded
-from cutpoint.server.tier import Asked
 from cutpoint.server.tracing import RequestSpan
 
 __all__ = ["ClientConnection"]

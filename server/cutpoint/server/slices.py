@@ -12,9 +12,9 @@ from cutpoint.sdk.errors import DeadlineExceeded, Refused, UnknownPoint, refusal
 from cutpoint.sdk.protocol import Hop, Part, Rejected, Request
 from cutpoint.sdk.runtimes import Graph, Stop
 from cutpoint.sdk.tail import Tail, TailOutput
+from cutpoint.server.asked import Answered, Asked, Computing
 from cutpoint.server.scheduler import Outcome
 from cutpoint.server.slice_keys import slice_key
-from cutpoint.server.tier import Answered, Asked, Computing
 
 __all__ = ["DeviceSlice", "Joined", "PictureSlice", "SlicedRequest"]
 

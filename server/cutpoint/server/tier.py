@@ -4,121 +4,37 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from socket import gethostname
-from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
-from cutpoint.codecs import Array, DeltaCodec, SymbolMemory
-from cutpoint.sdk.bundle import Bundle, Exit, Point, ServerExit
+from cutpoint.codecs import DeltaCodec, SymbolMemory
+from cutpoint.sdk.bundle import Exit, Point, ServerExit
 from cutpoint.sdk.channel import ChannelEstimator
 from cutpoint.sdk.errors import CutpointError, DeadlineExceeded, Overloaded, Refused
 from cutpoint.sdk.hedge import first_answer
 from cutpoint.sdk.policy import Plan
 from cutpoint.sdk.predictor import Conditions
-from cutpoint.sdk.protocol import Hop, Result, TraceContext
+from cutpoint.sdk.protocol import Hop, Result
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.sdk.times import LinkTimes
+from cutpoint.server.asked import Answered, Asked, Computing, SlicedAnswer, Work
 from cutpoint.server.credentials import client_context, read_token
 from cutpoint.server.forwarding import Chooser, Forwarding, Way
 from cutpoint.server.metrics import Metrics
-from cutpoint.server.scheduler import Outcome
 from cutpoint.server.settings import Settings
-from cutpoint.server.shared_slices import SliceRows
 from cutpoint.server.speed import Speed
 from cutpoint.server.status import UpstreamStatus
-from cutpoint.server.tails import Encoded, LoadedTails, Sample, Tensors
+from cutpoint.server.tails import Encoded, Sample, Tensors
 from cutpoint.server.upstream import Upstream
 
-__all__ = ["Answered", "Asked", "Computing", "Tier", "Tiers"]
+__all__ = ["Tier", "Tiers"]
 
 #: Seconds after a refusal for which a server counts as overloaded.
 _OVERLOADED = 1.0
 #: Least `retry_after` in seconds.
 _RETRY_AFTER = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request.
-
-    Attributes:
-        sample: what it is about.
-        budget: seconds for the answer; 0 for no limit.
-        hops: tiers that it has passed.
-        user: whose it is.
-        weight: his share of the workers.
-        arrived: clock time.
-        trace: whose part it is.
-        exits: how many of the exits for servers, in their order, may answer.
-    """
-
-    sample: Encoded | SliceRows
-    budget: float
-    hops: int
-    user: Hashable
-    weight: float
-    arrived: float
-    trace: TraceContext | None = None
-    exits: int = 0
-
-
-class Answered(NamedTuple):
-    """What came of a request: the outcome as if this server had done all of it, and what each tier did."""
-
-    outcome: Outcome
-    hops: tuple[Hop, ...]
-
-
-class Computing(Protocol):
-    """What computes the requests for one model on this server."""
-
-    bundle: Bundle
-    tails: LoadedTails
-
-    async def submit(self, sample: Sample, budget: float, user: Hashable, weight: float = 1.0) -> Outcome:
-        """Computes a sample; as `Scheduler.submit`."""
-        ...
-
-    def queue_ms(self, user: Hashable) -> float:
-        """How long a request of `user` that arrives now would wait for a worker, in milliseconds."""
-        ...
-
-    def refused_at(self) -> float:
-        """Clock time at which a request was last refused for want of time or room."""
-        ...
-
-
-class SlicedAnswer(Protocol):
-    """A request whose parts come one by one, see `SlicedRequest`."""
-
-    async def answer(self, name: str, computing: Computing, asked: Asked) -> Answered:
-        """The answer, by the tier called `name`."""
-        ...
-
-
-class _Work:
-    """What this server did for a request; milliseconds."""
-
-    def __init__(self) -> None:
-        self.queue = self.decode = self.compute = self.encode = 0.0
-        self.batch = 1
-
-    def add(self, outcome: Outcome) -> None:
-        self.queue += outcome.queue_ms
-        self.decode += outcome.output.decode_ms
-        self.compute += outcome.output.tail_ms
-        self.encode += outcome.output.encode_ms
-        self.batch = outcome.batch
-
-    def answered(
-        self, name: str, outputs: tuple[Array, ...], total: float, behind: tuple[Hop, ...], exit: int = 0
-    ) -> Answered:
-        """The answer, `total` milliseconds after the request; `behind` are the tiers behind this one."""
-        tail = max(0.0, total - self.queue - self.decode)
-        outcome = Outcome(TailOutput(outputs, self.decode, tail, exit=exit), self.queue, self.batch)
-        return Answered(outcome, (Hop(name, self.queue, self.decode, self.compute, self.encode, total), *behind))
 
 
 class Tier:
@@ -209,7 +125,7 @@ class Tier:
             return answered
 
     async def _answer(self, asked: Asked, sample: Encoded) -> Answered:
-        work, upstream = _Work(), self.upstream
+        work, upstream = Work(), self.upstream
         if upstream is None or sample.stop or asked.hops >= self._most_hops:
             return self._own(asked, work, await self._compute(asked, sample, work))
         upstream.wanted()
@@ -248,7 +164,7 @@ class Tier:
     ) -> Answered | None:
         """The answer of that exit which probably answers most for its time; None if it is not sure."""
         exit, use = max(allowed, key=lambda each: each[1].threshold.rate / each[1].ms)
-        work = _Work()
+        work = Work()
         output = await self._compute(asked, replace(sample, exit=exit), work)
         *outputs, confidence = output.outputs
         sure = confidence.item() >= use.threshold.confidence
@@ -259,7 +175,7 @@ class Tier:
         return self._own(asked, work, replace(output, outputs=tuple(outputs), exit=place))
 
     async def _elsewhere(
-        self, asked: Asked, sample: Encoded, work: _Work, upstream: Upstream, full: Overloaded
+        self, asked: Asked, sample: Encoded, work: Work, upstream: Upstream, full: Overloaded
     ) -> Answered:
         """There, because this server has no room. Raises `full` if that one does not answer either."""
         try:
@@ -271,7 +187,7 @@ class Tier:
         return self._theirs(asked, work, result)
 
     async def _pass_on(
-        self, asked: Asked, work: _Work, upstream: Upstream, way: Way, plan: Plan, payload: bytes, instead: Sample
+        self, asked: Asked, work: Work, upstream: Upstream, way: Way, plan: Plan, payload: bytes, instead: Sample
     ) -> Answered:
         """There, and here as well if that fails or takes longer than a second answer here would be worth."""
         assert way.onward is not None
@@ -325,7 +241,7 @@ class Tier:
             return sample
         return Tensors(later.start, precision, output.outputs)
 
-    async def _compute(self, asked: Asked, sample: Sample, work: _Work) -> TailOutput:
+    async def _compute(self, asked: Asked, sample: Sample, work: Work) -> TailOutput:
         outcome = await self._computing.submit(sample, self._left(asked), asked.user, asked.weight)
         work.add(outcome)
         if isinstance(sample, Encoded):
@@ -353,10 +269,10 @@ class Tier:
             raise DeadlineExceeded(f"the budget of {asked.budget:.3f} s ran out")
         return left
 
-    def _own(self, asked: Asked, work: _Work, output: TailOutput) -> Answered:
+    def _own(self, asked: Asked, work: Work, output: TailOutput) -> Answered:
         return work.answered(self._name, output.outputs, self._total_ms(asked), (), output.exit)
 
-    def _theirs(self, asked: Asked, work: _Work, result: Result) -> Answered:
+    def _theirs(self, asked: Asked, work: Work, result: Result) -> Answered:
         its = result.timings
         behind = result.hops
         if not behind:

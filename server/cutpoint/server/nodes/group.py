@@ -14,6 +14,7 @@ from cutpoint.codecs import Array, DeltaCodec
 from cutpoint.sdk.errors import BadPayload, DeadlineExceeded, LinkError, LocalProtocolError, Refused, TooLarge
 from cutpoint.sdk.protocol import Hop
 from cutpoint.sdk.tail import TailOutput
+from cutpoint.server.asked import Answered, Asked
 from cutpoint.server.credentials import client_context, read_token
 from cutpoint.server.metrics import Metrics
 from cutpoint.server.models import Model
@@ -27,7 +28,6 @@ from cutpoint.server.settings import Settings
 from cutpoint.server.shared_slices import Decoding, SliceRows
 from cutpoint.server.status import NodeRow
 from cutpoint.server.tails import Encoded, Sample, Tensors
-from cutpoint.server.tier import Answered, Asked
 
 __all__ = ["NodeGroup"]
 
