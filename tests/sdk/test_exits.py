@@ -174,6 +174,47 @@ def test_a_manifest_that_does_not_hold_together_is_refused(
         decode_manifest(encode_manifest(manifest))
 
 
+@pytest.mark.parametrize(
+    ("point", "spans", "complaint"),
+    [
+        ("nowhere", True, "names point 'nowhere', which is not there"),
+        ("cut2-fp32", True, "cannot be asked by servers for point 'cut2-fp32'"),
+        ("cut1-fp32-raw-exact-exit1", True, "cannot be asked by servers"),
+        ("cut0-raw-exact", False, "there is no span in between"),
+    ],
+)
+def test_servers_are_named_only_what_lies_before_the_exit(
+    bundle: Bundle, point: str, spans: bool, complaint: str
+) -> None:
+    (exit,) = bundle.manifest.exits
+    use = msgspec.structs.replace(exit.servers[0], point=point)
+    kept = [each for each in bundle.points if not each.exit or each.id == point]
+    manifest = msgspec.structs.replace(
+        bundle.manifest, exits=(msgspec.structs.replace(exit, servers=(use,)),), points=tuple(kept)
+    )
+    if not spans:
+        points = [each for each in kept if not each.start or each.local]
+        rest = [span for span in bundle.manifest.spans if span.key != (0, 1, "fp32")]
+        manifest = msgspec.structs.replace(manifest, spans=tuple(rest), points=tuple(points))
+    with pytest.raises(BundleError, match=complaint):
+        decode_manifest(encode_manifest(manifest))
+
+
+def test_what_servers_may_ask_is_listed_by_its_promise(bundle: Bundle) -> None:
+    (exit,) = bundle.manifest.exits
+    use = exit.servers[0]
+    drops = [0.05, 0.01, 0.02]
+    uses = [msgspec.structs.replace(use, threshold=msgspec.structs.replace(use.threshold, drop=d)) for d in drops]
+    manifest = msgspec.structs.replace(
+        bundle.manifest, exits=(msgspec.structs.replace(exit, servers=tuple(uses)),), files=()
+    )
+    files = {entry.path: (entry.part, bundle.read(entry.path)) for entry in bundle.manifest.files}
+    made = Bundle.create(manifest, files)
+    found = made.server_exits(made.points[made.point_number(use.point)])
+    assert [use.threshold.drop for _, use in found] == sorted(drops)
+    assert made.server_exits(made.points[made.point_number("cut2-fp32")]) == ()
+
+
 # -- deciding ----------------------------------------------------------------------------------------------------------
 
 
