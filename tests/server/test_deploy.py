@@ -16,11 +16,11 @@ FOLDER = Path(__file__).parents[2] / "server" / "deploy"
 
 def known_metrics() -> set[str]:
     metrics = Metrics()
-    metrics.requests.labels("p", "ok").inc()
-    metrics.received.labels("p").inc()
-    metrics.sent.labels("p").inc()
+    metrics.requests.add(1, "p", "ok")
+    metrics.received.add(1, "p")
+    metrics.sent.add(1, "p")
     metrics.refused.labels("overloaded").inc()
-    metrics.tail.labels("p").observe(1.0)
+    metrics.tail.observe(1.0, "p")
     lines = metrics.exposition().decode().splitlines()
     return {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}
 
