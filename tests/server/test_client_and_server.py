@@ -45,7 +45,7 @@ async def uncut(bundle: Bundle, image: np.ndarray) -> np.ndarray:
 async def test_every_point_answers_and_raw_ones_exactly(server: EdgeServer, bundle: Bundle) -> None:
     image = picture(2, 5)
     reference = await uncut(bundle, image)
-    async with Client(server.url, bundle, times=QUICK) as client:
+    async with Client(server.url, bundle, objective=Objective(patience=1e6), times=QUICK) as client:
         for point in bundle.points:
             result = await client.infer(image, point=point.id)
             assert result.point is point

@@ -190,7 +190,7 @@ class Scheduler:
         begun: list[Work] = []
         with self._lock:
             queue.workers = self._price.workers = self._engine.workers
-            while (work := self._next(loop)) is not None:
+            while (work := self._next(loop, self._clock())) is not None:
                 begun.append(work)
             refused = queue.take_refused()
             due = queue.wake_at() if queue.running < queue.workers else inf
@@ -204,10 +204,10 @@ class Scheduler:
             self._timer = loop.call_later(due - self._clock(), self._dispatch)
         self._observe()
 
-    def _next(self, loop: asyncio.AbstractEventLoop) -> Work | None:
-        """What a worker shall compute, if one is free; with the lock."""
+    def _next(self, loop: asyncio.AbstractEventLoop, now: float) -> Work | None:
+        """What a worker that is free from `now` on shall compute, if there is one; with the lock."""
         queue = self._queue
-        if queue.running >= queue.workers or (batch := queue.next_batch(self._clock())) is None:
+        if queue.running >= queue.workers or (batch := queue.next_batch(now)) is None:
             return None
         self._computing += len(batch.jobs)
         return Work(batch.tail[0], [job.work.sample for job in batch.jobs], partial(self._done, loop, batch))
@@ -217,11 +217,11 @@ class Scheduler:
     ) -> Work | None:
         """A worker has computed a batch; returns the next one. In the worker's thread."""
         failed = isinstance(computed, Exception) or any(isinstance(one, BaseException) for one in computed.outcomes)
+        now = self._clock()  # what it takes to hand over counts as the next batch's
         with self._lock:
-            now = self._clock()
             self._computing -= len(batch.jobs)
             self._queue.finish(batch, now, learn=not failed)
-            following = self._next(loop)
+            following = self._next(loop, now)
             self._price.observe(self._queue.waiting, self._queue.running, now)
         loop.call_soon_threadsafe(self._tell, batch, computed, failed)
         return following
