@@ -53,12 +53,14 @@ _DEVICE_VGG_MS, _FACTOR, _SERVER = 87.0, 2.5, 10.0
 _NETWORKS = ("vgg19", "resnet50", "mobilenet_v2")
 #: Requests of each way that count, and before them; ways of each kind that are run: the best by prediction.
 _ROUNDS, _WARM, _BEST = 7, 1, 2
+#: Processor time of one measurement, at least three runs.
+_SECONDS = 0.05
 
 
 def processor_time(run: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[float, list[Any]]:
     """Milliseconds of the run that other work disturbed least, and what the runs gave."""
     results = [run(value) for value in inputs]
-    return best_ms(lambda: run(inputs[0])), results
+    return best_ms(lambda: run(inputs[0]), _SECONDS), results
 
 
 def _pictures(count: int) -> list[tuple[Array, ...]]:
