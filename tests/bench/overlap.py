@@ -124,11 +124,6 @@ class _Pooled(torch.nn.Module):
         return self.dense(self.features(x).mean((2, 3)))  # type: ignore[no-any-return]
 
 
-def pooled(vgg: torchvision.models.VGG) -> torch.nn.Module:
-    """The network with global pooling and one dense layer behind its convolutions."""
-    return _Pooled(vgg.features, 512)
-
-
 @dataclass
 class Network:
     """A model that takes pictures, with measured times of its parts."""
@@ -143,10 +138,10 @@ class Network:
     _halos: dict[tuple[int, Rows], tuple[Rows, int]] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, name: str) -> Network:
+    def build(cls, name: str, count: int = _CUTS) -> Network:
         """Exports and measures a torchvision architecture."""
         graph = cls.graph_of(name)
-        cuts = choose_cuts(find_cuts(graph), sum(graph.macs), _CUTS, 3 * _SIDE * _SIDE)
+        cuts = choose_cuts(find_cuts(graph), sum(graph.macs), count, 3 * _SIDE * _SIDE)
         network = cls(graph, find_local_prefix(graph), cuts)
         network.whole_ms = network._ms(graph.model, graph.inputs)
         for number in range(len(network.cuts)):
@@ -169,7 +164,7 @@ class Network:
         torch.manual_seed(0)
         module = torchvision.models.get_model(name, weights=None)
         if name.startswith("vgg"):
-            module = pooled(module)
+            module = _Pooled(module.features, 512)
         model = export_module(module, (1, 3, _SIDE, _SIDE), name, name).model
         how = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         model, _ = prepend_normalisation(model, (1, 3, _SIDE, _SIDE), how, batch=True)

@@ -1,10 +1,10 @@
-"""Heads in slices for real: a client and a server process that overlap, beside the ways without, over an emulated link.
+"""Heads in slices for real: a client and a server that overlap, beside the ways without, over an emulated link.
 
-`cutpoint calibrate --slices` makes the bundle of a torchvision architecture (random weights; VGG-19 has one dense layer
-behind global pooling). Every way to an answer is asked for by the same client, in turns, through the link emulator.
+Bundles of torchvision architectures (random weights; VGG-19 has one dense layer behind global pooling) get slices as
+from `cutpoint calibrate --slices`. Every way to an answer is asked for by one client, in turns, through the emulator.
 
 Device and server are this machine, slowed by waiting in proportion to the processor time of their own threads, so that
-other work on it is absorbed as long as it takes less than that: the server 4 times, the device 2.5 times as much. Link
+other work on it is absorbed as long as it takes less than that: the server 10 times, the device 2.5 times as much. Link
 and round trip are slowed by the same factor that brings VGG-19 on the device to the 87 ms behind Intra-DP's logs (arXiv
 2507.05829), so that computing and sending are in the proportion of that device and 88 Mbit/s, 2 ms. The table is in the
 undelayed milliseconds of that set-up. What event loops and threads take is not slowed; it counts less here than there.
@@ -14,24 +14,32 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-import torchvision
+import msgspec
+import numpy as np
 from PIL import Image
 from rich.table import Table
 from tests.bench._slow_server import slow_server
-from tests.bench.overlap import Network, pooled
+from tests.bench.overlap import Network, best_ms
 
-from cutpoint.calibration.pipeline import run_calibration
+from cutpoint.calibration.codecs.entries import fit_affine, picture_codec, raw_codec
+from cutpoint.calibration.data import Source
+from cutpoint.calibration.graphs.exports import export_spans
+from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.progress import SilentReporter
-from cutpoint.calibration.settings import Settings
+from cutpoint.calibration.slices.points import Draft, add_slices
+from cutpoint.calibration.tasks import Situation, make_judge
+from cutpoint.codecs import Array
 from cutpoint.demo.scenes import render
-from cutpoint.sdk import Bundle, Client, Conditions, EnergyModel, Objective, Point
+from cutpoint.sdk import Bundle, Client, Conditions, EnergyModel, Objective, Point, create_runtime
+from cutpoint.sdk.bundle import SCHEMA, Boundary, Manifest, Measurement, Preprocessing, Task
 from cutpoint.sdk.channel import Channel
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.overlap import ChannelState
 from cutpoint.sdk.predictor import Predictor
 from cutpoint.sdk.testing import LinkEmulator, Trace
 
@@ -39,43 +47,92 @@ TITLE = "Slices through a real client and server"
 
 _SIDE = 224
 _UPLINK, _RTT = 88e6, 0.002
+_HOW = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 #: The published device on VGG-19; how many times slower than the server it is; and the server than this machine.
-_DEVICE_VGG_MS, _FACTOR, _SERVER = 87.0, 2.5, 4.0
+_DEVICE_VGG_MS, _FACTOR, _SERVER = 87.0, 2.5, 10.0
 _NETWORKS = ("vgg19", "resnet50", "mobilenet_v2")
 #: Requests of each way that count, and before them; ways of each kind that are run: the best by prediction.
 _ROUNDS, _WARM, _BEST = 7, 1, 2
 
 
-def _pictures(folder: Path, count: int) -> Path:
-    folder.mkdir()
-    for number in range(count):
-        picture = Image.fromarray(render(number).image).resize((_SIDE, _SIDE))
-        picture.save(folder / f"{number}.png")
-    return folder
+def processor_time(run: Callable[[Any], Any], inputs: Sequence[Any]) -> tuple[float, list[Any]]:
+    """Milliseconds of the run that other work disturbed least, and what the runs gave."""
+    results = [run(value) for value in inputs]
+    return best_ms(lambda: run(inputs[0])), results
 
 
-def calibrate(name: str, folder: Path, uplink: float) -> Bundle:
-    """The bundle of an architecture, with slices for a link of so many bit/s beside this machine's own speed."""
-    torch.manual_seed(0)
-    module = torchvision.models.get_model(name, weights=None)
-    module = pooled(module) if name.startswith("vgg") else module
-    model = folder / f"{name}.onnx"
-    torch.onnx.export(module.eval(), (torch.zeros(1, 3, _SIDE, _SIDE),), str(model), dynamo=False)
-    settings = Settings(
-        str(model),
-        _pictures(folder / f"{name}-data", 6),
-        folder / f"{name}.cutpoint",
-        cuts=5,
-        codecs=("raw", "webp", "affine"),
-        precisions=("fp32",),
-        runtimes=("onnx",),
-        calibration_samples=3,
-        samples=3,
-        keep_all=True,
-        slices=(uplink / 1e6,),
+def _pictures(count: int) -> list[tuple[Array, ...]]:
+    return [(np.asarray(Image.fromarray(render(n).image).resize((_SIDE, _SIDE)))[None],) for n in range(count)]
+
+
+def make_bundle(name: str, state: ChannelState) -> Bundle:
+    """An architecture with the usual cuts, and with slices for one state of link, device and server.
+
+    What `cutpoint calibrate --slices` writes, without its search: `raw` and 8 bits at every cut.
+    """
+    network = Network.build(name, 5)
+    graph, samples = network.graph, _pictures(3)
+    runtime = create_runtime()
+    last = len(network.cuts) + 1
+    inner = [Boundary(i, tuple(network.specs(i - 1)), cut.label, cut.macs) for i, cut in enumerate(network.cuts, 1)]
+    boundaries = (Boundary(0, graph.inputs), *inner, Boundary(last, graph.outputs, macs=sum(graph.macs)))
+    exported = export_spans(graph, {"fp32": graph.model}, boundaries)
+    fitted = [raw_codec(boundaries[0]), picture_codec(boundaries[0], "webp")]
+    for boundary in inner:
+        span = extract_span(graph.model, graph.inputs, boundary.tensors, graph.batch)
+        crossings = [runtime.load(span.SerializeToString(), {}).run(sample) for sample in samples]
+        fitted += [raw_codec(boundary), fit_affine(boundary, crossings)]
+    answers = [runtime.load(graph.model.SerializeToString(), {}).run(sample) for sample in samples]
+    sources = tuple(Source(Path(str(number)), str(number)) for number in range(len(samples)))
+    judge = make_judge("auto", Situation(graph.outputs, sources, answers, _HOW))
+    points = [Point(f"cut{last}-fp32", last, last, Measurement(1.0, 0, 0, network.whole_ms), "fp32")]
+    for codec in fitted:
+        entry = codec.entry
+        start = entry.start
+        for level in (entry.levels.index(chosen) for chosen in ("exact", "q85", "8bit") if chosen in entry.levels):
+            precision = "fp32" if start else None
+            point = f"cut{start}-{entry.codec}-{entry.levels[level]}"
+            points.append(Point(point, start, start, Measurement(1.0, 0, 0, 0.0), precision, entry.id, level, "fp32"))
+    files = dict(exported.files)
+    for codec in fitted:
+        files |= codec.files
+    manifest = Manifest(
+        SCHEMA,
+        name,
+        "tests.bench",
+        Task(judge.kind, judge.metric, 1.0, len(samples)),
+        boundaries,
+        exported.spans,
+        tuple(codec.entry for codec in fitted),
+        tuple(points),
+        preprocessing=_HOW,
     )
-    run_calibration(settings, SilentReporter())
-    return Bundle.open(settings.out)
+    manifest = msgspec.structs.replace(manifest, points=_measured(network, Bundle.create(manifest, files), samples))
+    given = ("raw", "affine", "webp"), samples, judge, 1, SilentReporter(), processor_time
+    return add_slices(Draft(graph, manifest, files), [state], *given).bundle
+
+
+def _measured(network: Network, bundle: Bundle, samples: Sequence[tuple[Array, ...]]) -> tuple[Point, ...]:
+    """The points with bytes and processor times."""
+    graphs = BundleGraphs(bundle, [create_runtime()])
+    points = []
+    for point in bundle.points:
+        if point.codec is not None:
+            assert point.tail_precision is not None
+            head_ms, crossing = 0.0, samples[0]
+            if point.start:
+                head_ms, crossing = (
+                    network.heads_ms[point.start - 1],
+                    graphs.span(0, point.start, "fp32").run(samples[0]),
+                )
+            codec, level = graphs.codec(point.codec), point.level
+            encode_ms, (payload,) = processor_time(lambda x, c=codec, n=level: c.encode(x, n), [crossing])
+            decode_ms, _ = processor_time(lambda x, c=codec, n=level: c.decode(x, n), [payload])
+            tail_ms = network.tails_ms[point.start - 1] if point.start else network.whole_ms
+            figures = Measurement(1.0, len(payload), len(payload), head_ms, encode_ms, decode_ms, tail_ms)
+            point = msgspec.structs.replace(point, measured=figures)
+        points.append(point)
+    return tuple(points)
 
 
 def _kind(point: Point) -> str:
@@ -85,8 +142,8 @@ def _kind(point: Point) -> str:
     if point.slicing is not None:
         return "sliced, exact" if exact else "sliced, lossy"
     if point.start == 0:
-        return "picture, exact" if exact else "picture, WebP" if point.id == "cut0-webp-q85" else ""
-    return "cut, exact" if exact else "cut, 8 bits" if "affine-8bit" in point.id else ""
+        return "picture, exact" if exact else "picture, WebP"
+    return "cut, exact" if exact else "cut, 8 bits"
 
 
 def candidates(bundle: Bundle, conditions: Conditions) -> dict[str, list[tuple[float, Point]]]:
@@ -96,8 +153,7 @@ def candidates(bundle: Bundle, conditions: Conditions) -> dict[str, list[tuple[f
     latency = Predictor(points, EnergyModel(), answer).predict(conditions).latency_ms[3]
     found: dict[str, list[tuple[float, Point]]] = {}
     for ms, point in sorted(zip(latency.tolist(), points, strict=True), key=lambda item: item[0]):
-        if kind := _kind(point):
-            found.setdefault(kind, []).append((ms, point))
+        found.setdefault(_kind(point), []).append((ms, point))
     return {kind: ways[:_BEST] for kind, ways in found.items()}
 
 
@@ -161,8 +217,11 @@ def run(names: Sequence[str] = _NETWORKS) -> dict[str, Any]:
     networks = []
     with tempfile.TemporaryDirectory(prefix="overlap-") as folder:
         for name in names:
-            # Beside this machine, which is `_SERVER` times as fast as the server, the link is as much faster.
-            bundle = calibrate(name, Path(folder), uplink * _SERVER)
+            # To this machine, which is `_SERVER` times as fast as the server, the link is as much faster.
+            path = Path(folder) / f"{name}.cutpoint"
+            state = ChannelState(uplink * _SERVER, rtt * 1e3 / _SERVER, _FACTOR)
+            make_bundle(name, state).save(path)
+            bundle = Bundle.open(path)
             measured = asyncio.run(drive(bundle, uplink, rtt))
             networks.append({"name": name, **_scaled(measured, dilation)})
     return {"dilation": dilation, "uplink": _UPLINK, "rtt_ms": _RTT * 1e3, "networks": networks}

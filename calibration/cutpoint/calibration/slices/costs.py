@@ -14,6 +14,7 @@ from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.search.measure import timed
 from cutpoint.calibration.slices.export import SpanSlice, slice_span
+from cutpoint.calibration.slices.halo import trace_halo
 from cutpoint.calibration.slices.local import LocalPrefix
 from cutpoint.calibration.slices.rows import Rows
 from cutpoint.calibration.slices.search import Cutting
@@ -23,9 +24,10 @@ from cutpoint.sdk.overlap import SliceCost, SlicedHead
 from cutpoint.sdk.runtimes import Graph, Runtime
 from cutpoint.sdk.sliced_head import cut_rows
 
-__all__ = ["SliceCosts", "Wire"]
+__all__ = ["SliceCosts", "Timed", "Wire"]
 
 Tensors = tuple[Array, ...]
+Timed = Callable[[Callable[[Any], Any], Sequence[Any]], tuple[float, list[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class SliceCosts:
         graphs: of a bundle with its boundaries and the codecs.
         runtime: runs spans and slices.
         samples: a few, tensors of boundary 0.
+        timed: milliseconds of a call, and what it gives for several inputs.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class SliceCosts:
         graphs: BundleGraphs,
         runtime: Runtime,
         samples: Sequence[Tensors],
+        timed: Timed = timed,
     ) -> None:
+        self._timed = timed
         self._graph = graph
         self._prefix = prefix
         self._graphs = graphs
@@ -71,6 +76,7 @@ class SliceCosts:
         self._samples = tuple(samples)
         self._boundaries = graphs.bundle.manifest.boundaries
         # Methods of one object: what they remember goes with it.
+        self._halo: Callable[[int, Rows], tuple[int, int]] = cache(self._trace)
         self.piece: Callable[[int, Rows], SpanSlice] = cache(self._piece)
         self.head: Callable[[int, Rows | None], tuple[float, list[Tensors]]] = cache(self._head)
         self.tail_ms: Callable[[int], float] = cache(self._tail_ms)
@@ -84,9 +90,9 @@ class SliceCosts:
         picture = self._coded(wire.picture, wire.picture_level, 0, None)
         costs, above = [], 0
         for rows in way.slices:
-            piece = self.piece(way.boundary, rows)
-            above, fresh = self._fresh(above, piece)
-            slice_ms = head_ms * piece.macs / max(1, end.macs)
+            stop, macs = self._halo(way.boundary, rows)
+            above, fresh = max(above, stop), max(0, stop - above)
+            slice_ms = head_ms * macs / max(1, end.macs)
             costs.append(
                 _cost(
                     slice_ms,
@@ -100,9 +106,8 @@ class SliceCosts:
         """Every slice run by itself."""
         costs, above = [], 0
         for rows in way.slices:
-            piece = self.piece(way.boundary, rows)
-            first = above
-            above, fresh = self._fresh(above, piece)
+            first, (stop, _) = above, self._halo(way.boundary, rows)
+            above, fresh = max(above, stop), max(0, stop - above)
             slice_ms, _ = self.head(way.boundary, rows)
             codec = self._coded(f"{way.boundary}-{wire.codec}", wire.level, way.boundary, rows)
             picture = 0.0, 0.0, 0.0
@@ -119,10 +124,12 @@ class SliceCosts:
         cost = SliceCost(head_ms + encode_ms, nbytes, decode_ms, float("inf"), 0.0, 0.0)
         return SlicedHead(boundary, (cost,), self.tail_ms(boundary))
 
-    def _fresh(self, above: int, piece: SpanSlice) -> tuple[int, int]:
-        """The rows of the picture that are there with a slice, and how many of them it brings."""
-        stop = max(above, *(rows.stop for rows in piece.needs))
-        return stop, stop - above
+    def _trace(self, boundary: int, rows: Rows) -> tuple[int, int]:
+        """The row of the picture behind the last that a slice needs, and its multiply-accumulates."""
+        starts = [spec.name for spec in self._graph.inputs]
+        ends = [spec.name for spec in self._boundaries[boundary].tensors]
+        halo = trace_halo(self._graph, self._prefix, starts, ends, rows)
+        return max(halo.rows[name].stop for name in starts), halo.macs
 
     def _piece(self, boundary: int, rows: Rows) -> SpanSlice:
         return slice_span(self._graph, self._graph.inputs, self._boundaries[boundary].tensors, rows, self._prefix)
@@ -132,16 +139,16 @@ class SliceCosts:
         if rows is None:
             end = self._boundaries[boundary].tensors
             span = extract_span(self._graph.model, self._graph.inputs, end, self._graph.batch)
-            return timed(self._load(span).run, self._samples)
+            return self._timed(self._load(span).run, self._samples)
         piece = self.piece(boundary, rows)
         needs = [(part.start, part.stop) for part in piece.needs]
         axis = self._boundaries[0].row_axis
-        return timed(self._load(piece.model).run, [cut_rows(sample, axis, needs) for sample in self._samples])
+        return self._timed(self._load(piece.model).run, [cut_rows(sample, axis, needs) for sample in self._samples])
 
     def _tail_ms(self, boundary: int) -> float:
         start, end = self._boundaries[boundary].tensors, self._boundaries[-1].tensors
         span = extract_span(self._graph.model, start, end, self._graph.batch)
-        return timed(self._load(span).run, self._crossings(boundary))[0]
+        return self._timed(self._load(span).run, self._crossings(boundary))[0]
 
     def _crossings(self, boundary: int) -> Sequence[Tensors]:
         return self.head(boundary, None)[1] if boundary else self._samples
@@ -157,8 +164,8 @@ class SliceCosts:
             width = len(self._boundaries[boundary].tensors)
             axis, part = self._boundaries[boundary].row_axis, [(rows.start, rows.stop)] * width
             crossings = [cut_rows(crossing, axis, part) for crossing in crossings]
-        encode_ms, payloads = timed(lambda tensors: codec.encode(tensors, level), crossings)
-        decode_ms, _ = timed(lambda payload: codec.decode(payload, level), payloads)
+        encode_ms, payloads = self._timed(lambda tensors: codec.encode(tensors, level), crossings)
+        decode_ms, _ = self._timed(lambda payload: codec.decode(payload, level), payloads)
         return encode_ms, float(np.mean([len(payload) for payload in payloads])), decode_ms
 
     def _load(self, model: onnx.ModelProto) -> Graph:

@@ -18,7 +18,8 @@ from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.graphs.weights import share_weights
 from cutpoint.calibration.progress import Reporter
-from cutpoint.calibration.slices.costs import SliceCosts, Tensors, Wire
+from cutpoint.calibration.search.measure import timed
+from cutpoint.calibration.slices.costs import SliceCosts, Tensors, Timed, Wire
 from cutpoint.calibration.slices.local import LocalPrefix, find_local_prefix
 from cutpoint.calibration.slices.rows import Rows
 from cutpoint.calibration.slices.search import Cutting, cuttings, search_schedule
@@ -106,6 +107,7 @@ def add_slices(
     judge: Judge,
     threads: int,
     reporter: Reporter,
+    timed: Timed = timed,
 ) -> Draft:
     """The bundle with points whose head is computed in slices, where that pays at any of `states`.
 
@@ -119,6 +121,7 @@ def add_slices(
         judge: of the task.
         threads: of the runtime.
         reporter: hears what is done.
+        timed: times computations, as `SliceCosts` takes it.
 
     Raises:
         CalibrationError: as `local_boundaries`, or if no codec can be used.
@@ -129,7 +132,7 @@ def add_slices(
     )
     wires = _add_codecs(wide, local, codecs, samples)
     runtime = create_runtime("onnx", threads)
-    costs = SliceCosts(draft.graph, prefix, BundleGraphs(wide.bundle, [runtime]), runtime, samples[:_TIMED])
+    costs = SliceCosts(draft.graph, prefix, BundleGraphs(wide.bundle, [runtime]), runtime, samples[:_TIMED], timed)
     chosen = _choose(costs, boundaries, local, wires, states, reporter)
     if not chosen:
         reporter.note("no way of slicing was faster than the other points at any of the links; see docs/overlap.md")
