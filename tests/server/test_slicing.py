@@ -222,3 +222,18 @@ def test_only_so_many_share_the_origin_and_the_fastest_among_them() -> None:
     assert plan is not None
     assert {name for route in plan.routes for name in route.nodes} <= {"n0", "n3", "n4", "n5"}
     assert MOST_SHARING == 4
+
+
+def test_ways_with_very_many_assignments_are_left_out() -> None:
+    few, many = _ways(2, 6)
+    slices = {number: 0.1 for number in range(8)}
+    group = _group(slices, slices, slices, slices)
+
+    def used(*ways: tuple[RowSlice, ...]) -> set[int]:
+        plan = share_out(None, Work(0, 1, 1, (1, 1), {(0, 1): ways}), group)
+        stages = [stage for route in plan.routes for stage in route.stages] if plan is not None else []
+        shares = [share for stage in stages if isinstance(stage, SharedStage) for share in stage.shares]
+        return {number for share in shares for number in share.slices}
+
+    assert used(few, many) == {0, 1}
+    assert not used(many)

@@ -37,6 +37,8 @@ __all__ = ["MOST_SHARING", "find_ways", "measure_shared", "share_out"]
 MOST_SHARING = 4
 #: Slices of a way, and ways of cutting a span, that are looked at at most: those with the fewest slices.
 _MOST_SLICES, _MOST_WAYS = 6, 32
+#: Assignments of slices to nodes that are looked at for a span: some ten milliseconds.
+_MOST_ASSIGNMENTS = 1000
 
 
 def find_ways(slices: Mapping[tuple[int, int], RowSlice], height: int) -> tuple[Way, ...]:
@@ -72,7 +74,8 @@ def share_out(plan: Plan | None, work: Work, group: Group) -> Plan | None:
     routes = [] if plan is None else list(plan.routes)
     sharing = _sharing(group)
     steps = {
-        span: [step for way in ways for step in _shares(way, span, group, sharing)] for span, ways in work.ways.items()
+        span: [step for way in _within_reason(ways, len(sharing)) for step in _shares(way, span, group, sharing)]
+        for span, ways in work.ways.items()
     }
     for count in range(2, len(sharing) + 1):
         for names in combinations(sharing, count):
@@ -115,6 +118,16 @@ class _Step:
 
     stage: Stage | SharedStage
     seconds: float
+
+
+def _within_reason(ways: Iterable[Way], nodes: int) -> Iterator[Way]:
+    """The first of some ways, as far as that many nodes can be assigned to their slices in reasonable time."""
+    left = _MOST_ASSIGNMENTS
+    for way in ways:
+        left -= nodes ** len(way)
+        if left < 0:
+            return
+        yield way
 
 
 def _sharing(group: Group) -> list[str]:
