@@ -152,10 +152,11 @@ def test_what_a_device_downloads_stays_small_on_both_runtimes(shared_data: Path,
             tmp_path / "bundle",
             evaluation=shared_data / "images" / "imagenet-evaluation",
             preprocessing={"resize": 146, "scale": 1 / 128, "mean": [1, 1, 1]},
-            samples=40,
+            calibration_samples=60,
+            samples=24,
             codecs=("raw", "klt"),
             runtimes=("onnx", "tflite"),
-            cuts=5,
+            cuts=4,
             keep_all=True,
         )
     )
