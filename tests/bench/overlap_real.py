@@ -52,7 +52,7 @@ _HOW = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=
 _DEVICE_VGG_MS, _FACTOR, _SERVER = 87.0, 2.5, 10.0
 _NETWORKS = ("vgg19", "resnet50", "mobilenet_v2")
 #: Requests of each way that count, and before them; ways of each kind that are run: the best by prediction.
-_ROUNDS, _WARM, _BEST = 7, 1, 2
+_ROUNDS, _WARM, _BEST = 4, 1, 2
 #: Processor time of one measurement, at least three runs.
 _SECONDS = 0.05
 
