@@ -50,7 +50,7 @@ _UPLINK, _RTT = 88e6, 0.002
 _HOW = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 #: The published device on VGG-19; how many times slower than the server it is; and the server than this machine.
 _DEVICE_VGG_MS, _FACTOR, _SERVER = 87.0, 2.5, 10.0
-_NETWORKS = ("vgg19", "resnet50", "mobilenet_v2")
+_NETWORKS = ("vgg19", "resnet50")
 #: Requests of each way that count, and before them; ways of each kind that are run: the best by prediction.
 _ROUNDS, _WARM, _BEST = 4, 1, 2
 #: Processor time of one measurement, at least three runs.
