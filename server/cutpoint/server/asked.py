@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.errors import DeadlineExceeded
 from cutpoint.sdk.protocol import Hop, TraceContext
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.server.scheduler import Outcome
@@ -40,6 +41,15 @@ class Asked:
     arrived: float
     trace: TraceContext | None = None
     exits: int = 0
+
+    def left(self, now: float) -> float:
+        """Seconds that are left for the answer at clock time `now`; 0 for no limit. Raises `DeadlineExceeded`."""
+        if not self.budget:
+            return 0.0
+        left = self.budget - (now - self.arrived)
+        if left <= 0:
+            raise DeadlineExceeded(f"the budget of {self.budget:.3f} s ran out")
+        return left
 
 
 class Answered(NamedTuple):

@@ -18,7 +18,7 @@ from cutpoint.sdk.tail import Tail
 if TYPE_CHECKING:
     from cutpoint.server.tails import Encoded
 
-__all__ = ["Decoding", "SliceRows", "SliceTable", "time_slices"]
+__all__ = ["Decoding", "Same", "SliceRows", "SliceTable", "time_slices"]
 
 #: Runs of each slice that tell how fast it is here; the fastest counts.
 _TIMED = 2
@@ -68,7 +68,7 @@ class Decoding:
         return "decoder", self.sample.point.end
 
     def graph(self, tail: Tail) -> Graph:
-        return _Nothing()
+        return Same()
 
     def decode(self, tail: Tail) -> tuple[Array, ...]:
         return self.sample.decode(tail)
@@ -77,8 +77,8 @@ class Decoding:
         return None
 
 
-class _Nothing:
-    """A graph that gives what it takes."""
+class Same:
+    """A graph that gives what it gets."""
 
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()

@@ -14,19 +14,10 @@ from cutpoint.sdk.runtimes import Graph, Stop
 from cutpoint.sdk.tail import Tail, TailOutput
 from cutpoint.server.asked import Answered, Asked, Computing
 from cutpoint.server.scheduler import Outcome
+from cutpoint.server.shared_slices import Same
 from cutpoint.server.slice_keys import slice_key
 
 __all__ = ["DeviceSlice", "Joined", "PictureSlice", "SlicedRequest"]
-
-
-class _Same:
-    """A graph that gives what it gets."""
-
-    input_names: tuple[str, ...] = ()
-    output_names: tuple[str, ...] = ()
-
-    def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
-        return tuple(inputs)
 
 
 class _Beside:
@@ -58,7 +49,7 @@ class DeviceSlice:
         return tail.slices.rows(self.point, self.number, self.payload)
 
     def graph(self, tail: Tail) -> Graph:
-        return _Same()
+        return Same()
 
     def encode(self, tail: Tail, outputs: tuple[Array, ...]) -> bytes | None:
         return None
@@ -180,34 +171,25 @@ class SlicedRequest:
                 if pictured
                 else DeviceSlice(self._point, number, payload)
             )
-            done.append(await computing.submit(sample, self._left(asked), asked.user, asked.weight))
+            done.append(await computing.submit(sample, asked.left(self._clock()), asked.user, asked.weight))
             outputs = done[-1].output.outputs
             width = len(computing.bundle.manifest.boundaries[self._point.end].tensors)
             rows.append(outputs[:width])
             if pictured:
                 strips.append(outputs[width:])
         joined = Joined(self._point, tuple(rows))
-        tail = await computing.submit(joined, self._left(asked), asked.user, asked.weight)
+        tail = await computing.submit(joined, asked.left(self._clock()), asked.user, asked.weight)
         return self._told(name, asked, done, tail)
 
     async def _next(self, asked: Asked) -> bytes:
         try:
-            async with asyncio.timeout(self._left(asked) or None):
+            async with asyncio.timeout(asked.left(self._clock()) or None):
                 part = await self._parts.get()
         except TimeoutError:
             raise DeadlineExceeded(f"the parts did not come within the budget of {asked.budget:.3f} s") from None
         if isinstance(part, Refused):
             raise part
         return part
-
-    def _left(self, asked: Asked) -> float:
-        """Seconds that are left for the answer; 0 for no limit. Raises `DeadlineExceeded`."""
-        if not asked.budget:
-            return 0.0
-        left = asked.budget - (self._clock() - asked.arrived)
-        if left <= 0:
-            raise DeadlineExceeded(f"the budget of {asked.budget:.3f} s ran out")
-        return left
 
     def _told(self, name: str, asked: Asked, done: Sequence[Outcome], tail: Outcome) -> Answered:
         now = self._clock()

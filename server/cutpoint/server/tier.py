@@ -222,7 +222,7 @@ class Tier:
         return sample.memory not in self._streams
 
     def _conditions(self, asked: Asked, upstream: Upstream) -> Conditions:
-        left = self._left(asked)
+        left = asked.left(self._clock())
         return Conditions(
             upstream.channel(),
             upstream.state,
@@ -242,7 +242,7 @@ class Tier:
         return Tensors(later.start, precision, output.outputs)
 
     async def _compute(self, asked: Asked, sample: Sample, work: Work) -> TailOutput:
-        outcome = await self._computing.submit(sample, self._left(asked), asked.user, asked.weight)
+        outcome = await self._computing.submit(sample, asked.left(self._clock()), asked.user, asked.weight)
         work.add(outcome)
         if isinstance(sample, Encoded):
             self._learn(sample, outcome.output)
@@ -258,16 +258,7 @@ class Tier:
         self.speed.observe(output.decode_ms + output.tail_ms, expected)
 
     async def _ask(self, asked: Asked, upstream: Upstream, point: Point, payload: bytes) -> Result:
-        return await upstream.ask(point, payload, self._left(asked), asked.hops + 1, asked.trace)
-
-    def _left(self, asked: Asked) -> float:
-        """Seconds that are left for the answer; 0 for no limit. Raises `DeadlineExceeded`."""
-        if not asked.budget:
-            return 0.0
-        left = asked.budget - (self._clock() - asked.arrived)
-        if left <= 0:
-            raise DeadlineExceeded(f"the budget of {asked.budget:.3f} s ran out")
-        return left
+        return await upstream.ask(point, payload, asked.left(self._clock()), asked.hops + 1, asked.trace)
 
     def _own(self, asked: Asked, work: Work, output: TailOutput) -> Answered:
         return work.answered(self._name, output.outputs, self._total_ms(asked), (), output.exit)

@@ -308,19 +308,13 @@ class _Work:
     def __init__(self, name: str, clock: Callable[[], float], asked: Asked) -> None:
         self._name = name
         self._clock = clock
-        self._budget = asked.budget
-        self._arrived = asked.arrived
+        self._asked = asked
         self._queue = self._decode = self._compute = 0.0
         self.hops: tuple[Hop, ...] = ()
 
     def left(self) -> float:
         """Seconds that are left for the answer; 0 for no limit. Raises `DeadlineExceeded`."""
-        if not self._budget:
-            return 0.0
-        left = self._budget - (self._clock() - self._arrived)
-        if left <= 0:
-            raise DeadlineExceeded(f"the budget of {self._budget:.3f} s ran out on the way through the nodes")
-        return left
+        return self._asked.left(self._clock())
 
     def add(self, outcome: Outcome) -> None:
         """A stage was computed here."""
@@ -330,7 +324,7 @@ class _Work:
 
     def answered(self, outputs: tuple[Array, ...]) -> Answered:
         """The answer; what other nodes and the ways to them took counts as tail."""
-        total = (self._clock() - self._arrived) * 1e3
+        total = (self._clock() - self._asked.arrived) * 1e3
         tail = max(0.0, total - self._queue - self._decode)
         outcome = Outcome(TailOutput(outputs, self._decode, tail), self._queue, 1)
         hop = Hop(self._name, self._queue, self._decode, self._compute, 0.0, total)
