@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-import torchvision
 from PIL import Image
 from rich.table import Table
+from tests.bench._architectures import architecture
 
 from cutpoint.calibration.graphs.cuts import Cut, choose_cuts, find_cuts
 from cutpoint.calibration.graphs.graph import ModelGraph
@@ -112,18 +111,6 @@ def _wires() -> tuple[Wire, ...]:
     )
 
 
-class _Pooled(torch.nn.Module):
-    """Convolutions, global pooling, one dense layer."""
-
-    def __init__(self, features: torch.nn.Module, channels: int) -> None:
-        super().__init__()
-        self.features = features
-        self.dense = torch.nn.Linear(channels, 1000)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.dense(self.features(x).mean((2, 3)))  # type: ignore[no-any-return]
-
-
 @dataclass
 class Network:
     """A model that takes pictures, with measured times of its parts."""
@@ -161,10 +148,7 @@ class Network:
     @staticmethod
     def graph_of(name: str) -> ModelGraph:
         """A torchvision architecture that takes pictures."""
-        torch.manual_seed(0)
-        module = torchvision.models.get_model(name, weights=None)
-        if name.startswith("vgg"):
-            module = _Pooled(module.features, 512)
+        module = architecture(name)
         model = export_module(module, (1, 3, _SIDE, _SIDE), name, name).model
         how = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         model, _ = prepend_normalisation(model, (1, 3, _SIDE, _SIDE), how, batch=True)

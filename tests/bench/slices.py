@@ -22,10 +22,9 @@ from typing import Any
 import aiohttp
 import msgspec
 import numpy as np
-import torch
-import torchvision
 from PIL import Image
 from rich.table import Table
+from tests.bench._architectures import architecture
 from tests.support.nodes import numbers
 from tests.support.sharing import picture_graph, sharing_bundle
 from tests.testbed.bed import Machine, TestBed, missing
@@ -67,24 +66,9 @@ _DELAY = 0.0005
 _WARM, _COUNTED = 6.0, 6.0
 
 
-class _Pooled(torch.nn.Module):
-    """Convolutions, global pooling, one dense layer."""
-
-    def __init__(self, features: torch.nn.Module, channels: int) -> None:
-        super().__init__()
-        self.features = features
-        self.dense = torch.nn.Linear(channels, 1000)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.dense(self.features(x).mean((2, 3)))  # type: ignore[no-any-return]
-
-
 def _graph(name: str) -> ModelGraph:
     """A torchvision architecture behind the pixels of a picture; VGG without its hidden dense layers."""
-    torch.manual_seed(0)
-    module = torchvision.models.get_model(name, weights=None)
-    if name.startswith("vgg"):
-        module = _Pooled(module.features, 512)
+    module = architecture(name)
     return picture_graph(export_module(module, (1, 3, _SIDE, _SIDE), name, name).model, _SIDE)
 
 

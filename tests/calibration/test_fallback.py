@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.networks import SIDE, Network, inspect, residual_net, two_scale_net
+from tests.support.networks import SIDE, inspect, net_with_one_bad_layer, residual_net, two_scale_net
 
 from cutpoint.calibration.graphs.fallback import Layer, fewest, fewest_floats, find_layers, moved, quantise_within
 from cutpoint.calibration.graphs.graph import ModelGraph, run_model
@@ -56,21 +56,6 @@ def test_columns_of_a_table_count_by_their_own_variance() -> None:
     assert moved(wanted, large) == pytest.approx(moved(wanted, small), rel=0.2)
 
 
-def _net_with_one_bad_layer() -> ModelGraph:
-    """The channels of its middle layer differ in size by a thousand, and the small ones carry the answer."""
-    net = Network()
-    net.add("Relu", [net.conv("x", "good", 3, 8)], "r1")
-    weight = np.random.default_rng(1).normal(0, 0.2, (8, 8, 1, 1)).astype(np.float32)
-    weight[0] *= 1000
-    net.add("Conv", ["r1", net.constant("bad_w", weight)], "bad")
-    undo = np.random.default_rng(2).normal(0, 0.2, (8, 8, 1, 1)).astype(np.float32)
-    undo[:, 0] = 0
-    net.add("Conv", ["bad", net.constant("undo_w", undo)], "undo")
-    net.add("Relu", ["undo"], "r2")
-    net.conv("r2", "out", 8, 4)
-    return inspect(net.model((1, 3, SIDE, SIDE), ["out"], batch=False))
-
-
 def _samples() -> list[tuple[Array, ...]]:
     rng = np.random.default_rng(0)
     return [(rng.normal(size=(1, 3, SIDE, SIDE)).astype(np.float32),) for _ in range(8)]
@@ -87,7 +72,7 @@ def _quantised(graph: ModelGraph, least: float):  # type: ignore[no-untyped-def]
 
 
 def test_what_int8_harms_stays_floats() -> None:
-    graph = _net_with_one_bad_layer()
+    graph = net_with_one_bad_layer()
     _, lost = _quantised(graph, -1e9)
     assert lost.floats == ()
     assert lost.all_metric < 0.9

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.networks import SIDE, Network, inspect, residual_net
+from tests.support.networks import SIDE, Network, inspect, net_with_one_bad_layer, residual_net
 
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.fallback import moved
@@ -108,23 +108,8 @@ def test_of_attention_only_products_with_weights_become_int8(tmp_path: Path) -> 
     assert moved(wanted, _answers(made)) < 0.05
 
 
-def _net_with_one_bad_layer() -> ModelGraph:
-    """Some channels of its middle layer are a thousand times larger, and the small ones carry the answer."""
-    net = Network()
-    net.add("Relu", [net.conv("x", "good", 3, 8)], "r1")
-    weight = np.random.default_rng(1).normal(0, 0.2, (8, 8, 1, 1)).astype(np.float32)
-    weight[0] *= 1000
-    net.add("Conv", ["r1", net.constant("bad_w", weight)], "bad")
-    undo = np.random.default_rng(2).normal(0, 0.2, (8, 8, 1, 1)).astype(np.float32)
-    undo[:, 0] = 0
-    net.add("Conv", ["bad", net.constant("undo_w", undo)], "undo")
-    net.add("Relu", ["undo"], "r2")
-    net.conv("r2", "out", 8, 4)
-    return inspect(net.model((1, 3, SIDE, SIDE), ["out"], batch=False))
-
-
 def test_what_int8_harms_stays_in_floats() -> None:
-    graph = _net_with_one_bad_layer()
+    graph = net_with_one_bad_layer()
     whole = convert_span(graph.model)
     quantiser = LitertQuantiser(whole, _samples())
     assert _apart(graph, quantiser()) > 0.1

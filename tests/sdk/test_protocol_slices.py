@@ -4,62 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import struct
-import zlib
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.protocol import HELLO, WELCOME, Pair, with_checksum
 
 from cutpoint.sdk.errors import LocalProtocolError, RemoteProtocolError
 from cutpoint.sdk.protocol import (
     SLICES,
     TRACE,
     Cancel,
-    Connection,
     Error,
     Event,
-    Hello,
-    Limits,
     Part,
     Rejected,
     Request,
     Result,
-    Role,
     TraceContext,
-    Welcome,
 )
 
-LIMITS = Limits(frame=4096, in_flight=3)
 #: Of point 5; the others come at once.
 PARTS = (10_000, 0, 20_000)
 
 
-class Pair:
-    """A client and a server that speak `extensions`, with nothing between them."""
-
-    def __init__(self, *extensions: str) -> None:
-        self.client = Connection(Role.CLIENT, 1 << 20)
-        self.server = Connection(
-            Role.SERVER, LIMITS.frame, lambda point: 100, max_parts=lambda point: PARTS if point == 5 else ()
-        )
-        self.now = 0.0
-        self.up(Hello((1,), "b" * 64, extensions=extensions))
-        self.down(Welcome(1, "cutpoint/0", "b" * 64, LIMITS, extensions=extensions))
-
-    def up(self, event: Event) -> list[Event]:
-        return self._pass(self.client, self.server, event)
-
-    def down(self, event: Event) -> list[Event]:
-        return self._pass(self.server, self.client, event)
-
-    def _pass(self, sender: Connection, receiver: Connection, event: Event) -> list[Event]:
-        events = []
-        for frame in sender.send(event):
-            self.now += 0.001
-            got = receiver.receive(frame, self.now)
-            events += [] if got is None else [got]
-        return events
+def speaking(*extensions: str) -> Pair:
+    """A client and a server that both know of `extensions`."""
+    pair = Pair(100, PARTS)
+    pair.up(msgspec.structs.replace(HELLO, extensions=extensions))
+    pair.down(msgspec.structs.replace(WELCOME, extensions=extensions))
+    return pair
 
 
 def sliced(payload: bytes = b"first", request_id: int = 1, **others: Any) -> Request:
@@ -69,7 +45,7 @@ def sliced(payload: bytes = b"first", request_id: int = 1, **others: Any) -> Req
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=10_000), st.binary(max_size=20_000), st.booleans())
 def test_parts_arrive_one_by_one(first: bytes, last: bytes, traced: bool) -> None:
-    pair = Pair(SLICES, TRACE)
+    pair = speaking(SLICES, TRACE)
     trace = TraceContext(1, 2, 1) if traced else None
     asked = sliced(first, budget=0.25, trace=trace)
     parts = [Part(1, 1, 3, b""), Part(1, 2, 3, last)]
@@ -80,7 +56,7 @@ def test_parts_arrive_one_by_one(first: bytes, last: bytes, traced: bool) -> Non
 
 
 def test_arrivals_of_all_frames_so_far() -> None:
-    pair = Pair(SLICES)
+    pair = speaking(SLICES)
     (got,) = pair.up(sliced(b"x" * 3000))
     assert isinstance(got, Request)
     assert got.arrivals == pytest.approx((0, 0.001, 0.002))
@@ -92,7 +68,7 @@ def test_arrivals_of_all_frames_so_far() -> None:
 
 
 def test_other_requests_go_on_between_parts() -> None:
-    pair = Pair(SLICES)
+    pair = speaking(SLICES)
     pair.up(sliced())
     assert pair.up(Request(2, 0, b"whole")) == [Request(2, 0, b"whole")]
     assert pair.up(Part(1, 1, 3, b"")) == [Part(1, 1, 3, b"")]
@@ -101,7 +77,7 @@ def test_other_requests_go_on_between_parts() -> None:
 
 
 def test_who_does_not_know_of_it_is_not_asked() -> None:
-    pair, agreed = Pair(), Pair(SLICES)
+    pair, agreed = speaking(), speaking(SLICES)
     with pytest.raises(LocalProtocolError, match="does not know of slices"):
         pair.client.send(sliced())
     opening = agreed.client.send(sliced())[0]
@@ -114,7 +90,7 @@ def test_who_does_not_know_of_it_is_not_asked() -> None:
 
 @pytest.mark.parametrize("part", [Part(1, 2, 3, b""), Part(1, 0, 3, b""), Part(1, 1, 1, b""), Part(2, 1, 3, b"")])
 def test_parts_that_do_not_follow_are_not_sent(part: Part) -> None:
-    pair = Pair(SLICES)
+    pair = speaking(SLICES)
     pair.up(sliced())
     with pytest.raises(LocalProtocolError, match="does not follow"):
         pair.client.send(part)
@@ -128,7 +104,7 @@ def test_parts_that_do_not_follow_are_not_sent(part: Part) -> None:
 
 
 def test_parts_of_a_plain_request_are_not_sent() -> None:
-    pair = Pair(SLICES)
+    pair = speaking(SLICES)
     pair.up(Request(1, 0, b""))
     with pytest.raises(LocalProtocolError, match="does not follow"):
         pair.client.send(Part(1, 1, 2, b""))
@@ -146,7 +122,7 @@ def test_parts_of_a_plain_request_are_not_sent() -> None:
     ],
 )
 def test_what_the_bundle_does_not_say_is_rejected_alone(sent: list[Event], code: str) -> None:
-    pair = Pair(SLICES)
+    pair = speaking(SLICES)
     rejected = next(event for event in (got for event in sent for got in pair.up(event)) if isinstance(event, Rejected))
     assert rejected.code == code
     assert pair.down(Error(1, code, "")) == [Error(1, code, "")]
@@ -154,7 +130,7 @@ def test_what_the_bundle_does_not_say_is_rejected_alone(sent: list[Event], code:
 
 
 def test_a_part_in_the_middle_of_another_is_rejected() -> None:
-    pair = Pair(SLICES)
+    pair = speaking(SLICES)
     first = pair.client.send(sliced(b"x" * 5000))
     middle = pair.client.send(Part(1, 1, 3, b""))
     assert pair.server.receive(first[0], 0.0) is None
@@ -168,7 +144,7 @@ def test_a_part_in_the_middle_of_another_is_rejected() -> None:
 
 @pytest.mark.parametrize("answer", [Error(1, "overloaded", "", 1.0), Error(1, "cancelled", "")])
 def test_an_error_ends_it_between_parts(answer: Error) -> None:
-    pair = Pair(SLICES)
+    pair = speaking(SLICES)
     pair.up(sliced())
     if answer.code == "cancelled":
         pair.up(Cancel(1))
@@ -181,15 +157,10 @@ def test_an_error_ends_it_between_parts(answer: Error) -> None:
 
 
 def test_no_result_before_the_last_part() -> None:
-    pair = Pair(SLICES)
+    pair = speaking(SLICES)
     pair.up(sliced())
     with pytest.raises(LocalProtocolError, match="Result is not allowed"):
         pair.server.send(Result(1, ()))
-
-
-def framed(kind: int, request_id: int, body: bytes, flags: int = 0) -> bytes:
-    checked = struct.pack("<BBHII", kind, flags, 0, request_id, len(body))
-    return checked + struct.pack("<I", zlib.crc32(checked + body)) + body
 
 
 def part_body(number: int, count: int, size: int, data: bytes) -> tuple[int, bytes]:
@@ -209,11 +180,11 @@ _FRAMES = st.one_of(
 @settings(max_examples=500, deadline=None)
 @given(st.lists(_FRAMES, max_size=12))
 def test_whatever_comes_is_an_event_or_a_typed_error(frames: list[tuple[int, bytes]]) -> None:
-    pair = Pair(SLICES)
+    pair = speaking(SLICES)
     pair.up(sliced(b"12345"))
     for kind, body in frames:
         with contextlib.suppress(RemoteProtocolError):
-            event = pair.server.receive(framed(kind, 1, body), 0.0)
+            event = pair.server.receive(with_checksum(kind, 1, body), 0.0)
             if isinstance(event, Part):
                 assert len(event.payload) <= PARTS[event.number]
             elif isinstance(event, Rejected):

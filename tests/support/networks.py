@@ -154,3 +154,18 @@ def picture_folder(folder: Path, count: int, *, side: int = SIDE, classes: int =
         coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
         coarse.resize((side, side), Image.Resampling.BILINEAR).save(place / f"{number:03}.png")
     return folder
+
+
+def net_with_one_bad_layer() -> ModelGraph:
+    """The channels of its middle layer differ in size by a thousand, and the small ones carry the answer."""
+    net = Network()
+    net.add("Relu", [net.conv("x", "good", 3, 8)], "r1")
+    weight = np.random.default_rng(1).normal(0, 0.2, (8, 8, 1, 1)).astype(np.float32)
+    weight[0] *= 1000
+    net.add("Conv", ["r1", net.constant("bad_w", weight)], "bad")
+    undo = np.random.default_rng(2).normal(0, 0.2, (8, 8, 1, 1)).astype(np.float32)
+    undo[:, 0] = 0
+    net.add("Conv", ["bad", net.constant("undo_w", undo)], "undo")
+    net.add("Relu", ["undo"], "r2")
+    net.conv("r2", "out", 8, 4)
+    return inspect(net.model((1, 3, SIDE, SIDE), ["out"], batch=False))

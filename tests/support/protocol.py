@@ -31,9 +31,15 @@ WELCOME = Welcome(1, "cutpoint/0", "b" * 64, LIMITS)
 class Pair:
     """A client and a server without anything between them. Every event goes through both."""
 
-    def __init__(self, max_payload: int = 1 << 20) -> None:
+    def __init__(self, max_payload: int = 1 << 20, max_parts: tuple[int, ...] = ()) -> None:
+        """With `max_parts` point 5 is sliced."""
         self.client = Connection(Role.CLIENT, 1 << 20)
-        self.server = Connection(Role.SERVER, LIMITS.frame, lambda point: max_payload if point < 10 else None)
+        self.server = Connection(
+            Role.SERVER,
+            LIMITS.frame,
+            lambda point: max_payload if point < 10 else None,
+            max_parts=lambda point: max_parts if point == 5 else (),
+        )
         self.now = 0.0
 
     @classmethod
