@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from PIL import Image
 from tests.support.torch_models import shared_root
 
 from cutpoint.calibration.graphs.exports import export_spans
@@ -15,9 +17,10 @@ from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.search.points import middle_spans, used_spans
 from cutpoint.calibration.settings import Settings
+from cutpoint.demo.scenes import render
 from cutpoint.sdk.bundle import Bundle
 
-__all__ = ["NETWORKS", "bundle_path", "tiers_path"]
+__all__ = ["NETWORKS", "alexnet_path", "bundle_path", "tiers_path"]
 
 _FOLDER = Path(__file__).parents[2] / "bench" / "bundles"
 _IMAGENET: dict[str, Any] = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -59,6 +62,34 @@ def bundle_path(name: str) -> Path:
         )
         run_calibration(settings, SilentReporter())
     Bundle.open(path)  # says what is wrong with one that is damaged
+    return path
+
+
+def alexnet_path() -> Path:
+    """AlexNet with random weights, cut in front of its dense layers; calibrated now (a minute) if it is not there."""
+    path = _FOLDER / "alexnet.cutpoint"
+    if not path.exists():
+        _FOLDER.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="cutpoint-") as folder:
+            for number in range(24):
+                Image.fromarray(render(number).image).save(Path(folder) / f"{number}.png")
+            settings = Settings(
+                model="tests.bench._architectures:alexnet",
+                data=Path(folder),
+                out=path,
+                input_shape=(1, 3, 224, 224),
+                preprocessing={"resize": 224},
+                cuts=("max_pool2d_2",),
+                codecs=("affine",),
+                precisions=("fp32",),
+                runtimes=("onnx",),
+                calibration_samples=8,
+                samples=8,
+                task="embedding",
+                mode="quick",
+                keep_all=True,
+            )
+            run_calibration(settings, SilentReporter())
     return path
 
 

@@ -6,6 +6,9 @@ hits all of them; ratios are medians of those within a round. `processor` is wha
 a request once all are connected, `generator` what the load generator's takes. Then: what idle connections take of the
 server's memory, what the queue alone costs a request, by users, and what decoder and tail cost one, by the size of the
 batch.
+
+The demo's network has two tails: an early one of convolutions, and a late and small one. A third one is that of AlexNet
+(random weights): dense layers, whose weights have to be read for a batch as for one sample.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -24,6 +27,7 @@ import aiohttp
 import msgspec
 import psutil
 from rich.table import Table
+from tests.bench._bundles import alexnet_path
 from tests.bench._generator import Generator
 from tests.bench._load import Latencies, Load
 
@@ -42,6 +46,8 @@ TITLE = "Edge server under load"
 
 #: A tail of convolutions, whose cost is in the arithmetic, and a late one, whose cost is in the calls.
 _POINTS = ("cut3-fp32-klt-q3", "cut7-fp32-klt-q3")
+#: One whose cost is in reading weights.
+_DENSE_POINT = "cut1-fp32-affine-8bit"
 _CONNECTIONS = (1, 10, 100, 1000)
 _IDLE = 1000
 #: Each has a request waiting all the time.
@@ -101,9 +107,10 @@ async def _throughput(
 ) -> list[dict[str, Any]]:
     rows = []
     for point, payload in payloads.items():
-        for connections in _CONNECTIONS:
+        # A hundred are far more than the dense tail answers in a second.
+        for connections in _CONNECTIONS[:3] if point == _DENSE_POINT else _CONNECTIONS:
             # Long enough for every connection to have its turn.
-            seconds = max(0.8, connections / 100)
+            seconds = 4.0 if point == _DENSE_POINT else max(0.8, connections / 100)
             load = Load("", bundle.hash, bundle.point_number(point), payload, connections, seconds=seconds)
             parts: dict[str, list[Latencies]] = {name: [] for name in urls}
             computed: dict[str, list[float]] = {name: [] for name in urls}
@@ -218,30 +225,51 @@ def _tail_us(bundle: Bundle, payloads: dict[str, bytes]) -> dict[str, dict[str, 
     return found
 
 
+def _payloads(bundle: Bundle, points: Sequence[str]) -> dict[str, bytes]:
+    """What a device sends at each of the points."""
+    head = Head(BundleGraphs(bundle, [create_runtime("onnx")]))
+    tensors = head.prepare(render(1).image)
+    return {name: head.run(bundle.points[bundle.point_number(name)], tensors).payload or b"" for name in points}
+
+
+@asynccontextmanager
+async def _servers(path: Path) -> AsyncIterator[tuple[dict[str, str], dict[str, int]]]:
+    """Addresses and processes of the three that are compared."""
+    async with (
+        ServerProcess(path, *_OPTIONS) as batched,
+        ServerProcess(path, *_OPTIONS, "--max-batch", "1") as unbatched,
+        _plain(path) as (plain, plain_pid),
+    ):
+        yield (
+            {"batched": batched.url, "unbatched": unbatched.url, _PLAIN: plain},
+            {"batched": batched.pid, "unbatched": unbatched.pid, _PLAIN: plain_pid},
+        )
+
+
 async def _run() -> dict[str, Any]:
-    with as_file(files("cutpoint.demo").joinpath("scenes.cutpoint")) as path:
+    async with Generator.started() as generator, Generator.started() as other:
+        with as_file(files("cutpoint.demo").joinpath("scenes.cutpoint")) as path:
+            bundle = await asyncio.to_thread(Bundle.open, path)
+            payloads = _payloads(bundle, _POINTS)
+            async with _servers(path) as (urls, pids):
+                throughput = await _throughput(generator, bundle, payloads, urls, pids)
+                light_user = await _light_user(generator, other, bundle, payloads, urls["batched"])
+            idle_mb = await _idle(bundle, path)
+            tail_us = _tail_us(bundle, payloads)
+        path = await asyncio.to_thread(alexnet_path)
         bundle = await asyncio.to_thread(Bundle.open, path)
-        head = Head(BundleGraphs(bundle, [create_runtime("onnx")]))
-        tensors = head.prepare(render(1).image)
-        payloads = {
-            name: head.run(bundle.points[bundle.point_number(name)], tensors).payload or b"" for name in _POINTS
-        }
-        async with (
-            ServerProcess(path, *_OPTIONS) as batched,
-            ServerProcess(path, *_OPTIONS, "--max-batch", "1") as unbatched,
-            _plain(path) as (plain, plain_pid),
-            Generator.started() as generator,
-            Generator.started() as other,
-        ):
-            urls = {"batched": batched.url, "unbatched": unbatched.url, _PLAIN: plain}
-            pids = {"batched": batched.pid, "unbatched": unbatched.pid, _PLAIN: plain_pid}
-            return {
-                "throughput": await _throughput(generator, bundle, payloads, urls, pids),
-                "light_user": await _light_user(generator, other, bundle, payloads, batched.url),
-                "idle_mb": await _idle(bundle, path),
-                "queue_us": {str(users): _queue_us(users) for users in _USERS},
-                "tail_us": _tail_us(bundle, payloads),
-            }
+        payloads = _payloads(bundle, [_DENSE_POINT])
+        async with _servers(path) as (urls, pids):
+            throughput += await _throughput(generator, bundle, payloads, urls, pids)
+            light_user += await _light_user(generator, other, bundle, payloads, urls["batched"])
+        tail_us |= _tail_us(bundle, payloads)
+    return {
+        "throughput": throughput,
+        "light_user": light_user,
+        "idle_mb": idle_mb,
+        "queue_us": {str(users): _queue_us(users) for users in _USERS},
+        "tail_us": tail_us,
+    }
 
 
 def run() -> dict[str, Any]:
@@ -259,9 +287,9 @@ def table(result: dict[str, Any]) -> Table:
     def stages(row: dict[str, Any]) -> list[str]:
         return [f"{row[f'{stage}_ms'][quantile]:.2f}" if f"{stage}_ms" in row else "–" for stage, quantile in shown]
 
-    for point in _POINTS:
+    for point in (*_POINTS, _DENSE_POINT):
         rows.add_section()
-        rows.add_row(f"[bold]{point}")
+        rows.add_row(f"[bold]{point}" + (", AlexNet" if point == _DENSE_POINT else ""))
         for row in (row for row in result["throughput"] if row["point"] == point):
             batch = f"{row['mean_batch']:.1f}" if "mean_batch" in row else "–"
             rate, ratio = f"{row['per_second']:.0f}", f"{row['to_plain']:.2f}"
