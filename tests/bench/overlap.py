@@ -125,9 +125,9 @@ class Network:
     _halos: dict[tuple[int, Rows], tuple[Rows, int]] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, name: str, count: int = _CUTS) -> Network:
-        """Exports and measures a torchvision architecture."""
-        graph = cls.graph_of(name)
+    def build(cls, name: str, count: int = _CUTS, floats: bool = False) -> Network:
+        """Exports and measures a torchvision architecture; with `floats` one that takes normalised pictures."""
+        graph = cls.graph_of(name, floats)
         cuts = choose_cuts(find_cuts(graph), sum(graph.macs), count, 3 * _SIDE * _SIDE)
         network = cls(graph, find_local_prefix(graph), cuts)
         network.whole_ms = network._ms(graph.model, graph.inputs)
@@ -146,10 +146,12 @@ class Network:
         return cls._ms(graph.model, graph.inputs)
 
     @staticmethod
-    def graph_of(name: str) -> ModelGraph:
-        """A torchvision architecture that takes pictures."""
+    def graph_of(name: str, floats: bool = False) -> ModelGraph:
+        """A torchvision architecture that takes pictures, or with `floats` normalised ones."""
         module = architecture(name)
         model = export_module(module, (1, 3, _SIDE, _SIDE), name, name).model
+        if floats:
+            return ModelGraph.inspect(model, [TensorSpec(model.graph.input[0].name, (1, 3, _SIDE, _SIDE), "float32")])
         how = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         model, _ = prepend_normalisation(model, (1, 3, _SIDE, _SIDE), how, batch=True)
         return ModelGraph.inspect(model, [TensorSpec("picture", (1, _SIDE, _SIDE, 3), "uint8")])

@@ -50,7 +50,8 @@ _UPLINK, _RTT = 88e6, 0.002
 _HOW = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 #: The published device on VGG-19; how many times slower than the server it is; and the server than this machine.
 _DEVICE_VGG_MS, _FACTOR, _SERVER = 87.0, 2.5, 10.0
-_NETWORKS = ("vgg19", "resnet50")
+#: With floats, the picture is sent as the normalised floats that the network takes, as published.
+_NETWORKS = (("vgg19", "pixels"), ("vgg19", "floats"), ("resnet50", "pixels"))
 #: Requests of each way that count, and before them; ways of each kind that are run: the best by prediction.
 _ROUNDS, _WARM, _BEST = 4, 1, 2
 #: Processor time of one measurement, at least three runs.
@@ -67,26 +68,34 @@ def _pictures(count: int) -> list[tuple[Array, ...]]:
     return [(np.asarray(Image.fromarray(render(n).image).resize((_SIDE, _SIDE)))[None],) for n in range(count)]
 
 
-def make_bundle(name: str, state: ChannelState) -> Bundle:
+def _normalised(picture: Array) -> Array:
+    scaled = (picture.astype(np.float32) / 255 - np.array(_HOW.mean)) / np.array(_HOW.std)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def make_bundle(name: str, state: ChannelState, floats: bool = False) -> Bundle:
     """An architecture with the usual cuts, and with slices for one state of link, device and server.
 
-    What `cutpoint calibrate --slices` writes, without its search: `raw` and 8 bits at every cut.
+    What `cutpoint calibrate --slices` writes, without its search: `raw` and 8 bits at every cut. With `floats` the
+    model takes normalised pictures, and everything is sent exactly.
     """
-    network = Network.build(name, 5)
+    network = Network.build(name, 5, floats)
     graph, samples = network.graph, _pictures(3)
+    if floats:
+        samples = [(_normalised(picture),) for (picture,) in samples]
     runtime = create_runtime()
     last = len(network.cuts) + 1
     inner = [Boundary(i, tuple(network.specs(i - 1)), cut.label, cut.macs) for i, cut in enumerate(network.cuts, 1)]
     boundaries = (Boundary(0, graph.inputs), *inner, Boundary(last, graph.outputs, macs=sum(graph.macs)))
     exported = export_spans(graph, {"fp32": graph.model}, boundaries)
-    fitted = [raw_codec(boundaries[0]), picture_codec(boundaries[0], "webp")]
+    fitted = [raw_codec(boundaries[0])] if floats else [raw_codec(boundaries[0]), picture_codec(boundaries[0], "webp")]
     for boundary in inner:
         span = extract_span(graph.model, graph.inputs, boundary.tensors, graph.batch)
         crossings = [runtime.load(span.SerializeToString(), {}).run(sample) for sample in samples]
-        fitted += [raw_codec(boundary), fit_affine(boundary, crossings)]
+        fitted += [raw_codec(boundary)] if floats else [raw_codec(boundary), fit_affine(boundary, crossings)]
     answers = [runtime.load(graph.model.SerializeToString(), {}).run(sample) for sample in samples]
     sources = tuple(Source(Path(str(number)), str(number)) for number in range(len(samples)))
-    judge = make_judge("auto", Situation(graph.outputs, sources, answers, _HOW))
+    judge = make_judge("auto", Situation(graph.outputs, sources, answers, None if floats else _HOW))
     points = [Point(f"cut{last}-fp32", last, last, Measurement(1.0, 0, 0, network.whole_ms), "fp32")]
     for codec in fitted:
         entry = codec.entry
@@ -107,10 +116,10 @@ def make_bundle(name: str, state: ChannelState) -> Bundle:
         exported.spans,
         tuple(codec.entry for codec in fitted),
         tuple(points),
-        preprocessing=_HOW,
+        preprocessing=None if floats else _HOW,
     )
     manifest = msgspec.structs.replace(manifest, points=_measured(network, Bundle.create(manifest, files), samples))
-    given = ("raw", "affine", "webp"), samples, judge, 1, SilentReporter(), processor_time
+    given = ("raw",) if floats else ("raw", "affine", "webp"), samples, judge, 1, SilentReporter(), processor_time
     return add_slices(Draft(graph, manifest, files), [state], *given).bundle
 
 
@@ -161,7 +170,8 @@ def candidates(bundle: Bundle, conditions: Conditions) -> dict[str, list[tuple[f
 
 async def drive(bundle: Bundle, uplink: float, rtt: float) -> dict[str, Any]:
     """Runs the best of each kind and the policy, in turns; milliseconds of this machine."""
-    picture = Image.fromarray(render(99).image).resize((_SIDE, _SIDE))
+    picture = np.asarray(Image.fromarray(render(99).image).resize((_SIDE, _SIDE)))
+    asked = picture if bundle.manifest.preprocessing is not None else _normalised(picture[None])
     device = _FACTOR * _SERVER
     conditions = Conditions(Channel(uplink, rtt, downlink=uplink), device_scale=device, server_scale=_SERVER)
     ways = candidates(bundle, conditions)
@@ -178,10 +188,10 @@ async def drive(bundle: Bundle, uplink: float, rtt: float) -> dict[str, Any]:
         for number in range(_WARM + _ROUNDS):
             for name, taken in times.items():
                 local = bundle.points[bundle.point_number(name)].local
-                result = await (alone if local else edge).infer(picture, point=name)
+                result = await (alone if local else edge).infer(asked, point=name)
                 if number >= _WARM:
                     taken.append(result.timing.total)
-            result = await auto.infer(picture)
+            result = await auto.infer(asked)
             if number >= _WARM:
                 chosen.append((result.plan.point.id, result.plan.predicted_ms, result.timing.total))
     kinds = {}
@@ -211,21 +221,21 @@ def _scaled(result: dict[str, Any], dilation: float) -> dict[str, Any]:
     return result
 
 
-def run(names: Sequence[str] = _NETWORKS) -> dict[str, Any]:
+def run(names: Sequence[tuple[str, str]] = _NETWORKS) -> dict[str, Any]:
     """Calibrates and measures; see the module's docstring."""
     here_ms = Network.whole("vgg19")
     dilation = here_ms * _FACTOR * _SERVER / _DEVICE_VGG_MS
     uplink, rtt = _UPLINK / dilation, _RTT * dilation
     networks = []
     with tempfile.TemporaryDirectory(prefix="overlap-") as folder:
-        for name in names:
+        for name, carried in names:
             # To this machine, which is `_SERVER` times as fast as the server, the link is as much faster.
-            path = Path(folder) / f"{name}.cutpoint"
+            path = Path(folder) / f"{name}-{carried}.cutpoint"
             state = ChannelState(uplink * _SERVER, rtt * 1e3 / _SERVER, _FACTOR)
-            make_bundle(name, state).save(path)
+            make_bundle(name, state, carried == "floats").save(path)
             bundle = Bundle.open(path)
             measured = asyncio.run(drive(bundle, uplink, rtt))
-            networks.append({"name": name, **_scaled(measured, dilation)})
+            networks.append({"name": f"{name}, {carried}", **_scaled(measured, dilation)})
     return {"dilation": dilation, "uplink": _UPLINK, "rtt_ms": _RTT * 1e3, "networks": networks}
 
 
