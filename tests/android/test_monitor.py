@@ -73,8 +73,8 @@ def test_the_same_account_of_what_happens(tmp_path: Path) -> None:
             events.append(happen(rng, monitor, last, now) | {"now": now})
             channel = monitor.channel(now)
             belief = [channel.uplink, channel.rtt, channel.spread, channel.downlink, channel.stall]
-            rest = monitor.rest(now)
-            accounts.append([*belief, monitor.unanswered, monitor.silent(now), monitor.wants_probe(now), rest])
+            rest, owed = monitor.rest(now), (monitor.unanswered, monitor.on_the_way(now))
+            accounts.append([*belief, *owed, monitor.silent(now), monitor.wants_probe(now), rest])
             accounts[-1].append(monitor.padding(now))
         cases.append({"thrifty": thrifty, "events": events})
         expected.append(accounts)

@@ -36,6 +36,22 @@ def test_what_is_overdue_shows_in_the_belief_until_it_is_there() -> None:
     assert monitor.channel(3.0).stall > 0.03
 
 
+def test_what_has_arrived_by_now_holds_nothing_up() -> None:
+    monitor = at_rate()  # a byte takes a microsecond
+    assert monitor.on_the_way(0.0) == 0.0
+    monitor.sent(1, [20_000] * 5, 0.5, 0.0)
+    monitor.sent(2, [20_000], 0.5, 0.01)
+    assert monitor.on_the_way(0.01) == pytest.approx(110_000, rel=0.02)
+    assert monitor.on_the_way(0.1) == pytest.approx(20_000, rel=0.1)  # the second comes behind the first
+    assert monitor.on_the_way(0.3) == 0.0  # the server computes
+    assert monitor.on_the_way(0.66) == 100_000  # the first answer is overdue, the second is not yet
+    assert monitor.on_the_way(0.7) == 120_000
+    monitor.refused(1, 0.7)
+    monitor.sent(3, [1000], 0.5, 0.7)
+    monitor.sent_part(3, [9000])
+    assert monitor.on_the_way(0.8) == 30_000  # nobody knows when the rest of the third left
+
+
 def test_silence_counts_from_the_last_word() -> None:
     monitor = at_rate()
     assert monitor.silent(100.0) == 0.0

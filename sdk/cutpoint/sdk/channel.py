@@ -209,6 +209,10 @@ class ChannelEstimator:
             stall=self._stall_share(now),
         )
 
+    def usual(self) -> tuple[float, float]:
+        """Seconds of a byte, and of the round trip: in the middle of what may be, whatever is late."""
+        return 8 / math.exp(self._uplink.mean), self._round_trip()[0]
+
     def _stall_share(self, now: float) -> float:
         """Without news it goes back to what it was at first: a device that stays away would never learn better."""
         kept = math.exp(-max(0.0, now - self._stall_at) / _STALL_AGE)

@@ -187,14 +187,14 @@ class Installation:
 
     def conditions(self, radio: Radio | None) -> Conditions:
         """What a decision made now would depend on; `radio` is that of the network in use."""
-        link = self.link
+        link, now = self.link, self._clock()
         return Conditions(
-            self.monitor.channel(self._clock()) if link is not None and link.up else None,
+            self.monitor.channel(now) if link is not None and link.up else None,
             link.server if link is not None else IDLE,
             self.device.scale,
             self.edge.scale if self.edge is not None else 1.0,
             self.device.queue_ms,
-            self.monitor.unanswered,
+            self.monitor.on_the_way(now),
             self.device.state,
             radio,
             slices=link is not None and link.slices,

@@ -66,6 +66,23 @@ class LinkMonitor:
         """Bytes of requests that wait for an answer."""
         return sum(sum(pending.sizes) for pending in self._pending.values())
 
+    def on_the_way(self, now: float) -> float:
+        """Bytes of them that have probably not arrived: at the believed rate, one request after the other.
+
+        One whose answer is overdue counts in full: who knows what the link does.
+        """
+        if not self._pending:
+            return 0.0
+        byte_s, rtt = self.estimator.usual()
+        left, free = 0.0, -math.inf
+        for pending in self._pending.values():
+            nbytes = sum(pending.sizes)
+            free = max(free, pending.sent_at) + nbytes * byte_s
+            late = now > free + pending.server_s + rtt
+            # When the later parts of a sliced request left is not known.
+            left += nbytes if late or pending.parts else min(nbytes, max(0.0, free - now) / byte_s)
+        return left
+
     def channel(self, now: float) -> Channel:
         """The belief, in the light of what is late."""
         nbytes, since = 0, now

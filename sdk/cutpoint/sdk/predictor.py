@@ -47,7 +47,7 @@ class Conditions:
     device_scale: float = 1.0
     server_scale: float = 1.0
     device_queue_ms: float = 0.0
-    unanswered: int = 0
+    unanswered: float = 0.0
     device: DeviceState = field(default_factory=DeviceState)
     radio: Radio | None = None
     device_price: float = 0.0

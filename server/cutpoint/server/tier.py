@@ -229,7 +229,7 @@ class Tier:
             self.speed.scale,
             upstream.scale,
             self._computing.queue_ms(asked.user),
-            upstream.unanswered,
+            upstream.on_the_way,
             device_price=self._price(),
             budget_ms=left * 1e3 if left else inf,
         )

@@ -81,9 +81,9 @@ class Upstream:
         return self._link.server
 
     @property
-    def unanswered(self) -> int:
+    def on_the_way(self) -> float:
         """Bytes that are on the way there."""
-        return self._monitor.unanswered
+        return self._monitor.on_the_way(self._clock())
 
     @property
     def scale(self) -> float:

@@ -195,7 +195,7 @@ class SimulatedClient:
             self.scenario.device_scale,
             self.scenario.server_scale,
             self._queue_ms(),
-            self._monitor.unanswered,
+            self._monitor.on_the_way(self._clock.now),
         )
 
     def begin(self, number: int, due: float, z: float) -> None:

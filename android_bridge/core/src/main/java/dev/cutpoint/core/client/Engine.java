@@ -81,13 +81,14 @@ final class Engine {
     /** What a decision made now would depend on. */
     Conditions conditions() {
         boolean connected = link != null && link.up();
+        double now = loop.now();
         return new Conditions(
-                connected ? monitor.channel(loop.now()) : null,
+                connected ? monitor.channel(now) : null,
                 link == null ? ServerState.IDLE : link.server(),
                 device.scale(),
                 serverScale,
                 device.queueMs(),
-                monitor.unanswered(),
+                monitor.onTheWay(now),
                 state,
                 radio);
     }

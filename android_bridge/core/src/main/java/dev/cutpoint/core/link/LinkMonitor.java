@@ -3,7 +3,7 @@ package dev.cutpoint.core.link;
 import dev.cutpoint.core.policy.Channel;
 import dev.cutpoint.core.policy.ChannelEstimator;
 import dev.cutpoint.core.policy.Network;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
@@ -33,7 +33,7 @@ public final class LinkMonitor {
     private final boolean thrifty;
     private final double probe;
     private double interval;
-    private final Map<Long, Pending> pending = new HashMap<>();
+    private final Map<Long, Pending> pending = new LinkedHashMap<>();
     private double heardAt;
     private double askedAt = Double.NaN;
     private double probedAt = Double.NaN;
@@ -64,6 +64,24 @@ public final class LinkMonitor {
             bytes += each.bytes();
         }
         return bytes;
+    }
+
+    /**
+     * Bytes of them that have probably not arrived: at the believed rate, one request after the other. One whose answer
+     * is overdue counts in full: who knows what the link does.
+     */
+    public double onTheWay(double now) {
+        double byteSeconds = estimator.usualByteSeconds();
+        double rtt = estimator.usualRtt();
+        double left = 0;
+        double free = Double.NEGATIVE_INFINITY;
+        for (Pending each : pending.values()) {
+            double bytes = each.bytes();
+            free = Math.max(free, each.sentAt) + bytes * byteSeconds;
+            boolean late = now > free + each.serverSeconds + rtt;
+            left += late ? bytes : Math.min(bytes, Math.max(0, free - now) / byteSeconds);
+        }
+        return left;
     }
 
     /** The belief, in the light of what is late. */

@@ -86,6 +86,16 @@ public final class ChannelEstimator {
         return new Channel(Math.exp(mean), rtt, spread, 1 / download(now), rttSpread, stallShare(now));
     }
 
+    /** Seconds of a byte, in the middle of what may be, whatever is late. */
+    public double usualByteSeconds() {
+        return 8 / Math.exp(uplink.mean());
+    }
+
+    /** Seconds of the round trip, in the middle of what may be, whatever is late. */
+    public double usualRtt() {
+        return roundTrip();
+    }
+
     /** Without news it goes back to what it was at first: a device that stays away would never learn better. */
     private double stallShare(double now) {
         double kept = Math.exp(-Math.max(0, now - stallAt) / STALL_AGE);

@@ -22,7 +22,7 @@ public final class Accounts {
                 Channel channel = monitor.channel(now);
                 out.begin('[').value(channel.uplink).value(channel.rtt).value(channel.spread);
                 out.value(channel.downlink).value(channel.stall);
-                out.value(monitor.unanswered()).value(monitor.silent(now));
+                out.value(monitor.unanswered()).value(monitor.onTheWay(now)).value(monitor.silent(now));
                 out.value(monitor.wantsProbe(now) ? 1L : 0L).value(monitor.rest(now));
                 out.value((long) monitor.padding(now)).end(']');
             }
