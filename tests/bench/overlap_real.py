@@ -52,7 +52,7 @@ _HOW = Preprocessing(height=_SIDE, width=_SIDE, mean=(0.485, 0.456, 0.406), std=
 #: The published device on VGG-19; how many times slower than the server it is; and the server than this machine.
 _DEVICE_VGG_MS, _FACTOR, _SERVER = 87.0, 2.5, 10.0
 #: With floats, the picture is sent as the normalised floats that the network takes, as published.
-_NETWORKS = (("vgg19", "pixels"), ("vgg19", "floats"), ("resnet50", "pixels"))
+_NETWORKS = (("vgg19", "pixels"), ("vgg19", "floats"), ("resnet50", "pixels"), ("densenet121", "pixels"))
 #: Requests of each way that count, and before them; ways of each kind that are run: the best by prediction.
 _ROUNDS, _WARM, _BEST = 4, 1, 2
 #: Processor time of one measurement, at least three runs.
