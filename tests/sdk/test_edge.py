@@ -45,6 +45,7 @@ async def client(bundle: Bundle, link: LinkEmulator) -> AsyncIterator[Client]:
 
 
 async def test_an_outage_says_nothing_of_the_server(client: Client, link: LinkEmulator) -> None:
+    said = client.conditions.server_scale
     link.hold(2.0)
     assert (await client.infer(picture(1), point=POINT)).source == "device"
     assert client._link is not None
@@ -52,12 +53,26 @@ async def test_an_outage_says_nothing_of_the_server(client: Client, link: LinkEm
     assert unfinished
     await until(lambda: not unfinished)
     assert client.connected
-    assert client.conditions.server_scale == 1
+    assert client.conditions.server_scale == said
+
+
+async def test_what_the_server_says_of_itself_counts_until_it_answers(client: Client) -> None:
+    assert client._link is not None
+    await until(lambda: client.connected)
+    said = client.conditions.server_scale
+    assert said == client._link.scale > 10
+    edge = client._in_use.edge
+    assert edge is not None
+    edge._learn(took_ms=2 * said, expected_ms=1.0)
+    assert client.conditions.server_scale == pytest.approx(1.3 * said)
+    edge.unused()
+    assert client.conditions.server_scale == pytest.approx(1.3 * said)
 
 
 async def test_a_server_that_the_device_always_outruns_is_found_out(client: Client) -> None:
-    assert client.conditions.server_scale == 1
     assert client._link is not None
+    await until(lambda: client.connected)
+    client._link.scale = 1.0  # as if it had become slow since
     unfinished = client._link._answers.unfinished
     for number in range(6):
         result = await client.infer(picture(number % 3, number), point=POINT)

@@ -56,8 +56,6 @@ class Edge:
         floor: task metric below which exits of the server must not take any point.
         tracing: requests carry the context of its current span; None: they carry none.
 
-    Attributes:
-        scale: how many times slower than in calibration the server computes, as far as one can tell.
     """
 
     def __init__(
@@ -75,11 +73,20 @@ class Edge:
         self._clock = clock
         self._floor = floor
         self._tracing = tracing
-        self.scale = self._answered_scale = 1.0
+        #: From answers, and from those and what was only concluded; None: nothing yet.
+        self._answered_scale: float | None = None
+        self._scale: float | None = None
+
+    @property
+    def scale(self) -> float:
+        """How many times slower than in calibration the server computes: what it said of itself until one can tell."""
+        return self._link.scale if self._scale is None else self._scale
 
     def unused(self) -> None:
         """A request was left to the device. Without news of the server, what was only concluded grows old."""
-        self.scale += _FORGET * (self._answered_scale - self.scale)
+        if self._scale is not None:
+            answered = self._link.scale if self._answered_scale is None else self._answered_scale
+            self._scale += _FORGET * (answered - self._scale)
 
     async def ask(
         self,
@@ -153,8 +160,7 @@ class Edge:
 
     def _learn(self, took_ms: float, expected_ms: float) -> None:
         if expected_ms > _MEASURABLE_MS:
-            self.scale += SCALE_WEIGHT * (took_ms / expected_ms - self.scale)
-            self._answered_scale = self.scale
+            self._scale = self._answered_scale = self.scale + SCALE_WEIGHT * (took_ms / expected_ms - self.scale)
 
     async def _send(
         self, point: Point, payload: bytes | Parts, deadline: float | None, started: float, sent: list[int]
@@ -170,7 +176,7 @@ class Edge:
             # The device was first. Where it always is, there is never an answer to say how slow the server is.
             # A server that waited for parts had nothing to do.
             if expected > _MEASURABLE_MS and isinstance(payload, bytes):
-                self.scale += SCALE_WEIGHT * max(0.0, seconds * 1e3 / expected - self.scale)
+                self._scale = self.scale + SCALE_WEIGHT * max(0.0, seconds * 1e3 / expected - self.scale)
 
         number = self._bundle.point_number(point.id)
         server_s = expected * self.scale / 1e3
