@@ -10,6 +10,7 @@ import pytest
 from tests.support.networks import SIDE, picture_folder, residual_net
 
 from cutpoint.calibration.data import load_samples, open_dataset
+from cutpoint.calibration.graphs.litert_shared import HeadWeights
 from cutpoint.calibration.graphs.litert_weights import LitertQuantiser
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
@@ -37,7 +38,7 @@ for package in ("litert_torch", "onnx2torch", "ai_edge_litert", "ai_edge_quantiz
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder = tmp_path_factory.mktemp("litert")
-    onnx.save(residual_net(), str(folder / "net.onnx"))
+    onnx.save(residual_net(width=16), str(folder / "net.onnx"))
     return Settings(
         str(folder / "net.onnx"),
         picture_folder(folder / "data", 40),
@@ -94,7 +95,8 @@ async def test_a_device_with_litert_and_int8_alone(bundle: Bundle, tmp_path: Pat
             (tmp_path / "part.cutpoint").write_bytes(await answer.read())
         part = Bundle.open(tmp_path / "part.cutpoint")
         heads = [entry.path for entry in part.manifest.files if entry.path in part and entry.path.startswith("spans/")]
-        assert sorted(heads) == [f"spans/0-{end}.int8.tflite" for end in (1, bundle.manifest.last)]
+        ends = 1, bundle.manifest.last
+        assert sorted(heads) == [f"spans/0-{end}.int8.tflite{what}" for end in ends for what in ("", ".bin")]
         async with (
             Client(server.url, part, runtime="litert") as client,
             Client(server.url, bundle, runtime="onnx") as other,
@@ -142,6 +144,12 @@ def _judged(bundle: Bundle, settings: Settings, tmp_path: Path) -> tuple[list[Tr
     return trials, Yardstick(samples, judge, 1.0)
 
 
+def _joined(bundle: Bundle, end: int, precision: str) -> bytes:
+    """A `.tflite` head with its weights."""
+    (head,) = (graph for graph in bundle.span(0, end, precision).graphs if graph.format == "tflite")
+    return b"".join(bundle.read(path) for path in head.paths())
+
+
 def test_a_head_that_loses_too_much_has_no_file(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
     trials, yardstick = _judged(bundle, settings, tmp_path)
     files: dict[str, tuple[Part, bytes]] = {
@@ -155,16 +163,38 @@ def test_a_head_that_loses_too_much_has_no_file(bundle: Bundle, settings: Settin
 
     # Ranges of a black picture: all that is brighter is cut off.
     dark = [(np.zeros((1, SIDE, SIDE, 3), np.uint8),)]
+    head = LitertQuantiser(_joined(bundle, 1, "fp32"), dark)()
     bad = "spans/0-1.int8.tflite"
-    files[bad] = "device", LitertQuantiser(files["spans/0-1.fp32.tflite"][1], dark)()
+    weights = HeadWeights(_joined(bundle, bundle.manifest.last, "int8"))
+    graph, used = weights.refer(head)
+    assert used == len(files[f"{bad}.bin"][1])
+    files[bad] = "device", graph
     manifest, left, heads = check_heads(*given, WorkFolder(tmp_path / "bad"), reporter)
     assert "the int8 head up to r3 has no .tflite file" in heads[0].reason
     assert reporter.notes == [heads[0].reason]
     assert heads[1].reason == ""
-    assert set(files) - set(left) == {bad}
+    assert set(files) - set(left) == {bad}  # The uncut model needs the weights, too.
     smaller = Bundle.create(manifest, left)
     assert [graph.format for graph in smaller.span(0, 1, "int8").graphs] == ["onnx"]
     assert [graph.format for graph in smaller.span(0, 1, "fp32").graphs] == ["onnx", "tflite"]
+
+
+def test_weights_that_only_a_rejected_head_needs_go_with_it(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
+    trials, yardstick = _judged(bundle, settings, tmp_path)
+    files: dict[str, tuple[Part, bytes]] = {
+        entry.path: (entry.part, bundle.read(entry.path)) for entry in bundle.manifest.files
+    }
+    last = bundle.manifest.last
+    bad = f"spans/0-{last}.int8.tflite"
+    dark = [(np.zeros((1, SIDE, SIDE, 3), np.uint8),)]
+    whole = LitertQuantiser(_joined(bundle, last, "fp32"), dark)()
+    files[bad] = "device", HeadWeights(_joined(bundle, last, "int8")).refer(whole)[0]
+    given = settings, bundle.manifest, files, trials, yardstick
+    manifest, left, _ = check_heads(*given, WorkFolder(tmp_path / "bad"), SilentReporter())
+    assert set(files) - set(left) == {bad, f"{bad}.bin"}
+    smaller = Bundle.create(manifest, left)
+    assert [graph.format for graph in smaller.span(0, 1, "int8").graphs] == ["onnx", "tflite"]
+    BundleGraphs(smaller, [create_runtime("litert")]).span(0, 1, "int8")
 
 
 def test_nothing_to_check(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
