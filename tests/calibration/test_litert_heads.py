@@ -28,8 +28,7 @@ from cutpoint.sdk.bundle import Bundle, Part
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.measure import Timing, measure_device
 from cutpoint.sdk.runtimes import create_runtime
-from cutpoint.server import EdgeServer
-from cutpoint.server import Settings as ServerSettings
+from cutpoint.sdk.testing import ServerProcess
 
 for package in ("litert_torch", "onnx2torch", "ai_edge_litert", "ai_edge_quantizer"):
     pytest.importorskip(package)
@@ -82,11 +81,9 @@ def test_every_head_is_there_at_every_precision(bundle: Bundle) -> None:
     assert report["litert"][0]["bytes_ratio"] == pytest.approx(1, abs=0.05)
 
 
-async def test_a_device_with_litert_and_int8_alone(bundle: Bundle, tmp_path: Path) -> None:
-    server = EdgeServer(bundle, ServerSettings(port=0))
-    await server.start()
-    url = server.url.replace("ws", "http", 1)
-    try:
+async def test_a_device_with_litert_and_int8_alone(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
+    async with ServerProcess(settings.out) as server:
+        url = server.url.replace("ws", "http", 1)
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"{url}/v1/bundle/{bundle.hash}?runtime=tflite&precision=int8") as answer,
@@ -110,8 +107,12 @@ async def test_a_device_with_litert_and_int8_alone(bundle: Bundle, tmp_path: Pat
                         assert given.point.id == point.id
                         scale = np.abs(wanted.outputs[0]).max()
                         assert np.abs(given.outputs[0] - wanted.outputs[0]).max() < 0.3 * scale, point.id
-    finally:
-        await server.stop()
+        # Without the server, and for one that fetches what it needs.
+        async with Client(None, part, runtime="litert") as alone:
+            await alone.infer(_pictures(1)[0])
+        async with Client(server.url, runtime="litert", cache=tmp_path / "cache") as client:
+            for point in bundle.points:
+                assert (await client.infer(_pictures(1)[0], point=point.id)).point.id == point.id
 
 
 def test_a_profile_has_the_times_of_int8_heads_in_litert(bundle: Bundle, tmp_path: Path) -> None:
