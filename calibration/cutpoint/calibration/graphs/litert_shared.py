@@ -89,10 +89,10 @@ def share_heads(heads: Mapping[str, bytes]) -> SharedSpans:
     divided: dict[int, str] = {}
     start = 0
     for key in sorted(heads, key=lambda key: (ends[key], key)):
-        if ends[key] > start:
-            divided[ends[key]] = f"{key}.tflite.bin"
-            files[divided[ends[key]]] = weights.data[start : ends[key]]
-            start = ends[key]
+        if (end := ends[key]) > start:
+            divided[end] = f"{key}.tflite.bin"
+            files[divided[end]] = weights.data[start:end]
+            start = end
     uses = {key: tuple(name for end, name in divided.items() if end <= ends[key]) for key in heads}
     return SharedSpans(graphs, uses, {name: ("device", data) for name, data in files.items()})
 
