@@ -84,7 +84,7 @@ class LiteRtRuntime:
             self.name = name
             return
         raise RuntimeUnavailable(
-            f"{package or 'LiteRT'} is not installed: pip install 'cutpoint[tflite]' (or tflite-runtime)"
+            f"{package or 'LiteRT'} is not installed: pip install 'cutpoint[tflite]' (or tflite-runtime>=2.14)"
         )
 
     def load(self, graph: bytes, weights: Mapping[str, bytes]) -> LiteRtGraph:
