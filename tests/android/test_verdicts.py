@@ -1,4 +1,4 @@
-"""Both readers take and refuse the same frames and the same manifests."""
+"""Both readers take and refuse the same frames, manifests and `.tflite` graphs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from tests.support.slices import sliced_bundle
 from tests.vectors import conversations
 
 from cutpoint.sdk.bundle import Bundle, decode_manifest, encode_manifest
-from cutpoint.sdk.errors import BundleError, RemoteProtocolError
+from cutpoint.sdk.errors import BundleError, GraphError, RemoteProtocolError
 from cutpoint.sdk.protocol import Error, Hello, Result, Welcome, decode_frame
 from cutpoint.sdk.protocol.frames import HEADER_SIZE, Opening, PartOpening
+from cutpoint.sdk.runtimes.tflite import join
 
 from . import jvm
 
 FRAMES = 100_000
 MANIFESTS = 4000
+GRAPHS = 10_000
 
 
 def recorded_frames() -> list[bytes]:
@@ -132,4 +134,38 @@ def test_spoiled_manifests(bundle: Callable[[], Bundle], tmp_path: Path) -> None
     assert ours[0] == "taken"
     assert ours.count("taken") > 100
     differing = [(d.decode(), a, b) for d, a, b in zip(data, ours, theirs, strict=True) if a != b]
+    assert not differing, (len(differing), differing[:1])
+
+
+def graph_taken(data: bytes) -> str:
+    try:
+        join(data, {})
+    except GraphError:
+        return "refused"
+    return "taken"
+
+
+def test_damaged_tflite_graphs(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    from tests.support.tflite import adding_net, packed, schema
+
+    model = schema.ModelT.InitFromPackedBuf(adding_net([np.ones((1, 16), np.float32)] * 3), 0)
+    model.buffers[1].data, model.buffers[1].offset, model.buffers[1].size = None, 64, 64
+    values = [0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 64]
+    rng = np.random.default_rng(5)
+    graphs = [packed(model)]
+    while len(graphs) < GRAPHS:
+        graph = bytearray(graphs[0])
+        for _ in range(int(rng.integers(1, 3))):
+            place = int(rng.integers(len(graph)))
+            if rng.random() < 0.5:
+                graph[place] ^= 1 << int(rng.integers(8))
+            else:
+                graph[place : place + 8] = values[int(rng.integers(len(values)))].to_bytes(8, "little")
+        graphs.append(bytes(graph[: int(rng.integers(len(graph)))] if rng.random() < 0.05 else graph))
+    ours = [graph_taken(graph) for graph in graphs]
+    theirs = [word.decode() for word in jvm.transform("runtime.TfliteVerdicts", graphs, tmp_path)]
+    assert ours[0] == "taken"
+    assert min(ours.count("taken"), ours.count("refused")) > 500
+    differing = [(g.hex(), a, b) for g, a, b in zip(graphs, ours, theirs, strict=True) if a != b]
     assert not differing, (len(differing), differing[:1])

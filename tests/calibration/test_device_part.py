@@ -1,14 +1,13 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.networks import inspect, residual_net
+from tests.support.tflite import adding_net
 from tests.support.toy import toy_bundle
 
 from cutpoint.calibration.codecs.entries import FittedCodec
-from cutpoint.calibration.graphs.graph import ModelGraph
-from cutpoint.calibration.graphs.half import halve_weights
 from cutpoint.calibration.search.device_part import (
     MOST,
     drop_large_encoders,
@@ -21,21 +20,34 @@ from cutpoint.calibration.search.trials import Trial
 from cutpoint.sdk.bundle import Boundary, Bundle, CodecEntry, GraphFile, Part, Point
 
 
-def test_deep_heads_are_left_out_first() -> None:
-    # MobileNetV2, with a large encoder behind the last cut.
-    kilobytes = {1: 57, 2: 115, 3: 322, 4: 972, 5: 1709, 6: 2799, 7: 5348, 8: 8883, 9: 14_008}
-    heads = {end: 1000 * size for end, size in kilobytes.items()}
-    encoders = {1: 57_000, 2: 71_000, 3: 129_000, 4: 131_000, 5: 202_000, 6: 176_000, 7: 176_000, 8: 6_415_000}
-    assert heads_that_fit(heads, encoders, 9) == set(range(1, 8)) | {9}
-    assert heads_that_fit(heads, {}, 9) == set(heads)
+def test_heads_with_large_encoders_are_left_out_first() -> None:
+    # MobileNetV2 in fp32, with a large encoder behind the last cut.
+    kilobytes = {1: 8, 2: 12, 3: 19, 4: 26, 5: 33, 6: 40, 7: 47, 8: 54, 9: 14_008}
+    encoders = {1: 57_000, 2: 71_000, 3: 129_000, 4: 131_000, 5: 202_000, 6: 176_000, 7: 176_000, 8: 25_600_000}
+    asked: list[int] = []
+
+    def size(end: int) -> int:
+        asked.append(end)
+        return 1000 * kilobytes[end]
+
+    assert heads_that_fit(kilobytes, encoders, 9, size) == set(range(1, 8)) | {9}
+    assert sorted(asked) == sorted(kilobytes)
+    assert heads_that_fit(kilobytes, {}, 9, size) == set(kilobytes)
 
 
-def test_the_uncut_model_is_always_there() -> None:
-    assert heads_that_fit({1: 9_000_000, 2: 10_000_000}, {1: 10_000_000}, 2) == {2}
+def test_no_head_is_made_beyond_the_first_that_does_not_fit() -> None:
+    asked: list[int] = []
+
+    def size(end: int) -> int:
+        asked.append(end)
+        return 10_000_000
+
+    assert heads_that_fit({1, 2, 3}, {1: 30_000_000, 2: 20_000_000}, 3, size) == {3}
+    assert asked == [3, 2]
 
 
 def test_what_is_small_anyway_is_kept() -> None:
-    assert heads_that_fit({1: 90, 2: 100}, {1: 100_000}, 2) == {1, 2}
+    assert heads_that_fit({1, 2}, {1: 100_000}, 2, lambda end: 100) == {1, 2}
 
 
 @given(
@@ -44,55 +56,67 @@ def test_what_is_small_anyway_is_kept() -> None:
     st.integers(1, 10**8),
 )
 def test_what_is_kept_fits(heads: dict[int, int], encoders: dict[int, int], whole: int) -> None:
-    kept = heads_that_fit(heads | {21: whole}, encoders, 21)
+    kept = heads_that_fit(heads, encoders, 21, (heads | {21: whole}).__getitem__)
     total = whole + sum(heads[end] + encoders.get(end, 0) for end in kept - {21})
     assert 21 in kept
     assert kept == {21} or total + encoders.get(0, 0) <= max(MOST * whole, 2**20)
 
 
-def _boundaries() -> tuple[ModelGraph, list[Boundary]]:
-    graph = inspect(residual_net())
-    names = [(*graph.inputs,), (graph.specs["r1"],), (graph.specs["r3"],), (*graph.outputs,)]
-    return graph, [Boundary(index, tensors) for index, tensors in enumerate(names)]
+def _boundaries() -> list[Boundary]:
+    return [Boundary(index, ()) for index in range(4)]
 
 
-def _convert(sizes: Mapping[str, int], asked: list[tuple[int, str]]) -> Callable[[Boundary, str], bytes]:
-    """Files of as many bytes as `sizes` says for a precision, times the boundary's number."""
+def _convert(asked: list[tuple[int, str]], without: str = "") -> Callable[[Boundary, str], bytes | None]:
+    """Heads with 2 kB of weights a boundary; at the precision `without` there is none up to boundary 3."""
 
-    def convert(end: Boundary, precision: str) -> bytes:
+    def convert(end: Boundary, precision: str) -> bytes | None:
         asked.append((end.index, precision))
-        return bytes(end.index * sizes[precision])
+        if (end.index, precision) == (3, without):
+            return None
+        return adding_net([np.full((1, 500), number, np.float32) for number in range(end.index)])
 
     return convert
 
 
-def test_heads_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cutpoint.calibration.search.device_part._SMALL", 0)
-    graph, boundaries = _boundaries()
-    models = {"fp32": graph.model, "fp16": halve_weights(graph.model)}
+def test_heads_of_a_network() -> None:
     asked: list[tuple[int, str]] = []
-    given = boundaries, {(0, 1, "fp32"), (0, 2, "fp16"), (1, 3, "fp32"), (0, 3, "fp32")}, [], True
-    assert small_heads(models, *given, _convert({"fp32": 4000, "fp16": 2000}, asked)) == {1, 2, 3}
-    assert sorted(asked) == [(1, "fp32"), (2, "fp16"), (3, "fp16"), (3, "fp32")]
+    wanted = {(0, 1, "fp32"), (0, 2, "fp16"), (1, 3, "fp32"), (0, 3, "fp32")}
+    assert small_heads(("fp32", "fp16"), _boundaries(), wanted, [], _convert(asked)) == {1, 2, 3}
+    assert set(asked) == {(1, "fp32"), (2, "fp16"), (3, "fp16"), (3, "fp32")}
     convert = only_to(frozenset({1}), lambda end, _: bytes([end.index]))
-    assert [convert(boundary, "fp32") for boundary in boundaries] == [None, b"\x01", None, None]
+    assert [convert(boundary, "fp32") for boundary in _boundaries()] == [None, b"\x01", None, None]
 
 
-def test_what_does_not_fit_at_one_precision_has_no_file_at_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cutpoint.calibration.search.device_part._SMALL", 0)
-    graph, boundaries = _boundaries()
-    spans = {(0, end, precision) for end in (1, 2, 3) for precision in ("fp32", "fp16")}
-    models = {"fp32": graph.model, "fp16": halve_weights(graph.model)}
+def _codec(size: int) -> FittedCodec:
+    """At boundary 1, with an encoder of so many bytes for LiteRT."""
     encoder = GraphFile("tflite", "codecs/1.tflite"), GraphFile("onnx", "codecs/1.onnx")
     entry = CodecEntry("1-klt", "klt", 1, 1, ("all",), encoder=encoder, tables="t")
     files: dict[str, tuple[Part, bytes]] = {
         "t": ("both", bytes(1000)),
-        "codecs/1.tflite": ("device", bytes(5000)),
+        "codecs/1.tflite": ("device", bytes(size)),
         "codecs/1.onnx": ("device", b""),
     }
-    codec = FittedCodec(entry, files)
-    for sizes, ends in (({"fp32": 4000, "fp16": 4000}, {1, 2, 3}), ({"fp32": 4000, "fp16": 2000}, {2, 3})):
-        assert small_heads(models, boundaries, spans, [codec], True, _convert(sizes, [])) == ends
+    return FittedCodec(entry, files)
+
+
+def test_weights_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutpoint.calibration.search.device_part._SMALL", 0)
+    boundaries = [Boundary(index, ()) for index in range(10)]
+    spans = {(0, end, "fp32") for end in range(1, 10)}
+    convert = _convert([])
+    own = [len(convert(boundary, "fp32") or b"") for boundary in boundaries[1:]]
+    assert sum(own) > MOST * own[-1]
+    assert small_heads(("fp32",), boundaries, spans, [], convert) == set(range(1, 10))
+    assert small_heads(("fp32",), boundaries, spans, [_codec(2 * own[-1])], convert) == set(range(2, 10))
+
+
+def test_what_does_not_fit_at_one_precision_has_no_file_at_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutpoint.calibration.search.device_part._SMALL", 5000)
+    spans = {(0, end, precision) for end in (1, 2, 3) for precision in ("fp32", "fp16")}
+    given = _boundaries(), spans, []
+    assert small_heads(("fp32",), *given, _convert([], without="fp16")) == {1, 2, 3}
+    # Without a file of the whole model the heads have weights of their own.
+    assert small_heads(("fp32", "fp16"), *given, _convert([], without="fp16")) == {1, 3}
 
 
 @given(st.dictionaries(st.sampled_from("abcdefg"), st.integers(0, 100)), st.integers(0, 400), st.data())

@@ -10,6 +10,7 @@ import pytest
 from tests.support.networks import SIDE, picture_folder, residual_net
 
 from cutpoint.calibration.data import load_samples, open_dataset
+from cutpoint.calibration.graphs.litert_shared import HeadWeights
 from cutpoint.calibration.graphs.litert_weights import LitertQuantiser
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
@@ -27,8 +28,7 @@ from cutpoint.sdk.bundle import Bundle, Part
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.measure import Timing, measure_device
 from cutpoint.sdk.runtimes import create_runtime
-from cutpoint.server import EdgeServer
-from cutpoint.server import Settings as ServerSettings
+from cutpoint.sdk.testing import ServerProcess
 
 for package in ("litert_torch", "onnx2torch", "ai_edge_litert", "ai_edge_quantizer"):
     pytest.importorskip(package)
@@ -37,7 +37,7 @@ for package in ("litert_torch", "onnx2torch", "ai_edge_litert", "ai_edge_quantiz
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder = tmp_path_factory.mktemp("litert")
-    onnx.save(residual_net(), str(folder / "net.onnx"))
+    onnx.save(residual_net(width=16), str(folder / "net.onnx"))
     return Settings(
         str(folder / "net.onnx"),
         picture_folder(folder / "data", 40),
@@ -81,11 +81,9 @@ def test_every_head_is_there_at_every_precision(bundle: Bundle) -> None:
     assert report["litert"][0]["bytes_ratio"] == pytest.approx(1, abs=0.05)
 
 
-async def test_a_device_with_litert_and_int8_alone(bundle: Bundle, tmp_path: Path) -> None:
-    server = EdgeServer(bundle, ServerSettings(port=0))
-    await server.start()
-    url = server.url.replace("ws", "http", 1)
-    try:
+async def test_a_device_with_litert_and_int8_alone(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
+    async with ServerProcess(settings.out) as server:
+        url = server.url.replace("ws", "http", 1)
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"{url}/v1/bundle/{bundle.hash}?runtime=tflite&precision=int8") as answer,
@@ -94,7 +92,8 @@ async def test_a_device_with_litert_and_int8_alone(bundle: Bundle, tmp_path: Pat
             (tmp_path / "part.cutpoint").write_bytes(await answer.read())
         part = Bundle.open(tmp_path / "part.cutpoint")
         heads = [entry.path for entry in part.manifest.files if entry.path in part and entry.path.startswith("spans/")]
-        assert sorted(heads) == [f"spans/0-{end}.int8.tflite" for end in (1, bundle.manifest.last)]
+        ends = 1, bundle.manifest.last
+        assert sorted(heads) == [f"spans/0-{end}.int8.tflite{what}" for end in ends for what in ("", ".bin")]
         async with (
             Client(server.url, part, runtime="litert") as client,
             Client(server.url, bundle, runtime="onnx") as other,
@@ -108,8 +107,12 @@ async def test_a_device_with_litert_and_int8_alone(bundle: Bundle, tmp_path: Pat
                         assert given.point.id == point.id
                         scale = np.abs(wanted.outputs[0]).max()
                         assert np.abs(given.outputs[0] - wanted.outputs[0]).max() < 0.3 * scale, point.id
-    finally:
-        await server.stop()
+        # Without the server, and for one that fetches what it needs.
+        async with Client(None, part, runtime="litert") as alone:
+            await alone.infer(_pictures(1)[0])
+        async with Client(server.url, runtime="litert", cache=tmp_path / "cache") as client:
+            for point in bundle.points:
+                assert (await client.infer(_pictures(1)[0], point=point.id)).point.id == point.id
 
 
 def test_a_profile_has_the_times_of_int8_heads_in_litert(bundle: Bundle, tmp_path: Path) -> None:
@@ -142,6 +145,12 @@ def _judged(bundle: Bundle, settings: Settings, tmp_path: Path) -> tuple[list[Tr
     return trials, Yardstick(samples, judge, 1.0)
 
 
+def _joined(bundle: Bundle, end: int, precision: str) -> bytes:
+    """A `.tflite` head with its weights."""
+    (head,) = (graph for graph in bundle.span(0, end, precision).graphs if graph.format == "tflite")
+    return b"".join(bundle.read(path) for path in head.paths())
+
+
 def test_a_head_that_loses_too_much_has_no_file(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
     trials, yardstick = _judged(bundle, settings, tmp_path)
     files: dict[str, tuple[Part, bytes]] = {
@@ -155,16 +164,38 @@ def test_a_head_that_loses_too_much_has_no_file(bundle: Bundle, settings: Settin
 
     # Ranges of a black picture: all that is brighter is cut off.
     dark = [(np.zeros((1, SIDE, SIDE, 3), np.uint8),)]
+    head = LitertQuantiser(_joined(bundle, 1, "fp32"), dark)()
     bad = "spans/0-1.int8.tflite"
-    files[bad] = "device", LitertQuantiser(files["spans/0-1.fp32.tflite"][1], dark)()
+    weights = HeadWeights(_joined(bundle, bundle.manifest.last, "int8"))
+    graph, used = weights.refer(head)
+    assert used == len(files[f"{bad}.bin"][1])
+    files[bad] = "device", graph
     manifest, left, heads = check_heads(*given, WorkFolder(tmp_path / "bad"), reporter)
     assert "the int8 head up to r3 has no .tflite file" in heads[0].reason
     assert reporter.notes == [heads[0].reason]
     assert heads[1].reason == ""
-    assert set(files) - set(left) == {bad}
+    assert set(files) - set(left) == {bad}  # The uncut model needs the weights, too.
     smaller = Bundle.create(manifest, left)
     assert [graph.format for graph in smaller.span(0, 1, "int8").graphs] == ["onnx"]
     assert [graph.format for graph in smaller.span(0, 1, "fp32").graphs] == ["onnx", "tflite"]
+
+
+def test_weights_that_only_a_rejected_head_needs_go_with_it(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:
+    trials, yardstick = _judged(bundle, settings, tmp_path)
+    files: dict[str, tuple[Part, bytes]] = {
+        entry.path: (entry.part, bundle.read(entry.path)) for entry in bundle.manifest.files
+    }
+    last = bundle.manifest.last
+    bad = f"spans/0-{last}.int8.tflite"
+    dark = [(np.zeros((1, SIDE, SIDE, 3), np.uint8),)]
+    whole = LitertQuantiser(_joined(bundle, last, "fp32"), dark)()
+    files[bad] = "device", HeadWeights(_joined(bundle, last, "int8")).refer(whole)[0]
+    given = settings, bundle.manifest, files, trials, yardstick
+    manifest, left, _ = check_heads(*given, WorkFolder(tmp_path / "bad"), SilentReporter())
+    assert set(files) - set(left) == {bad, f"{bad}.bin"}
+    smaller = Bundle.create(manifest, left)
+    assert [graph.format for graph in smaller.span(0, 1, "int8").graphs] == ["onnx", "tflite"]
+    BundleGraphs(smaller, [create_runtime("litert")]).span(0, 1, "int8")
 
 
 def test_nothing_to_check(bundle: Bundle, settings: Settings, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from cutpoint.sdk.bundle.selection import needed_files, selections
 from cutpoint.sdk.errors import BundleError
 
 BUNDLE = two_format_bundle()
+#: Both heads for LiteRT, which share weights.
+TFLITE = {f"0-{end}.fp32.tflite{what}" for end in (1, 2) for what in ("", ".bin")}
 TABLES = {"codecs/1-affine.enc.onnx", "codecs/1-affine.tables", "codecs/1-delta.tables"}
 
 
@@ -20,13 +22,13 @@ def heads(bundle: Bundle) -> set[str]:
     [
         ("onnx", "", {"0-1.fp32.onnx", "0-2.fp32.onnx", "0-1.int8.onnx", "0-2.int8.onnx", "weights.int8.bin"}),
         ("onnx", "int8", {"0-1.int8.onnx", "0-2.int8.onnx", "weights.int8.bin"}),
-        ("tflite", "", {"0-1.fp32.tflite", "0-2.fp32.tflite"}),
+        ("tflite", "", TFLITE),
         (
             "tflite,onnx",
             "",
-            {"0-1.fp32.tflite", "0-2.fp32.tflite", "0-1.int8.onnx", "0-2.int8.onnx", "weights.int8.bin"},
+            TFLITE | {"0-1.int8.onnx", "0-2.int8.onnx", "weights.int8.bin"},
         ),
-        ("", "fp32", {"0-1.fp32.onnx", "0-2.fp32.onnx", "0-1.fp32.tflite", "0-2.fp32.tflite"}),
+        ("", "fp32", TFLITE | {"0-1.fp32.onnx", "0-2.fp32.onnx"}),
     ],
 )
 def test_a_device_gets_what_it_reads(runtime: str, precision: str, wanted: set[str], tmp_path: Path) -> None:

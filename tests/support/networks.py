@@ -70,17 +70,17 @@ class Network:
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def residual_net(*, batch: bool = True, opset: int = 13, side: int = SIDE) -> onnx.ModelProto:
+def residual_net(*, batch: bool = True, opset: int = 13, side: int = SIDE, width: int = 8) -> onnx.ModelProto:
     """conv relu | conv relu conv + skip, relu | conv/2 relu | mean, dense. Single-tensor cuts at r1, r3, r4, m."""
     net = Network()
-    net.add("Relu", [net.conv("x", "c1", 3, 8)], "r1")
-    net.add("Relu", [net.conv("r1", "c2", 8, 8)], "r2")
-    net.add("Add", [net.conv("r2", "c3", 8, 8), "r1"], "a3")
+    net.add("Relu", [net.conv("x", "c1", 3, width)], "r1")
+    net.add("Relu", [net.conv("r1", "c2", width, width)], "r2")
+    net.add("Add", [net.conv("r2", "c3", width, width), "r1"], "a3")
     net.add("Relu", ["a3"], "r3")
-    net.add("Relu", [net.conv("r3", "c4", 8, 16, stride=2)], "r4")
+    net.add("Relu", [net.conv("r3", "c4", width, 2 * width, stride=2)], "r4")
     net.add("GlobalAveragePool", ["r4"], "m")
     net.add("Flatten", ["m"], "f")
-    net.add("Gemm", ["f", net.weight("dense", 16, 5), net.constant("bias", np.zeros(5, np.float32))], "scores")
+    net.add("Gemm", ["f", net.weight("dense", 2 * width, 5), net.constant("bias", np.zeros(5, np.float32))], "scores")
     return net.model((1, 3, side, side), ["scores"], batch=batch, opset=opset)
 
 

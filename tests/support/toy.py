@@ -273,15 +273,17 @@ def two_format_bundle() -> Bundle:
         if span.start == 0:
             path = f"spans/0-{span.end}.fp32.tflite"
             files[path] = "device", f"what LiteRT reads of span {span.end}".encode()
-            spans.append(msgspec.structs.replace(span, graphs=(*span.graphs, GraphFile("tflite", path))))
+            files[f"{path}.bin"] = "device", f"weights of span {span.end}".encode()
+            weights = tuple(f"spans/0-{end}.fp32.tflite.bin" for end in range(1, span.end + 1))
+            spans.append(msgspec.structs.replace(span, graphs=(*span.graphs, GraphFile("tflite", path, weights))))
         else:
             spans.append(span)
     for end in (1, 2):
         path = f"spans/0-{end}.int8.onnx"
         files[path] = "device", bundle.read(f"spans/0-{end}.fp32.onnx")
-        weights = "spans/weights.int8.bin"
-        files[weights] = "device", b"weights"
-        spans.append(Span(0, end, "int8", (GraphFile("onnx", path, (weights,)),)))
+        shared = "spans/weights.int8.bin"
+        files[shared] = "device", b"weights"
+        spans.append(Span(0, end, "int8", (GraphFile("onnx", path, (shared,)),)))
     return Bundle.create(msgspec.structs.replace(bundle.manifest, spans=tuple(spans), files=()), files)
 
 

@@ -208,7 +208,7 @@ def _calibrate(
     if convert is not None:
         made = convert_codecs(codecs, boundaries, graph, samples[0], work, reporter)
         with reporter.stage("converting heads", 1) as advance:
-            ends = small_heads(variants.models, boundaries, wanted, made, graph.batch, convert)
+            ends = small_heads(variants.models, boundaries, wanted, made, convert)
             advance()
         convert = only_to(ends, convert)
         there = ends | {0}

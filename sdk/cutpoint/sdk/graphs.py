@@ -147,7 +147,7 @@ class BundleGraphs:
         for runtime in self._runtimes:
             for file in files:
                 if file.format == runtime.format and file.file in self.bundle:
-                    # A graph names its external data relative to its own folder.
+                    # ONNX graphs name their weights relative to their own folder; .tflite graphs go by the order.
                     weights = {path.rsplit("/", 1)[-1]: self.bundle.read(path) for path in file.weights}
                     return runtime.load(self.bundle.read(file.file), weights)
         have = ", ".join(sorted({file.format for file in files}))

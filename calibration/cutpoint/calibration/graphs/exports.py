@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import onnx
 
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.graph import ModelGraph
+from cutpoint.calibration.graphs.litert_shared import share_heads
 from cutpoint.calibration.graphs.spans import extract_span
-from cutpoint.calibration.graphs.weights import share_weights
+from cutpoint.calibration.graphs.weights import SharedSpans, share_weights
 from cutpoint.calibration.slices.shared import CutSlice
 from cutpoint.sdk.bundle import Boundary, GraphFile, Part, Slice, Span
 
@@ -105,16 +107,34 @@ def export_spans(
             files[path] = "server", shared.graphs[name]
             uses = tuple(f"spans/{weights}" for weights in shared.uses[name])
             pieces.append(piece.entry(GraphFile("onnx", path, uses)))
-        for name, (start, end) in keys.items():
-            part, _ = cut[name]
-            path = f"spans/{name}.onnx"
-            files[path] = part, shared.graphs[name]
-            graphs = [GraphFile("onnx", path, tuple(f"spans/{weights}" for weights in shared.uses[name]))]
-            if convert is not None and start == 0:
-                if (converted := convert(boundaries[end], precision)) is not None:
-                    files[f"spans/{name}.tflite"] = "device", converted
-                    graphs.append(GraphFile("tflite", f"spans/{name}.tflite"))
-                advance()
-            spans.append(Span(start, end, precision, tuple(graphs)))
+        graphs = {name: [_place(files, shared, name, "onnx", cut[name][0])] for name in keys}
+        if convert is not None:
+            heads: dict[str, bytes] = {}
+            for name, (start, end) in sorted(keys.items(), key=lambda item: item[1]):
+                if start == 0:
+                    if (converted := convert(boundaries[end], precision)) is not None:
+                        heads[name] = converted
+                    advance()
+            for name, placed in _place_heads(files, heads).items():
+                graphs[name].append(placed)
+        spans += [Span(start, end, precision, tuple(graphs[name])) for name, (start, end) in keys.items()]
     spans.sort(key=lambda span: (span.precision, span.start, span.end))
     return ExportedSpans(tuple(spans), tuple(pieces), files, lacking)
+
+
+def _place(
+    files: dict[str, tuple[Part, bytes]], shared: SharedSpans, name: str, format: Literal["onnx", "tflite"], part: Part
+) -> GraphFile:
+    """Adds the graph file of a span."""
+    path = f"spans/{name}.{format}"
+    files[path] = part, shared.graphs[name]
+    return GraphFile(format, path, tuple(f"spans/{weights}" for weights in shared.uses[name]))
+
+
+def _place_heads(files: dict[str, tuple[Part, bytes]], heads: Mapping[str, bytes]) -> dict[str, GraphFile]:
+    """Adds `.tflite` heads of one precision, the deepest last, and the weights that they share."""
+    if not heads:
+        return {}
+    shared = share_heads(heads)
+    files |= {f"spans/{name}": entry for name, entry in shared.weights.items()}
+    return {name: _place(files, shared, name, "tflite", "device") for name in heads}

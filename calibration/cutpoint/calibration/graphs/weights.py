@@ -11,10 +11,10 @@ from onnx import numpy_helper
 
 from cutpoint.sdk.bundle import Part
 
-__all__ = ["SharedSpans", "share_weights"]
+__all__ = ["INLINE", "SharedSpans", "share_weights"]
 
 #: Smaller tensors stay inside their graph, where they are read without another look-up.
-_INLINE = 1024
+INLINE = 1024
 #: Start of each tensor in a weight file, in bytes: what vector loads like.
 _ALIGN = 64
 
@@ -46,7 +46,7 @@ def share_weights(spans: Mapping[str, tuple[Part, onnx.ModelProto]], stem: str) 
     for part, model in spans.values():
         for tensor in model.graph.initializer:
             data = _raw(tensor)
-            if len(data) >= _INLINE:
+            if len(data) >= INLINE:
                 key = hashlib.sha256(data).hexdigest()
                 contents[key] = data
                 parts.setdefault(key, set()).update({"device", "server"} if part == "both" else {part})
@@ -88,7 +88,7 @@ def _refer(model: onnx.ModelProto, places: Mapping[str, tuple[str, int]]) -> tup
     used = []
     for tensor in result.graph.initializer:
         data = _raw(tensor)
-        if len(data) < _INLINE:
+        if len(data) < INLINE:
             continue
         name, offset = places[hashlib.sha256(data).hexdigest()]
         used.append(name)

@@ -1,13 +1,11 @@
-"""Keeps the device part small where files cannot share weights."""
+"""Keeps the device part small: as many encoders and `.tflite` heads as fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-import onnx
-
 from cutpoint.calibration.codecs.entries import FittedCodec
-from cutpoint.calibration.graphs.spans import extract_span
+from cutpoint.calibration.graphs.litert_shared import HeadWeights
 from cutpoint.calibration.search.trials import Trial
 from cutpoint.calibration.settings import TRAINED
 from cutpoint.sdk.bundle import Boundary, Bundle, CodecEntry
@@ -80,31 +78,26 @@ def _on_device(codec: CodecEntry) -> Iterator[str]:
 
 
 def heads_that_fit(
-    heads: Mapping[int, int],
-    encoders: Mapping[int, int],
-    last: int,
-    most: float = MOST,
-    exact: Callable[[int], int] | None = None,
+    ends: Collection[int], encoders: Mapping[int, int], last: int, size: Callable[[int], int], most: float = MOST
 ) -> frozenset[int]:
-    """The boundaries whose heads get a file for a runtime in which every file carries its own weights.
+    """The boundaries whose heads get a `.tflite` file.
 
-    Deep heads repeat nearly the whole model. The uncut model always gets one; of the others those that cost least come
-    first, with their encoders, until all of it is `most` times the uncut model's file (or a megabyte).
+    The uncut model always gets one; of the others those with the smallest encoders come first, until all of it is
+    `most` times the uncut model's file (or a megabyte).
 
     Args:
-        heads: boundary → size of the head, bytes; where `exact` is given, about.
+        ends: boundaries of the heads that are wanted.
         encoders: boundary → size of the encoders there, bytes; what is there anyway belongs to boundary 0.
-        last: the output boundary; one of `heads`.
+        last: the output boundary.
+        size: boundary → bytes that its head needs beside the uncut model, for which it may have to be made; of `last`,
+            the uncut model's. Asked for no more heads than it takes.
         most: sizes of the uncut model.
-        exact: boundary → size of the head, for which it may have to be made; asked for no more heads than it takes.
     """
-    sized = heads.__getitem__ if exact is None else exact
-    cost = {end: size + encoders.get(end, 0) for end, size in heads.items() if end != last}
-    whole = sized(last)
+    whole = size(last)
     left = max(most * whole, _SMALL) - whole - encoders.get(0, 0)
     kept = {last}
-    for end in sorted(cost, key=lambda end: (cost[end], end)):
-        left -= sized(end) + encoders.get(end, 0)
+    for end in sorted(set(ends) - kept, key=lambda end: (encoders.get(end, 0), end)):
+        left -= size(end) + encoders.get(end, 0)
         if left < 0:
             break
         kept.add(end)
@@ -112,21 +105,19 @@ def heads_that_fit(
 
 
 def small_heads(
-    models: Mapping[str, onnx.ModelProto],
+    precisions: Collection[str],
     boundaries: Sequence[Boundary],
     wanted: Collection[tuple[int, int, str]],
     codecs: Sequence[FittedCodec],
-    batch: bool,
     convert: Callable[[Boundary, str], bytes | None],
 ) -> frozenset[int]:
     """The boundaries whose `.tflite` heads and encoders fit at every precision.
 
     Args:
-        models: precision → model; ``fp32`` among them.
+        precisions: of the heads.
         boundaries: 0 … n.
         wanted: start, end and precision of the spans of the bundle.
         codecs: of the bundle, with `.tflite` encoders where they can be had.
-        batch: whether the batch axis of the models is free.
         convert: makes a head's file.
     """
     last = len(boundaries) - 1
@@ -137,18 +128,32 @@ def small_heads(
         if codec.entry.tables:  # Every device gets all of them.
             encoders[0] += len(codec.files[codec.entry.tables][1])
     fitting = frozenset(end for start, end, _ in wanted if start == 0) | {last}
-    for precision, model in models.items():
+    for precision in precisions:
         there = {end for end in fitting if end == last or (0, end, precision) in wanted}
-
-        def about(end: int, model: onnx.ModelProto = model, there: Collection[int] = there) -> int:
-            span = extract_span(model, boundaries[0].tensors, boundaries[end].tensors, batch) if end in there else None
-            return 0 if span is None else span.ByteSize()
-
-        def exact(end: int, precision: str = precision, there: Collection[int] = there) -> int:
-            return len(convert(boundaries[end], precision) or b"") if end in there else 0
-
-        fitting &= heads_that_fit({end: about(end) for end in fitting}, encoders, last, exact=exact)
+        fitting &= heads_that_fit(fitting, encoders, last, _sizes(boundaries, precision, there, convert))
     return fitting
+
+
+def _sizes(
+    boundaries: Sequence[Boundary],
+    precision: str,
+    there: Collection[int],
+    convert: Callable[[Boundary, str], bytes | None],
+) -> Callable[[int], int]:
+    """What heads need beside the uncut model; see `heads_that_fit`."""
+    whole = convert(boundaries[-1], precision)
+    weights = None if whole is None else HeadWeights(whole)
+
+    def size(end: int) -> int:
+        head = convert(boundaries[end], precision) if end in there else None
+        if head is None:
+            return 0
+        if weights is None:
+            return len(head)
+        graph, used = weights.refer(head)
+        return len(graph) + used if end == len(boundaries) - 1 else len(graph)
+
+    return size
 
 
 def only_to(ends: frozenset[int], convert: Callable[[Boundary, str], bytes | None]) -> Callable[..., bytes | None]:

@@ -108,18 +108,21 @@ def check_heads(
         for group in groups:
             heads.append(_check([of[point.id] for point in group], bench, graphs, yardstick, settings.int8_drop))
             advance()
-    spans, left = [], dict(files)
+    spans: list[Span] = []
     rejected = {head.end for head in heads if head.reason}
     for head in heads:
         if head.reason:
             reporter.note(head.reason)
     for span in manifest.spans:
         if span.start == 0 and span.precision == "int8" and span.end in rejected:
-            for graph in _tflite(span):
-                del left[graph.file]
             rest = tuple(graph for graph in span.graphs if graph not in _tflite(span))
             span = msgspec.structs.replace(span, graphs=rest)
         spans.append(span)
+    # Of the weights behind a rejected head, others may need some.
+    needed, before = (
+        {path for span in of for graph in span.graphs for path in graph.paths()} for of in (spans, manifest.spans)
+    )
+    left = {path: entry for path, entry in files.items() if path not in before - needed}
     return msgspec.structs.replace(manifest, spans=tuple(spans)), left, tuple(heads)
 
 

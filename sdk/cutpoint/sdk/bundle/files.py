@@ -35,7 +35,8 @@ class GraphFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     Attributes:
         format: ``onnx`` or ``tflite``.
         file: path in the bundle.
-        weights: files with the graph's external data (ONNX), shared between spans; same folder as `file`.
+        weights: files that spans share; same folder as `file`. ``onnx``: external data, which the graph names.
+            ``tflite``: what follows the graph in memory, in this order.
     """
 
     format: Literal["onnx", "tflite"]

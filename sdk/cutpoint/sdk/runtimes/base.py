@@ -83,7 +83,7 @@ class Runtime(Protocol):
 
         Args:
             graph: content of the graph file.
-            weights: content of its external data files, by the name under which the graph refers to them.
+            weights: content of the files that `GraphFile.weights` lists, by name and in that order.
 
         Raises:
             GraphError: if the runtime refuses the file.

@@ -12,6 +12,7 @@ import numpy as np
 from cutpoint.codecs import Array
 from cutpoint.sdk.errors import GraphError, RuntimeUnavailable
 from cutpoint.sdk.runtimes.base import Stop
+from cutpoint.sdk.runtimes.tflite import join
 
 __all__ = ["LiteRtRuntime"]
 
@@ -83,14 +84,13 @@ class LiteRtRuntime:
             self.name = name
             return
         raise RuntimeUnavailable(
-            f"{package or 'LiteRT'} is not installed: pip install 'cutpoint[tflite]' (or tflite-runtime)"
+            f"{package or 'LiteRT'} is not installed: pip install 'cutpoint[tflite]' (or tflite-runtime>=2.14)"
         )
 
     def load(self, graph: bytes, weights: Mapping[str, bytes]) -> LiteRtGraph:
-        if weights:
-            raise GraphError("a .tflite graph carries its own weights")
+        content = join(graph, weights)
         try:
-            interpreter = self._module.Interpreter(model_content=graph, num_threads=self._threads)
+            interpreter = self._module.Interpreter(model_content=content, num_threads=self._threads)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise GraphError(f"LiteRT refuses the graph: {error}") from error

@@ -27,8 +27,8 @@ public class AndroidApiTest {
             "java/lang/invoke/VarHandle", "java/net/http/", "javax/management/", "sun/", "jdk/", "com/sun/");
     /** Methods of level 26 and later whose names nothing else has. */
     private static final List<String> METHODS = Arrays.asList(
-            "compareUnsigned", "toUnsignedLong", "parseUnsignedInt", "divideUnsigned", "withInitial", "orTimeout",
-            "completeOnTimeout", "readAllBytes", "transferTo", "isBlank", "failedFuture");
+            "compareUnsigned", "toUnsignedLong", "toUnsignedString", "parseUnsignedInt", "divideUnsigned",
+            "withInitial", "orTimeout", "completeOnTimeout", "readAllBytes", "transferTo", "isBlank", "failedFuture");
 
     @Test
     public void referencesAreOldEnough() throws Exception {

@@ -11,7 +11,10 @@ public final class GraphFile {
     public final String format;
     /** Path in the bundle. */
     public final String file;
-    /** Files with the graph's external data (ONNX), shared between spans; same folder as {@link #file}. */
+    /**
+     * Files that spans share; same folder as {@link #file}. {@code onnx}: external data, which the graph names. {@code
+     * tflite}: what follows the graph in memory, in this order.
+     */
     public final List<String> weights;
 
     private GraphFile(JsonObject json) {

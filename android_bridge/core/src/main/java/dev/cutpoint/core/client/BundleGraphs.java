@@ -11,6 +11,7 @@ import dev.cutpoint.core.runtime.Graph;
 import dev.cutpoint.core.runtime.HeadRuntime;
 import dev.cutpoint.core.runtime.PictureEncoder;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -87,8 +88,8 @@ final class BundleGraphs implements AutoCloseable {
         for (HeadRuntime runtime : runtimes) {
             for (GraphFile file : files) {
                 if (file.format.equals(runtime.format()) && bundle.contains(file.file)) {
-                    // A graph names its external data relative to its own folder.
-                    Map<String, byte[]> weights = new HashMap<>();
+                    // ONNX graphs name their weights relative to their own folder; .tflite graphs go by the order.
+                    Map<String, byte[]> weights = new LinkedHashMap<>();
                     for (String path : file.weights) {
                         weights.put(path.substring(path.lastIndexOf('/') + 1), bundle.read(path));
                     }

@@ -14,7 +14,7 @@ public interface HeadRuntime {
      * Loads a graph from memory.
      *
      * @param graph content of the graph file
-     * @param weights content of its external data files, by the name under which the graph refers to them
+     * @param weights content of the files that {@code GraphFile.weights} lists, by name and in that order
      * @throws dev.cutpoint.core.error.GraphException if the runtime refuses the file
      */
     Graph load(byte[] graph, Map<String, byte[]> weights);

@@ -3,8 +3,8 @@ package dev.cutpoint.runtime.litert;
 import dev.cutpoint.core.error.GraphException;
 import dev.cutpoint.core.runtime.Graph;
 import dev.cutpoint.core.runtime.HeadRuntime;
+import dev.cutpoint.core.runtime.TfliteFile;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Map;
 import org.tensorflow.lite.Interpreter;
 
@@ -31,14 +31,9 @@ public final class LiteRtRuntime implements HeadRuntime {
 
     @Override
     public Graph load(byte[] graph, Map<String, byte[]> weights) {
-        if (!weights.isEmpty()) {
-            throw new GraphException("a .tflite graph carries its own weights");
-        }
-        ByteBuffer direct = ByteBuffer.allocateDirect(graph.length).order(ByteOrder.nativeOrder());
-        direct.put(graph);
-        direct.flip();
+        ByteBuffer joined = TfliteFile.join(graph, weights);
         try {
-            Interpreter interpreter = new Interpreter(direct, new Interpreter.Options().setNumThreads(threads));
+            Interpreter interpreter = new Interpreter(joined, new Interpreter.Options().setNumThreads(threads));
             interpreter.allocateTensors();
             return new LiteRtGraph(interpreter);
         } catch (IllegalArgumentException | IllegalStateException error) {
