@@ -71,6 +71,8 @@ def _settings(name: str) -> Settings:
         "mode": "quick",
         "points": 12,
         "exit_drops": (0.01,),
+        "exit_steps": 2000,
+        "exit_views": 4,
     }
     if name == "MobileNetV2":
         shared = shared_root()
@@ -80,8 +82,8 @@ def _settings(name: str) -> Settings:
             evaluation=shared / "images" / "imagenet-evaluation",
             train_data=shared / "photos",
             preprocessing={"resize": 256, "height": 224, "width": 224, "scale": 1 / 128, "mean": [1, 1, 1]},
-            cuts=("t86", "t99", "t126", "t146", "t153"),
-            exits=("t146", "t153"),
+            cuts=("t86", "t99", "t126", "t146", "t153", "t160"),
+            exits=("t153", "t160"),
             **common,
         )
     folders = {part: _FOLDER / "scenes" / part for part in _SCENES}

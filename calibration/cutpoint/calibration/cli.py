@@ -198,6 +198,7 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     help="Share of all inputs that an exit may answer worse than the model; several with commas between.",
 )
 @click.option("--exit-steps", default=1000, show_default=True, help="Length of each exit's training.")
+@click.option("--exit-views", default=2, show_default=True, help="Views of each picture that exits are trained on.")
 @click.option(
     "--slices",
     default="",
@@ -300,6 +301,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         exits=_cuts(options["exits"]),
         exit_drops=tuple(_number(drop) for drop in _list(options["exit_drop"])),
         exit_steps=options["exit_steps"],
+        exit_views=options["exit_views"],
         slices=tuple(_number(rate) for rate in _list(options["slices"])),
         devices=options["devices"],
     )
