@@ -71,7 +71,6 @@ def _settings(name: str) -> Settings:
         "mode": "quick",
         "points": 12,
         "exit_drops": (0.01,),
-        "exit_steps": 2000,
         "exit_views": 4,
     }
     if name == "MobileNetV2":
@@ -83,7 +82,7 @@ def _settings(name: str) -> Settings:
             train_data=shared / "photos",
             preprocessing={"resize": 256, "height": 224, "width": 224, "scale": 1 / 128, "mean": [1, 1, 1]},
             cuts=("t86", "t99", "t126", "t146", "t153", "t160"),
-            exits=("t153", "t160"),
+            exits=("t160",),
             **common,
         )
     folders = {part: _FOLDER / "scenes" / part for part in _SCENES}
@@ -106,7 +105,7 @@ def _settings(name: str) -> Settings:
         },
         cuts=("conv_12", "conv_21", "add_4", "conv_30"),
         precisions=("fp32",),
-        exits=("conv_12", "conv_21"),
+        exits=("conv_21",),
         **common,
     )
 
