@@ -81,8 +81,10 @@ def _settings(name: str) -> Settings:
             evaluation=shared / "images" / "imagenet-evaluation",
             train_data=shared / "photos",
             preprocessing={"resize": 256, "height": 224, "width": 224, "scale": 1 / 128, "mean": [1, 1, 1]},
-            cuts=("t86", "t99", "t126", "t146", "t153", "t160"),
+            cuts=("t126", "t160"),
             exits=("t160",),
+            # All points: a cut as late as this exit is of use only for what the exit saves, and the search drops it.
+            keep_all=True,
             **common,
         )
     folders = {part: _FOLDER / "scenes" / part for part in _SCENES}

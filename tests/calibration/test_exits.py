@@ -84,12 +84,12 @@ def test_exits_have_the_precision_of_their_heads(bundle: Bundle, tmp_path: Path)
 
 def test_an_exit_stays_in_floats_where_int8_costs_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def costly(*given: Any) -> tuple[onnx.ModelProto, float]:
-        return quantise_exit(*given)[0], 0.02
+        return quantise_exit(*given)[0], 0.1
 
     monkeypatch.setattr("cutpoint.calibration.exits.fit.quantise_exit", costly)
     reporter = SilentReporter()
     made = run_calibration(settings(tmp_path), reporter).bundle
-    assert "the exit at r1 stays in floats: int8 costs 2.0% of its answers" in reporter.notes
+    assert "the exit at r1 stays in floats: int8 costs 10.0% of its answers" in reporter.notes
     assert "QuantizeLinear" not in operators(made)
 
 

@@ -38,8 +38,9 @@ _LAST = 0.85
 _BYTES = 2**30
 #: Share of the files to train on that the temperature is found with instead, and their least and greatest number.
 _TUNING, _FEW, _MANY = 0.1, 10, 400
-#: Samples that the ranges of an exit's int8 come from.
-_RANGES = 100
+#: Samples that the ranges of an exit's int8 come from; which share of its right answers int8 may not cost: thresholds
+#: are tested with it, so that it spoils nothing, but the exit is sure of less.
+_RANGES, _COSTLY = 100, 0.05
 
 Tensors = tuple[Array, ...]
 
@@ -194,7 +195,7 @@ class ExitFitting:
         self._model = self._load(graph.model)
         files = fingerprint((*data.training, *data.tuning, *data.held_out))
         places = ",".join(place.label for place in self._places)
-        training = f"{settings.exit_steps} {settings.exit_views} {settings.seed} {settings.int8_drop}"
+        training = f"{settings.exit_steps} {settings.exit_views} {settings.seed}"
         self._key = digest(key, files, places, self._precision, training)
         # The promises are to hold together.
         self._certainty = 1 - (1 - CERTAINTY) / max(1, len(self._places) * len(settings.exit_drops))
@@ -323,10 +324,11 @@ class ExitFitting:
         samples: Sequence[Tensors],
         classes: Array,
     ) -> onnx.ModelProto:
-        """The exit in int8, or as it is if int8 costs it more of the uncut model's `classes` than it may."""
-        ranges = _singly([tensor[:_RANGES] for tensor in training])
+        """The exit in int8, or as it is if int8 costs it many of the uncut model's `classes`."""
+        spread = np.linspace(0, len(training[0]) - 1, min(_RANGES, len(training[0]))).astype(int)
+        ranges = _singly([tensor[spread] for tensor in training])
         small, lost = quantise_exit(head, place.tensors, ranges, samples, classes, self._runtime)
-        if lost <= self._settings.int8_drop:
+        if lost < _COSTLY:
             return small
         self._reporter.note(f"the exit at {place.label} stays in floats: int8 costs {lost:.1%} of its answers")
         return head
