@@ -198,7 +198,9 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     help="Share of all inputs that an exit may answer worse than the model; several with commas between.",
 )
 @click.option("--exit-steps", default=1000, show_default=True, help="Length of each exit's training.")
-@click.option("--exit-views", default=2, show_default=True, help="Views of each picture that exits are trained on.")
+@click.option(
+    "--exit-views", default=1, show_default=True, help="Views of each picture that exits learn from: it, and sections."
+)
 @click.option(
     "--slices",
     default="",

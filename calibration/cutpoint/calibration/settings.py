@@ -67,7 +67,7 @@ class Settings:
         exits: at how many boundaries to put exits, or the names of the cuts; 0: none.
         exit_drops: shares of all inputs that exits may answer worse than the uncut model, a threshold for each.
         exit_steps: of training, for each exit.
-        exit_views: of each picture that exits are trained on.
+        exit_views: of each picture that exits are trained on: the picture, and sections of it.
         slices: rates of links, Mbit/s, for which ways of computing heads in slices are looked for; none: no slices.
         devices: files that `cutpoint profile` wrote, for the bundle to carry; points are chosen for the first.
     """
@@ -110,7 +110,7 @@ class Settings:
     exits: int | tuple[str, ...] = 0
     exit_drops: tuple[float, ...] = (0.01,)
     exit_steps: int = 1000
-    exit_views: int = 2
+    exit_views: int = 1
     slices: tuple[float, ...] = ()
     devices: tuple[Path, ...] = ()
 

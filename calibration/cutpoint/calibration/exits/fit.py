@@ -283,7 +283,7 @@ class ExitFitting:
             training, tuning = self._features
             probable = _probable(tuning[-1])
             wanted = log_probabilities(training[-1], probable)
-            start, copied = self._start(place)
+            start, near = self._start(place)
             with self._reporter.stage(f"training the exit at {place.label}", steps) as advance:
                 head = train_exit(
                     start,
@@ -292,7 +292,7 @@ class ExitFitting:
                     wanted,
                     steps,
                     self._settings.seed,
-                    copied,
+                    near,
                     self._work.path / f"training-{own}",
                     advance,
                 )
@@ -307,10 +307,12 @@ class ExitFitting:
         return self._work.get("exit", own, make)
 
     def _start(self, place: Boundary) -> tuple[onnx.ModelProto, bool]:
-        """The exit before its training, and whether its weights are the model's."""
+        """The exit before its training, and whether it is near the model."""
         tail = self._span(self._graph.model, place, self._boundaries[-1])
         short = shortened(tail)
-        cheap = pooled_early(tail if short is None else short) or short
+        if short is not None:
+            return short, False
+        cheap = pooled_early(tail)
         if cheap is not None:
             return cheap, True
         opset = next(entry.version for entry in self._graph.model.opset_import if entry.domain in ("", "ai.onnx"))

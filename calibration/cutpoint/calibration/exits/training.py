@@ -17,8 +17,8 @@ from cutpoint.codecs import Array
 
 __all__ = ["find_temperature", "log_probabilities", "train_exit"]
 
-#: Learning rates of weights that are the model's, which larger steps would unlearn, and of new ones.
-_COPIED_RATE, _NEW_RATE = 1e-4, 5e-4
+#: Learning rates: of an exit that has much to learn, and of one that begins near the model, which larger steps unlearn.
+_RATE, _NEAR_RATE = 5e-4, 1e-4
 _BATCH = 32
 #: Temperature at which the model is imitated: what it thinks of the other classes counts, too.
 _SOFT = 2.0
@@ -35,7 +35,7 @@ def train_exit(
     wanted: Array,
     steps: int,
     seed: int,
-    copied: bool,
+    near: bool,
     checkpoint: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> onnx.ModelProto:
@@ -48,7 +48,7 @@ def train_exit(
         wanted: the uncut model's logarithms of probabilities, (samples, classes).
         steps: of training.
         seed: of the order of the samples.
-        copied: whether its weights are the model's; otherwise they are new.
+        near: whether it computes nearly what the model does, before any training.
         checkpoint: file from which an interrupted training goes on; None: none.
         advance: called for each step.
 
@@ -71,7 +71,7 @@ def train_exit(
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     train(
         module,
-        [{"params": parameters, "lr": _COPIED_RATE if copied else _NEW_RATE}],
+        [{"params": parameters, "lr": _NEAR_RATE if near else _RATE}],
         loss,
         Budget(steps),
         checkpoint,
