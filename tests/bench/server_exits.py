@@ -40,6 +40,7 @@ TITLE = "Overload, with exits on the server"
 _POINT = "cut2-fp32-klt-q5"
 _TIMES = (2.0, 3.0)
 _SECONDS, _PEAK_SECONDS = 30.0, 6.0
+_SCENES = 600
 _BUDGET = 0.3
 _CONNECTIONS, _IN_FLIGHT = 10, 2
 _SLOWDOWN = 60.0
@@ -76,7 +77,7 @@ class _Heard:
 
 
 def _scenes(bundle: Bundle, point: Point) -> list[_Scene]:
-    net = network("scenes")
+    net = network("scenes", _SCENES)
     graphs = BundleGraphs(bundle, [create_runtime("onnx")])
     head, tail = Head(graphs), Tail(graphs)
     ((exit, use),) = bundle.server_exits(point)
@@ -155,7 +156,7 @@ def _figures(heard: Sequence[_Heard]) -> dict[str, Any]:
 
 
 async def _run() -> dict[str, Any]:
-    path = Path(network("scenes").bundle.origin)
+    path = Path(network("scenes", _SCENES).bundle.origin)
     bundle = Bundle.open(path)
     number = bundle.point_number(_POINT)
     point = bundle.points[number]

@@ -1,6 +1,7 @@
 """`cutpoint calibrate --exits`, from pictures to a bundle whose exits answer."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from cutpoint.calibration.data import open_dataset, shuffled
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exits.fit import ExitData, choose_exits
 from cutpoint.calibration.exits.points import spans_around
+from cutpoint.calibration.exits.precision import quantise_exit
 from cutpoint.calibration.graphs.exports import export_spans
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
@@ -67,6 +69,30 @@ def test_a_bundle_gains_exits_and_points_that_ask_them(bundle: Bundle) -> None:
         assert 0 < point.measured.exit_ms <= point.measured.device_ms
 
 
+def operators(made: Bundle) -> set[str]:
+    """Of its exit."""
+    model = onnx.load_from_string(made.read(made.manifest.exits[0].graphs[0].file))
+    return {node.op_type for node in model.graph.node}
+
+
+def test_exits_have_the_precision_of_their_heads(bundle: Bundle, tmp_path: Path) -> None:
+    assert "QuantizeLinear" in operators(bundle)
+    floats = run_calibration(settings(tmp_path, precisions=("fp32",)), SilentReporter()).bundle
+    assert floats.manifest.exits[0].precision == "fp32"
+    assert "QuantizeLinear" not in operators(floats)
+
+
+def test_an_exit_stays_in_floats_where_int8_costs_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def costly(*given: Any) -> tuple[onnx.ModelProto, float]:
+        return quantise_exit(*given)[0], 0.1
+
+    monkeypatch.setattr("cutpoint.calibration.exits.fit.quantise_exit", costly)
+    reporter = SilentReporter()
+    made = run_calibration(settings(tmp_path), reporter).bundle
+    assert "the exit at r1 stays in floats: int8 costs 10.0% of its answers" in reporter.notes
+    assert "QuantizeLinear" not in operators(made)
+
+
 def test_what_was_measured_is_what_the_device_does(bundle: Bundle) -> None:
     head = Head(BundleGraphs(bundle.part("device"), [create_runtime("onnx")]))
     plain = {point.id: point for point in bundle.points}
@@ -107,7 +133,7 @@ def test_parts_hold_what_machines_need(bundle: Bundle) -> None:
 
 
 def test_several_promises_each_have_a_threshold(tmp_path: Path) -> None:
-    made = run_calibration(settings(tmp_path, exit_drops=(0.6, 0.3), exits=1), SilentReporter()).bundle
+    made = run_calibration(settings(tmp_path, exit_drops=(0.6, 0.3), exits=1, exit_steps=400), SilentReporter()).bundle
     thresholds = made.manifest.exits[0].thresholds
     assert [threshold.drop for threshold in thresholds] == [0.3, 0.6]
     assert thresholds[0].confidence >= thresholds[1].confidence
@@ -159,7 +185,11 @@ def test_no_file_is_used_twice(tmp_path: Path) -> None:
 
 def test_bad_options_are_refused(tmp_path: Path) -> None:
     command = [str(tmp_path / "net.onnx"), "--data", str(tmp_path), "--out", str(tmp_path / "o"), "--exits", "1"]
-    for option, message in (("--exit-drop", "--exit-drop takes shares"), ("--exit-steps", "see --exit-steps")):
+    for option, message in (
+        ("--exit-drop", "--exit-drop takes shares"),
+        ("--exit-steps", "see --exit-steps"),
+        ("--exit-views", "see --exit-views"),
+    ):
         done = CliRunner().invoke(calibrate, [*command, option, "0"])
         assert done.exit_code == 1
         assert message in done.output

@@ -1,9 +1,9 @@
 import numpy as np
 import onnx
 import pytest
-from tests.support.networks import inspect, residual_net, token_net
+from tests.support.networks import SIDE, Network, inspect, residual_net, token_net
 
-from cutpoint.calibration.exits.graphs import CONFIDENCE, pooled_head, shortened, with_confidence
+from cutpoint.calibration.exits.graphs import CONFIDENCE, pooled_early, pooled_head, shortened, with_confidence
 from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.runtimes import create_runtime
@@ -66,16 +66,56 @@ def test_a_pooled_head_takes_maps_tokens_and_vectors(shape: tuple[int, ...], bat
     assert head != pooled_head([spec, TensorSpec("y", (1, 3), "float32")], SCORES, 13, batch, seed=2)
 
 
+def pointwise_net(activation: str | None) -> onnx.ModelProto:
+    """conv relu | 1×1 conv, activation, 1×1 conv | mean, dense."""
+    net = Network()
+    net.add("Relu", [net.conv("x", "c1", 3, 8)], "r1")
+    wide = net.conv("r1", "c2", 8, 24, kernel=1)
+    if activation is not None:
+        wide = net.add(activation, [wide], "a2")
+    net.conv(wide, "c3", 24, 16, kernel=1)
+    net.add("GlobalAveragePool", ["c3"], "m")
+    net.add("Flatten", ["m"], "f")
+    net.add("Gemm", ["f", net.weight("dense", 16, 5), net.constant("bias", np.zeros(5, np.float32))], "scores")
+    return net.model((1, 3, SIDE, SIDE), ["scores"])
+
+
+@pytest.mark.parametrize("activation", [None, "Relu"])
+def test_the_mean_is_taken_before_pointwise_convolutions(activation: str | None) -> None:
+    long, spec = tail(pointwise_net(activation), "r1")
+    cheap = pooled_early(long)
+    assert cheap is not None
+    between = "Conv" if activation is None else "Conv Relu"
+    assert [node.op_type for node in cheap.graph.node] == f"GlobalAveragePool {between} Conv Flatten Gemm".split()
+    onnx.checker.check_model(cheap)
+    x = normal(spec, 3)
+    same = np.allclose(run(cheap, x)[0], run(long, x)[0], rtol=1e-4, atol=1e-5)
+    assert same is (activation is None)
+    # Where every place is alike it is the same in any case.
+    flat = np.broadcast_to(x.mean((2, 3), keepdims=True), x.shape).astype(np.float32)
+    np.testing.assert_allclose(run(cheap, flat)[0], run(long, flat)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_no_mean_is_taken_before_wider_convolutions() -> None:
+    assert pooled_early(tail(residual_net(), "r1")[0]) is None
+    assert pooled_early(tail(token_net(), "tokens")[0]) is None
+    strided, _ = tail(pointwise_net(None), "r1")
+    for node in strided.graph.node:
+        if node.output[0] == "c3":
+            del node.attribute[:]
+            node.attribute.append(onnx.helper.make_attribute("strides", [2, 2]))
+    assert pooled_early(strided) is None
+
+
 @pytest.mark.parametrize("batch", [1, 4])
-def test_the_confidence_is_the_greatest_probability_at_the_temperature(batch: int) -> None:
+def test_the_confidence_is_the_probability_of_the_best_class_against_the_second(batch: int) -> None:
     long, spec = tail(residual_net(), "r3")
     x = normal(spec, batch)
     (plain,) = run(long, x)
     scores, confidence = run(with_confidence(long, 2.5, probable=False), x)
     np.testing.assert_array_equal(scores, plain)
-    expected = np.exp(plain / 2.5)
-    expected /= expected.sum(1, keepdims=True)
-    np.testing.assert_allclose(confidence, expected.max(1), rtol=1e-5)
+    greatest = np.sort(plain / 2.5)
+    np.testing.assert_allclose(confidence, 1 / (1 + np.exp(greatest[:, -2] - greatest[:, -1])), rtol=1e-5)
     assert confidence.shape == (batch,)
 
 
@@ -87,4 +127,5 @@ def test_scores_that_are_probabilities_are_taken_as_such() -> None:
     model = with_confidence(long, 1.0, probable=True)
     assert [value.name for value in model.graph.output] == ["p", CONFIDENCE]
     probabilities, confidence = run(model, x)
-    np.testing.assert_allclose(confidence, probabilities.max(1), rtol=1e-5)
+    greatest = np.sort(probabilities)
+    np.testing.assert_allclose(confidence, greatest[:, -1] / greatest[:, -2:].sum(1), rtol=1e-5)

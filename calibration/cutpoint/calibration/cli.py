@@ -199,6 +199,9 @@ def _preprocessing(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
 )
 @click.option("--exit-steps", default=1000, show_default=True, help="Length of each exit's training.")
 @click.option(
+    "--exit-views", default=1, show_default=True, help="Views of each picture that exits learn from: it, and sections."
+)
+@click.option(
     "--slices",
     default="",
     metavar="MBITS",
@@ -300,6 +303,7 @@ def _settings(model: str, data: Path, out: Path, options: dict[str, Any]) -> Set
         exits=_cuts(options["exits"]),
         exit_drops=tuple(_number(drop) for drop in _list(options["exit_drop"])),
         exit_steps=options["exit_steps"],
+        exit_views=options["exit_views"],
         slices=tuple(_number(rate) for rate in _list(options["slices"])),
         devices=options["devices"],
     )

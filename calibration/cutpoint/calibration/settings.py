@@ -67,6 +67,7 @@ class Settings:
         exits: at how many boundaries to put exits, or the names of the cuts; 0: none.
         exit_drops: shares of all inputs that exits may answer worse than the uncut model, a threshold for each.
         exit_steps: of training, for each exit.
+        exit_views: of each picture that exits are trained on: the picture, and sections of it.
         slices: rates of links, Mbit/s, for which ways of computing heads in slices are looked for; none: no slices.
         devices: files that `cutpoint profile` wrote, for the bundle to carry; points are chosen for the first.
     """
@@ -109,6 +110,7 @@ class Settings:
     exits: int | tuple[str, ...] = 0
     exit_drops: tuple[float, ...] = (0.01,)
     exit_steps: int = 1000
+    exit_views: int = 1
     slices: tuple[float, ...] = ()
     devices: tuple[Path, ...] = ()
 
@@ -141,6 +143,8 @@ class Settings:
             raise CalibrationError("training takes at least 1 step, or more than 0 minutes")
         if self.exit_steps < 1:
             raise CalibrationError("training an exit takes at least 1 step: see --exit-steps")
+        if self.exit_views < 1:
+            raise CalibrationError("exits are trained on 1 view of each picture at least: see --exit-views")
         if not self.exit_drops or not all(0 < drop < 1 for drop in self.exit_drops):
             raise CalibrationError("--exit-drop takes shares between 0 and 1: write 0.01, or 0.005,0.01")
 

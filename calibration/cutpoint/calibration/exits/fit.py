@@ -12,15 +12,17 @@ import onnx
 
 from cutpoint.calibration.data import Source, load_samples
 from cutpoint.calibration.errors import CalibrationError
-from cutpoint.calibration.exits.graphs import pooled_head, shortened, with_confidence
+from cutpoint.calibration.exits.graphs import pooled_early, pooled_head, shortened, with_confidence
+from cutpoint.calibration.exits.precision import quantise_exit, scores_of
 from cutpoint.calibration.exits.thresholds import choose_threshold, least_drop, samples_needed
+from cutpoint.calibration.exits.views import collect_views
 from cutpoint.calibration.graphs.cuts import labelled
 from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.spans import extract_span
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge, is_classification
-from cutpoint.calibration.training.codecs import collect_features, training_sources
+from cutpoint.calibration.training.codecs import training_sources
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Exit, GraphFile, Preprocessing, Threshold
@@ -31,11 +33,14 @@ __all__ = ["CERTAINTY", "ExitData", "ExitFitting", "FittedExit", "check_exits", 
 #: Of the promises of all exits of a bundle together.
 CERTAINTY = 0.95
 #: Exits are placed up to this share of the computation: behind it there is little left to be saved.
-_LAST = 0.8
+_LAST = 0.85
 #: Bytes of features that are held in memory at most, floats as float16.
 _BYTES = 2**30
 #: Share of the files to train on that the temperature is found with instead, and their least and greatest number.
 _TUNING, _FEW, _MANY = 0.1, 10, 400
+#: Samples that the ranges of an exit's int8 come from; which share of its right answers int8 may not cost: thresholds
+#: are tested with it, so that it spoils nothing, but the exit is sure of less.
+_RANGES, _COSTLY = 100, 0.05
 
 Tensors = tuple[Array, ...]
 
@@ -190,7 +195,8 @@ class ExitFitting:
         self._model = self._load(graph.model)
         files = fingerprint((*data.training, *data.tuning, *data.held_out))
         places = ",".join(place.label for place in self._places)
-        self._key = digest(key, files, places, self._precision, f"{settings.exit_steps} {settings.seed}")
+        training = f"{settings.exit_steps} {settings.exit_views} {settings.seed}"
+        self._key = digest(key, files, places, self._precision, training)
         # The promises are to hold together.
         self._certainty = 1 - (1 - CERTAINTY) / max(1, len(self._places) * len(settings.exit_drops))
 
@@ -216,7 +222,7 @@ class ExitFitting:
                 if chosen is None:
                     self._reporter.note(
                         f"{name}: no threshold keeps {drop:.2%} with {CERTAINTY:.0%} certainty on {len(uncut)} inputs "
-                        "that were held out: train on more (--train-data, --exit-steps), or take a later cut"
+                        "that were held out: train more (--train-data, --exit-views, --exit-steps), or take a later cut"
                     )
                     continue
                 answered = confidence[number] >= chosen.confidence
@@ -253,12 +259,15 @@ class ExitFitting:
         """Tensors of every exit's boundary, then the uncut model's scores: of training, and of tuning."""
         specs = [spec for place in self._places for spec in place.tensors]
         most = max(1, _BYTES // sum(2 * spec.size for spec in (*specs, self._output)))
+        first, how, settings = self._boundaries[0].tensors, self._data.preprocessing, self._settings
         way = _Way((*self._heads, self._model))
         found = []
-        for title, sources in (("training", self._data.training), ("tuning", self._data.tuning)):
+        for title, sources, views in (
+            ("training", self._data.training, settings.exit_views),
+            ("tuning", self._data.tuning, 1),
+        ):
             with self._reporter.stage(f"features for {title} exits", min(most, len(sources))) as advance:
-                first, how = self._boundaries[0].tensors, self._data.preprocessing
-                found.append(collect_features(way, sources, first, how, most, advance))
+                found.append(collect_views(way, sources, first, how, views, most, settings.seed, advance))
         return found[0], found[1]
 
     def _trained(self, number: int) -> bytes:
@@ -274,32 +283,57 @@ class ExitFitting:
             training, tuning = self._features
             probable = _probable(tuning[-1])
             wanted = log_probabilities(training[-1], probable)
+            start, near = self._start(place)
             with self._reporter.stage(f"training the exit at {place.label}", steps) as advance:
                 head = train_exit(
-                    self._start(place),
+                    start,
                     self._graph.batch,
                     training[which],
                     wanted,
                     steps,
                     self._settings.seed,
+                    near,
                     self._work.path / f"training-{own}",
                     advance,
                 )
-            graph, rows = self._load(head), range(len(tuning[-1]))
-            parts = [[t[row : row + 1].astype(np.float32) for t in tuning[which]] for row in rows]
-            scores = log_probabilities(np.concatenate([graph.run(part)[0] for part in parts]), probable)
-            temperature = find_temperature(scores, tuning[-1].argmax(1))
+            classes, given = tuning[-1].argmax(1), _singly(tuning[which])
+            if self._precision == "int8":
+                head = self._quantised(place, head, training[which], given, classes)
+            scores = log_probabilities(scores_of(head, given, self._runtime), probable)
+            temperature = find_temperature(scores, classes)
             data: bytes = with_confidence(head, temperature, probable).SerializeToString(deterministic=True)
             return data
 
         return self._work.get("exit", own, make)
 
-    def _start(self, place: Boundary) -> onnx.ModelProto:
-        short = shortened(self._span(self._graph.model, place, self._boundaries[-1]))
+    def _start(self, place: Boundary) -> tuple[onnx.ModelProto, bool]:
+        """The exit before its training, and whether it is near the model."""
+        tail = self._span(self._graph.model, place, self._boundaries[-1])
+        short = shortened(tail)
         if short is not None:
-            return short
+            return short, False
+        cheap = pooled_early(tail)
+        if cheap is not None:
+            return cheap, True
         opset = next(entry.version for entry in self._graph.model.opset_import if entry.domain in ("", "ai.onnx"))
-        return pooled_head(place.tensors, self._output, opset, self._graph.batch, self._settings.seed)
+        return pooled_head(place.tensors, self._output, opset, self._graph.batch, self._settings.seed), False
+
+    def _quantised(
+        self,
+        place: Boundary,
+        head: onnx.ModelProto,
+        training: Sequence[Array],
+        samples: Sequence[Tensors],
+        classes: Array,
+    ) -> onnx.ModelProto:
+        """The exit in int8, or as it is if int8 costs it many of the uncut model's `classes`."""
+        spread = np.linspace(0, len(training[0]) - 1, min(_RANGES, len(training[0]))).astype(int)
+        ranges = _singly([tensor[spread] for tensor in training])
+        small, lost = quantise_exit(head, place.tensors, ranges, samples, classes, self._runtime)
+        if lost < _COSTLY:
+            return small
+        self._reporter.note(f"the exit at {place.label} stays in floats: int8 costs {lost:.1%} of its answers")
+        return head
 
     # -- testing -------------------------------------------------------------------------------------------------
 
@@ -332,6 +366,14 @@ class ExitFitting:
         classes = table[:, 1].astype(np.int64)
         known = None if None in labels else np.array(labels)
         return table[:-1, 0], classes[:-1], classes[-1], known
+
+
+def _singly(tensors: Sequence[Array]) -> list[Tensors]:
+    """Tensors (samples, …) as samples."""
+    return [
+        tuple(t[row : row + 1].astype(np.float32) if t.dtype == np.float16 else t[row : row + 1] for t in tensors)
+        for row in range(len(tensors[0]))
+    ]
 
 
 def _probable(scores: Array) -> bool:

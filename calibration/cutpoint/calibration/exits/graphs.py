@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cutpoint.calibration.graphs.graph import remove_dead_nodes
 from cutpoint.codecs import TensorSpec
 
-__all__ = ["CONFIDENCE", "pooled_head", "shortened", "with_confidence"]
+__all__ = ["CONFIDENCE", "pooled_early", "pooled_head", "shortened", "with_confidence"]
 
 #: Name of the output that says how sure the exit is.
 CONFIDENCE = "confidence"
@@ -19,6 +20,10 @@ CONFIDENCE = "confidence"
 _HIDDEN, _WIDEST = 2, 1024
 #: Probabilities below this are taken as this.
 _LEAST = 1e-12
+#: What is computed of every value alone.
+_ACTIVATIONS = frozenset(
+    {"Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Tanh"}
+)
 
 
 def shortened(tail: onnx.ModelProto) -> onnx.ModelProto | None:
@@ -67,6 +72,60 @@ def shortened(tail: onnx.ModelProto) -> onnx.ModelProto | None:
         node.input[:] = [around.get(name, name) for name in node.input]
     remove_dead_nodes(short)
     return short
+
+
+def pooled_early(tail: onnx.ModelProto) -> onnx.ModelProto | None:
+    """The tail with the mean over all places taken in front of the 1×1 convolutions that lead to it.
+
+    These then compute one place instead of all. Where no activation lies between it is the same; otherwise training
+    makes up for the difference.
+
+    Args:
+        tail: from a boundary to the outputs.
+
+    Returns:
+        The cheaper graph, with the weights of the tail; None if there is no such mean or no such convolution.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(tail)
+    nodes = list(model.graph.node)
+    makers = {name: node for node in nodes for name in node.output}
+    readers = Counter(name for node in nodes for name in node.input)
+    weights = {value.name: list(value.dims) for value in model.graph.initializer}
+    pools = [node for node in nodes if node.op_type == "GlobalAveragePool"]
+    if len(pools) != 1:
+        return None
+    (pool,) = pools
+    first, name = None, pool.input[0]
+    while (node := makers.get(name)) is not None and readers[name] == 1:
+        if _is_pointwise(node, weights):
+            first = node
+        elif node.op_type not in _ACTIVATIONS:
+            break
+        name = node.input[0]
+    if first is None:
+        return None
+    # What read the mean reads what it was taken of, and the first convolution reads the mean.
+    before, after = pool.input[0], pool.output[0]
+    for node in nodes:
+        node.input[:] = [before if name == after else name for name in node.input]
+    nodes.remove(pool)
+    pool.input[0], first.input[0] = first.input[0], after
+    nodes.insert(nodes.index(first), pool)
+    moved = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:], model.graph.value_info[:]
+    model.graph.node.extend(moved)
+    return model
+
+
+def _is_pointwise(node: onnx.NodeProto, weights: Mapping[str, list[int]]) -> bool:
+    """Whether `node` is a convolution that computes every place from that place alone."""
+    if node.op_type != "Conv":
+        return False
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    kernel = weights.get(node.input[1], [])[2:]
+    around = [*given.get("strides", ()), *(pad + 1 for pad in given.get("pads", ()))]
+    return bool(kernel) and set(kernel) == {1} and set(around) <= {1}
 
 
 def pooled_head(start: Sequence[TensorSpec], output: TensorSpec, opset: int, batch: bool, seed: int) -> onnx.ModelProto:
@@ -126,7 +185,7 @@ def pooled_head(start: Sequence[TensorSpec], output: TensorSpec, opset: int, bat
 
 
 def with_confidence(head: onnx.ModelProto, temperature: float, probable: bool) -> onnx.ModelProto:
-    """The graph with one more output, (batch,): the greatest probability at `temperature`.
+    """The graph with one more output, (batch,): the probability of the best class against the second at `temperature`.
 
     Args:
         head: whose only output are scores of classes.
@@ -137,7 +196,7 @@ def with_confidence(head: onnx.ModelProto, temperature: float, probable: bool) -
     model.CopyFrom(head)
     scores = model.graph.output[0]
     front = scores.type.tensor_type.shape.dim[0]
-    constants = {"exit/temperature": np.float32(temperature), "exit/least": np.float32(_LEAST)}
+    constants = {"temperature": np.float32(temperature), "least": np.float32(_LEAST), "two": [2], "best": 0}
     logits = scores.name
     if probable:
         model.graph.node.append(helper.make_node("Max", [scores.name, "exit/least"], ["exit/positive"]))
@@ -146,17 +205,14 @@ def with_confidence(head: onnx.ModelProto, temperature: float, probable: bool) -
     model.graph.node.extend(
         [
             helper.make_node("Div", [logits, "exit/temperature"], ["exit/scaled"]),
-            helper.make_node("Softmax", ["exit/scaled"], ["exit/probabilities"], axis=1),
-            # ReduceMax takes its axes differently in different versions of the operators.
-            helper.make_node("TopK", ["exit/probabilities", "exit/one"], ["exit/greatest", "exit/class"], axis=1),
-            helper.make_node("Reshape", ["exit/greatest", "exit/flat"], [CONFIDENCE]),
+            helper.make_node("TopK", ["exit/scaled", "exit/two"], ["exit/greatest", "exit/classes"], axis=1),
+            helper.make_node("Softmax", ["exit/greatest"], ["exit/probabilities"], axis=1),
+            helper.make_node("Gather", ["exit/probabilities", "exit/best"], [CONFIDENCE], axis=1),
         ]
     )
     model.graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+        numpy_helper.from_array(np.asarray(value), f"exit/{name}") for name, value in constants.items()
     )
-    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "exit/one"))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([-1]), "exit/flat"))
     size: str | int = front.dim_param or front.dim_value
     model.graph.output.append(helper.make_tensor_value_info(CONFIDENCE, TensorProto.FLOAT, [size]))
     return model

@@ -17,7 +17,8 @@ from cutpoint.codecs import Array
 
 __all__ = ["find_temperature", "log_probabilities", "train_exit"]
 
-_RATE = 5e-4
+#: Learning rates: of an exit that has much to learn, and of one that begins near the model, which larger steps unlearn.
+_RATE, _NEAR_RATE = 5e-4, 1e-4
 _BATCH = 32
 #: Temperature at which the model is imitated: what it thinks of the other classes counts, too.
 _SOFT = 2.0
@@ -34,6 +35,7 @@ def train_exit(
     wanted: Array,
     steps: int,
     seed: int,
+    near: bool,
     checkpoint: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> onnx.ModelProto:
@@ -46,6 +48,7 @@ def train_exit(
         wanted: the uncut model's logarithms of probabilities, (samples, classes).
         steps: of training.
         seed: of the order of the samples.
+        near: whether it computes nearly what the model does, before any training.
         checkpoint: file from which an interrupted training goes on; None: none.
         advance: called for each step.
 
@@ -66,7 +69,14 @@ def train_exit(
         return _SOFT**2 * (theirs.exp() * (theirs - ours)).sum(1).mean(), {}
 
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    train(module, [{"params": parameters, "lr": _RATE}], loss, Budget(steps), checkpoint, advance)
+    train(
+        module,
+        [{"params": parameters, "lr": _NEAR_RATE if near else _RATE}],
+        loss,
+        Budget(steps),
+        checkpoint,
+        advance,
+    )
     return module.graph()
 
 
@@ -77,7 +87,9 @@ def log_probabilities(scores: Array, probable: bool) -> Array:
 
 
 def find_temperature(scores: Array, classes: Array) -> float:
-    """The temperature that makes the classes most likely (Guo et al., arXiv 1706.04599).
+    """The temperature at which confidences are true: the probability of the best class against the second is that of
+    the class being the uncut model's (Guo et al., arXiv 1706.04599, for the two). Of few samples it believes less, as
+    Platt, Probabilistic Outputs for Support Vector Machines, 1999.
 
     Args:
         scores: logarithms of probabilities, (samples, classes), of samples that the exit was not trained on.
@@ -85,7 +97,11 @@ def find_temperature(scores: Array, classes: Array) -> float:
     """
 
     def loss(temperature: float) -> float:
-        return float(functional.cross_entropy(given / temperature, wanted))
+        return float(functional.binary_cross_entropy_with_logits(margins / temperature, wanted))
 
-    given, wanted = torch.from_numpy(scores).float(), torch.from_numpy(classes).long()
+    best = torch.from_numpy(scores).float().topk(2).values
+    margins = best[:, 0] - best[:, 1]
+    right = torch.from_numpy(scores.argmax(1) == classes)
+    good, bad = int(right.sum()), int((~right).sum())
+    wanted = torch.where(right, (good + 1) / (good + 2), 1 / (bad + 2))
     return float(min(_TEMPERATURES, key=loss))

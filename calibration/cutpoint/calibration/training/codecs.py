@@ -28,7 +28,7 @@ from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Preprocessing
 from cutpoint.sdk.runtimes import Graph, create_runtime
 
-__all__ = ["choose_boundaries", "collect_features", "fit_trained", "training_sources"]
+__all__ = ["choose_boundaries", "fit_trained", "halved", "training_sources"]
 
 #: Bytes of features and outputs that training holds in memory at most, floats as float16.
 _BYTES = 2**31
@@ -224,7 +224,7 @@ def _fit(
     whole = loaded(first, (*crossing, *outputs))
     most = max(1, _BYTES // sum(spec.size * min(2, np.dtype(spec.dtype).itemsize) for spec in (*crossing, *outputs)))
     with reporter.stage(f"features for {job.title}", min(most, len(sources))) as advance:
-        features = collect_features(whole, sources, first, preprocessing, most, advance)
+        features = _collect_features(whole, sources, first, preprocessing, most, advance)
     budget = Budget(settings.train_steps, settings.train_minutes)
     with reporter.stage(f"training {job.title}", budget.ticks) as advance:
         tensors = [torch.from_numpy(feature) for feature in features]
@@ -239,7 +239,7 @@ def _fit(
     return fitted
 
 
-def collect_features(
+def _collect_features(
     span: Graph,
     sources: Sequence[Source],
     specs: Sequence[TensorSpec],
@@ -265,15 +265,15 @@ def collect_features(
     for start in range(0, min(most, len(sources)), _CHUNK):
         chunk = sources[start : min(start + _CHUNK, most)]
         for sample in load_samples(chunk, len(chunk), specs, preprocessing, advance).tensors:
-            plain.append(_halved(span.run(sample)))
+            plain.append(halved(span.run(sample)))
             if preprocessing is not None and len(sources) + len(mirrored) < most:
-                mirrored.append(_halved(span.run([np.ascontiguousarray(sample[0][:, :, ::-1])])))
+                mirrored.append(halved(span.run([np.ascontiguousarray(sample[0][:, :, ::-1])])))
     if not plain:
         raise CalibrationError("none of the files to train on could be read")
     return [np.concatenate(values) for values in zip(*plain, *mirrored, strict=True)]
 
 
-def _halved(tensors: Sequence[Array]) -> tuple[Array, ...]:
+def halved(tensors: Sequence[Array]) -> tuple[Array, ...]:
     """Floats as float16; what is smaller stays."""
     limit = float(np.finfo(np.float16).max)
     return tuple(
