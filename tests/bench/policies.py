@@ -210,9 +210,10 @@ def run() -> dict[str, Any]:
     if "crowds" in chosen or "times" in chosen:
         makes: dict[str, Make] = {"analytic + price": analytic}
         makes |= {name: learned(trained(case, name), case.bundle) for name in ("memtl", "ppo")}
-        makes["ppo, longer"] = learned(trained(case, "ppo", tried=_TRIED_LONG), case.bundle)
-        found |= {"crowds": _crowds(case, makes)} if "crowds" in chosen else {}
         found |= {"times": _times(case, makes)} if "times" in chosen else {}
+        if "crowds" in chosen:
+            longer = learned(trained(case, "ppo", tried=_TRIED_LONG), case.bundle)
+            found["crowds"] = _crowds(case, makes | {"ppo, longer": longer})
     if "exits" in chosen:
         exits = _case(network("scenes").bundle, 0.03, (20.0, 200.0))
         makes = {"analytic + price": analytic}

@@ -247,10 +247,11 @@ class LearnedPolicy:
 
     def knows(self, observation: Array) -> bool:
         """Whether an observation, (1, features), is among those that the graph was trained on."""
-        placed = (observation @ self._inside + self._offset)[0]
+        placed = observation[0].dot(self._inside)
+        placed += self._offset
         away = placed[_SIDES:]
-        # A number below zero, or none, is outside.
-        return bool(placed[:_SIDES].min() >= 0.0 and away.dot(away) <= self._distance)
+        # A number below zero, or none, is outside; one that is none counts as the least.
+        return bool(placed[placed[:_SIDES].argmin()] >= 0.0 and away.dot(away) <= self._distance)
 
     def _run(self, observation: Array) -> tuple[Array, float]:
         """Scores of the points, (points,), and how much the heads disagree."""

@@ -230,10 +230,10 @@ class AdaptivePolicy:
             sparing * self._wasted_price + conditions.device_price,
             objective.late_cost,
             deadline_ms,
-            objective.energy_weight > 0 and deadline_ms == math.inf,
+            objective.energy_weight > 0 and deadline_ms == math.inf and not point.local,
         )
-        way = cheapest_way(one, prices, self._races >= 1.0)
-        if way.race and not point.local:
+        way = cheapest_way(one, prices, self._races >= 1.0 and not point.local)
+        if way.race:
             self._races -= 1.0
         busy_ms = max(0.0, one.mean_device_ms - one.queue_ms)
         fixed = conditions.device_price * busy_ms + conditions.server.price * one.server_ms

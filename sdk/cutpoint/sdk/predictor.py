@@ -119,8 +119,8 @@ class PointPrediction(NamedTuple):
         exit_ms: until its answer.
     """
 
-    probabilities: tuple[float, ...]
-    latency_ms: tuple[float, ...]
+    probabilities: Sequence[float]
+    latency_ms: Sequence[float]
     device_ms: float
     mean_device_ms: float
     energy_mj: float
@@ -233,20 +233,20 @@ class Predictor:
         done = device * own_ms + queue * queued
         energy_mj = device * compute_mj
         rates, trips, chances = (channel or _NO_LINK).samples()
-        latency = (done,) * len(chances)
+        latency = [done] * len(chances)
         if channel is not None and not point.local:
-            nbytes += conditions.unanswered
             rest = done + conditions.server_scale * tail_ms
             rest += server.queue_ms + self.answer_bytes * 8e3 / channel.downlink
-            latency = tuple([rest + nbytes * 8e3 / rate + trip * 1e3 for rate, trip in zip(rates, trips, strict=True)])
-            byte_ms = 0.0
-            for rate, chance in zip(rates, chances, strict=True):
-                byte_ms += chance * 8e3 / rate
+            waiting, mean_byte_ms, latency = nbytes + conditions.unanswered, 0.0, []
+            for rate, trip, chance in zip(rates, trips, chances, strict=True):
+                byte_ms = 8e3 / rate
+                mean_byte_ms += chance * byte_ms
+                latency.append(rest + waiting * byte_ms + trip * 1e3)
             radio = conditions.radio or self.energy.radio
-            energy_mj += mean_bytes * radio.send_mj(1, 8e3 / byte_ms)
+            energy_mj += mean_bytes * radio.send_mj(1, 8e3 / mean_byte_ms)
             energy_mj += mean_asked * radio.receive_mj(self.answer_bytes, channel.downlink)
         rate, exit_ms = point.measured.exit_rate, queue + device * point.measured.exit_ms
-        alone = [device * own + queue * waits for own, _, _, _, _, waits in self._columns[: self.local]]
+        alone = [device * column[0] + queue * column[5] for column in self._columns[: self.local]]
         return PointPrediction(
             chances,
             latency,
