@@ -212,6 +212,30 @@ class AdaptivePolicy:
         answer = bundle.manifest.boundaries[-1].nbytes
         return cls(points, objective, uncut=uncut, energy=energy, answer_bytes=answer)
 
+    def choose(self, conditions: Conditions) -> Plan:
+        prediction = self._predictor.predict(conditions)
+        if not prediction.device_ms.size:
+            # Nothing can be had: whoever insists on the server hears from it why.
+            return Plan(self.points[0], math.inf, 0.0)
+        self._races = min(_MOST_RACES, self._races + self.objective.hedge_share)
+        ways = self._ways(prediction, conditions)
+        cost = np.minimum.reduce(ways.cost) if self.objective.cost is None else self._own_cost(prediction, ways)
+        best = int(cost.argmin())
+        last = self._last
+        if last is not None and last != best and last < len(cost):
+            # The device's queue and a deadline that nothing meets are common to all: they make no difference larger.
+            common = self.objective.latency_weight * conditions.device_queue_ms
+            if ways.missed is not None:
+                common += self.objective.late_cost * float(ways.missed[:, best].min())
+            least = cost.item(best)
+            if cost.item(last) - least <= self.objective.hysteresis * abs(least - common):
+                best = last
+        self._last = best
+        way = ways.cheapest(best)
+        if ways.race and way == 0 and best >= self._predictor.local:
+            self._races -= 1.0
+        return self._plan(best, way, cost, prediction, ways)
+
     def follow(self, wanted: int, conditions: Conditions) -> Plan:
         """The plan with point `wanted` of `points`, hedged as its costs say; the usual one if it cannot be had now.
 
@@ -242,30 +266,6 @@ class AdaptivePolicy:
         energy_mj = one.energy_mj + self.energy.compute_mj(way.latency_ms - way.started_ms)
         start_ms = None if point.local else way.start_ms
         return Plan(point, way.latency_ms, one.mean_device_ms, energy_mj, way.cost + fixed, start_ms)
-
-    def choose(self, conditions: Conditions) -> Plan:
-        prediction = self._predictor.predict(conditions)
-        if not prediction.device_ms.size:
-            # Nothing can be had: whoever insists on the server hears from it why.
-            return Plan(self.points[0], math.inf, 0.0)
-        self._races = min(_MOST_RACES, self._races + self.objective.hedge_share)
-        ways = self._ways(prediction, conditions)
-        cost = np.minimum.reduce(ways.cost) if self.objective.cost is None else self._own_cost(prediction, ways)
-        best = int(cost.argmin())
-        last = self._last
-        if last is not None and last != best and last < len(cost):
-            # The device's queue and a deadline that nothing meets are common to all: they make no difference larger.
-            common = self.objective.latency_weight * conditions.device_queue_ms
-            if ways.missed is not None:
-                common += self.objective.late_cost * float(ways.missed[:, best].min())
-            least = cost.item(best)
-            if cost.item(last) - least <= self.objective.hysteresis * abs(least - common):
-                best = last
-        self._last = best
-        way = ways.cheapest(best)
-        if ways.race and way == 0 and best >= self._predictor.local:
-            self._races -= 1.0
-        return self._plan(best, way, cost, prediction, ways)
 
     def _ways(self, prediction: Prediction, conditions: Conditions) -> _Ways:
         """Every point as a race, where there may be one, and with a device that waits."""
