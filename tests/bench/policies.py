@@ -4,98 +4,67 @@ DeiT-tiny, devices 5 to 60 times slower than a core here, and the demo's network
 slower (1 and 3 points may be lost); objective `balanced`, 5 to 50 users of one server half as fast as a core. Policies
 are trained on four recorded uplinks and compared on four others, over ten seeds. A cost is that of a request in units
 of what the device alone would cost; ratios to the analytic policy are taken seed by seed, with 95 % confidence
-intervals. Then the same with estimates of channel and computation that are off by 30 %, among others and alone, and the
-time of a decision. Trained files are kept in `bench/policies/`; training takes half an hour.
+intervals. Then the same with estimates of channel and computation that are off by 30 %, among others and alone, and
+where answers have a deadline (`_deadlines`); and the time of a decision. Trained files are kept in `bench/policies/`;
+training takes an hour. CUTPOINT_BENCH_PARTS chooses some of it: crowds, exits, mistaken, deadlines, times.
 
-Needs the shared data, and the bundle of the bench `exits`.
+Needs the shared data, and for `exits` the bundle of the bench of that name.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from rich.console import Group
 from rich.table import Table
 from scipy.stats import sem, t
+from tests.bench import _deadlines
 from tests.bench._bundles import bundle_path
+from tests.bench._policies import (
+    ERROR,
+    Case,
+    Make,
+    Unhedged,
+    analytic,
+    drawn,
+    learned,
+    relative,
+    simulated,
+    trained,
+)
 from tests.bench._traces import recorded_links
 from tests.bench.exits import network
 
 from cutpoint.calibration.allocation.crowd import Crowd
-from cutpoint.calibration.learning.costs import alone_cost, outcome_cost
-from cutpoint.calibration.learning.demonstrations import demonstrations
-from cutpoint.calibration.learning.memtl import train_memtl
-from cutpoint.calibration.learning.mistakes import MistakenPolicy
-from cutpoint.calibration.learning.ppo import train_ppo
-from cutpoint.calibration.learning.task import TrainingTask, finish
 from cutpoint.calibration.learning.worlds import Worlds, adaptive_users
-from cutpoint.calibration.simulate import ArgminPolicy, Outcome, Scenario, ServerScenario, User, oracle, simulate_users
-from cutpoint.calibration.training.loop import Budget
-from cutpoint.calibration.work import digest
-from cutpoint.sdk import AdaptivePolicy, Bundle, Conditions, LearnedPolicy, Objective, Plan, Policy
-from cutpoint.sdk.files import write_file
+from cutpoint.calibration.simulate import ArgminPolicy, Outcome, User, oracle, simulate_users
+from cutpoint.sdk import Bundle, Conditions, LearnedPolicy, Objective, Plan, Policy
 from cutpoint.sdk.observation import observe
 
 TITLE = "Learned policies"
 
-_FOLDER = Path(__file__).parents[2] / "bench" / "policies"
-_USERS, _SEEDS, _ERROR, _QUANTILE = (5, 20, 50), 10, 0.3, 0.9
+#: What is measured, unless CUTPOINT_BENCH_PARTS names some of it.
+_PARTS = "crowds,exits,mistaken,deadlines,times"
+_USERS, _SEEDS, _QUANTILE = (5, 20, 50), 10, 0.9
 #: A user without others has few requests in a world.
 _ALONE_SEEDS = 40
 _SERVER = 2.0
-_DEMONSTRATED, _STEPS, _TRIED, _TRIED_LONG = 8000, 3000, 16 * 1024, 256 * 1024
-#: Users of a world in which PPO tries; more of them take longer to simulate, and it needs many worlds.
-_TRIED_AMONG = (1, 6)
+_TRIED_LONG = 256 * 1024
 #: Decisions that are timed, once each, and the additions of a loop that takes about as long as one.
 _DECISIONS, _ADDITIONS = 5000, 1_700
 
-#: What makes a user's policy of the analytic one.
-Make = Callable[[User], Policy]
 
-
-class _Case(NamedTuple):
-    bundle: Bundle
-    objective: Objective
-    trained: Worlds
-    unseen: Worlds
-
-
-def _case(bundle: Bundle, drop: float, device_scale: tuple[float, float]) -> _Case:
+def _case(bundle: Bundle, drop: float, device_scale: tuple[float, float]) -> Case:
     traces = [link.trace for link in recorded_links()]
     trained = Worlds(tuple(traces[::2]), users=(1, 24), device_scale=device_scale, server_scale=(0.5, 8.0))
     fixed = _SERVER, _SERVER
     unseen = Worlds(tuple(traces[1::2]), device_scale=device_scale, server_scale=fixed, seconds=20.0)
-    return _Case(bundle, Objective.preset("balanced", accuracy_drop=drop), trained, unseen)
-
-
-# -- training ----------------------------------------------------------------------------------------------------
-
-
-def _file(case: _Case, algorithm: str, robust: bool = False, tried: int = _TRIED) -> bytes:
-    """A trained policy: from the folder, or trained now."""
-    error, quantile = (_ERROR, _QUANTILE) if robust else (0.0, None)
-    memtl = algorithm == "memtl"
-    worlds = case.trained if memtl else replace(case.trained, users=_TRIED_AMONG)
-    task = TrainingTask(case.bundle, case.objective, worlds, error, quantile)
-    length = f"{_DEMONSTRATED} {_STEPS}" if memtl else f"{tried}"
-    key = digest(case.bundle.hash, repr(case.objective), repr(worlds), f"{algorithm} {error} {quantile} {length}")
-    path = _FOLDER / f"{algorithm}{'-robust' if robust else ''}-{key[:8]}.onnx"
-    if not path.exists():
-        started = time.monotonic()
-        if memtl:
-            trained = train_memtl(task, demonstrations(task, _DEMONSTRATED), Budget(_STEPS))
-        else:
-            trained = train_ppo(task, Budget(tried), path.with_suffix(".checkpoint"))
-        write_file(path, finish(task, trained))
-        print(f"{path.name}: trained in {time.monotonic() - started:.0f} s", flush=True)
-    return path.read_bytes()
+    return Case(bundle, Objective.preset("balanced", accuracy_drop=drop), trained, unseen)
 
 
 # -- many users --------------------------------------------------------------------------------------------------
@@ -108,39 +77,20 @@ class _Costs(NamedTuple):
     edge: float
 
 
-def _costs(case: _Case, users: Sequence[User], outcomes: Sequence[Sequence[Outcome]]) -> _Costs:
-    uncut = case.bundle.manifest.task.uncut
-    relative, latency, edge = [], [], []
-    for user, answers in zip(users, outcomes, strict=True):
-        assert isinstance(user.policy, AdaptivePolicy)
-        unit = alone_cost(user.policy, user.scenario.device_scale)
-        relative += [outcome_cost(each, case.objective, user.scenario.energy, uncut) / unit for each in answers]
-        latency += [each.latency_ms for each in answers]
-        edge += [not each.point.local for each in answers]
-    return _Costs(
-        float(np.mean(relative)), float(np.percentile(relative, 95)), float(np.mean(latency)), float(np.mean(edge))
-    )
+def _costs(case: Case, users: Sequence[User], outcomes: Sequence[Sequence[Outcome]]) -> _Costs:
+    costs = relative(case, users, outcomes)
+    latency = [each.latency_ms for answers in outcomes for each in answers]
+    edge = [not each.point.local for answers in outcomes for each in answers]
+    return _Costs(float(costs.mean()), float(np.percentile(costs, 95)), float(np.mean(latency)), float(np.mean(edge)))
 
 
-def _drawn(case: _Case, users: int, seed: int) -> tuple[list[Scenario], ServerScenario]:
-    return replace(case.unseen, users=(users, users)).draw(case.bundle, np.random.default_rng((users, seed)))
+def _run(case: Case, make: Make, users: int, seed: int, error: float = 0.0) -> _Costs:
+    return _costs(case, *simulated(case, make, users, seed, error))
 
 
-def _run(case: _Case, make: Make, users: int, seed: int, error: float = 0.0) -> _Costs:
-    scenarios, server = _drawn(case, users, seed)
-    analytic = adaptive_users(case.bundle, case.objective, scenarios)
-    asked = []
-    for number, user in enumerate(analytic):
-        policy = make(user)
-        if error:
-            policy = MistakenPolicy(policy, error, np.random.default_rng((seed, number)))
-        asked.append(User(user.scenario, policy, user.fallback))
-    return _costs(case, analytic, simulate_users(asked, server).outcomes)
-
-
-def _rule(case: _Case, rule: str, users: int, seed: int) -> _Costs:
+def _rule(case: Case, rule: str, users: int, seed: int) -> _Costs:
     """One of the rules of `Crowd`, or the oracle, who knows the links but not the other users."""
-    scenarios, server = _drawn(case, users, seed)
+    scenarios, server = drawn(case, users, seed)
     analytic = adaptive_users(case.bundle, case.objective, scenarios)
     if rule == "oracle":
         points = analytic[0].policy.points  # type: ignore[attr-defined]
@@ -149,21 +99,7 @@ def _rule(case: _Case, rule: str, users: int, seed: int) -> _Costs:
     return _costs(case, analytic, crowd.run(rule).outcomes)
 
 
-def _analytic(user: User) -> Policy:
-    return user.policy
-
-
-def _learned(data: bytes, bundle: Bundle) -> Make:
-    def make(user: User) -> Policy:
-        assert isinstance(user.policy, AdaptivePolicy)
-        policy = LearnedPolicy(data, user.policy, bundle)
-        assert policy.refusal is None, policy.refusal
-        return policy
-
-    return make
-
-
-def _crowds(case: _Case, makes: dict[str, Make]) -> list[dict[str, Any]]:
+def _crowds(case: Case, makes: dict[str, Make]) -> list[dict[str, Any]]:
     """Policies and rules with several numbers of users, against the first of the policies."""
     crowds = []
     for users in _USERS:
@@ -188,28 +124,18 @@ def _row(name: str, costs: Sequence[_Costs], reference: Sequence[_Costs]) -> dic
     return row
 
 
-class _Unhedged:
-    """The same points, without the device's second answer."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-
-    def choose(self, conditions: Conditions) -> Plan:
-        return msgspec.structs.replace(self._policy.choose(conditions), hedge_ms=None)
-
-
-def _unhedged(case: _Case, makes: dict[str, Make]) -> dict[str, list[_Costs]]:
+def _unhedged(case: Case, makes: dict[str, Make]) -> dict[str, list[_Costs]]:
     """20 users whose estimates are off, and whose devices never step in."""
 
     def costs(make: Make) -> list[_Costs]:
-        return [_run(case, lambda user: _Unhedged(make(user)), 20, seed, _ERROR) for seed in range(_SEEDS)]
+        return [_run(case, lambda user: Unhedged(make(user)), 20, seed, ERROR) for seed in range(_SEEDS)]
 
     return {name: costs(make) for name, make in makes.items()}
 
 
-def _alone(case: _Case, makes: dict[str, Make]) -> dict[str, list[_Costs]]:
+def _alone(case: Case, makes: dict[str, Make]) -> dict[str, list[_Costs]]:
     """A server for each user, whose estimates are off."""
-    return {name: [_run(case, make, 1, seed, _ERROR) for seed in range(_ALONE_SEEDS)] for name, make in makes.items()}
+    return {name: [_run(case, make, 1, seed, ERROR) for seed in range(_ALONE_SEEDS)] for name, make in makes.items()}
 
 
 def _gains(found: dict[str, list[_Costs]]) -> list[dict[str, Any]]:
@@ -240,13 +166,13 @@ def _add() -> int:
     return total
 
 
-def _times(case: _Case, makes: dict[str, Make]) -> list[dict[str, Any]]:
+def _times(case: Case, makes: dict[str, Make]) -> list[dict[str, Any]]:
     """Every policy decides in turn, once in each of the conditions, so that all of them meet the same machine.
 
     The loop does nothing else than to take time: how far its 99th percentile is above its median is the
     machine's doing.
     """
-    scenarios, server = _drawn(case, 20, 0)
+    scenarios, server = drawn(case, 20, 0)
     users = adaptive_users(case.bundle, case.objective, scenarios)
     noted: list[Conditions] = []
     simulate_users([User(user.scenario, _Noting(user.policy, noted), user.fallback) for user in users], server)
@@ -278,42 +204,58 @@ def run() -> dict[str, Any]:
     """Measures; see the module's docstring."""
     # Hundreds of users, each of whom would say when the analytic policy takes over.
     logging.getLogger("cutpoint.policy").setLevel(logging.ERROR)
+    chosen = os.environ.get("CUTPOINT_BENCH_PARTS", _PARTS).split(",")
     case = _case(Bundle.open(bundle_path("DeiT-tiny")), 0.01, (5.0, 60.0))
-    exits = _case(network("scenes").bundle, 0.03, (20.0, 200.0))
-    makes: dict[str, Make] = {"analytic + price": _analytic}
+    found: dict[str, Any] = {}
+    if "crowds" in chosen or "times" in chosen:
+        makes: dict[str, Make] = {"analytic + price": analytic}
+        makes |= {name: learned(trained(case, name), case.bundle) for name in ("memtl", "ppo")}
+        found |= {"times": _times(case, makes)} if "times" in chosen else {}
+        if "crowds" in chosen:
+            longer = learned(trained(case, "ppo", tried=_TRIED_LONG), case.bundle)
+            found["crowds"] = _crowds(case, makes | {"ppo, longer": longer})
+    if "exits" in chosen:
+        exits = _case(network("scenes").bundle, 0.03, (20.0, 200.0))
+        makes = {"analytic + price": analytic}
+        makes |= {name: learned(trained(exits, name), exits.bundle) for name in ("memtl", "ppo")}
+        found["exits"] = _crowds(exits, makes)
+    if "mistaken" in chosen:
+        found |= _mistaken(case)
+    if "deadlines" in chosen:
+        found["deadlines"] = _deadlines.compared()
+    return found
+
+
+def _mistaken(case: Case) -> dict[str, Any]:
+    """Estimates that are off, without a deadline."""
+    makes: dict[str, Make] = {"analytic + price": analytic}
     for algorithm in ("memtl", "ppo"):
-        for robust in (False, True):
-            data = _file(case, algorithm, robust)
-            makes[f"{algorithm}{', robust' if robust else ''}"] = _learned(data, case.bundle)
-    longer = {"ppo, longer": _learned(_file(case, "ppo", tried=_TRIED_LONG), case.bundle)}
-    compared = {name: makes[name] for name in ("analytic + price", "memtl", "ppo")} | longer
-    at_exits: dict[str, Make] = {"analytic + price": _analytic}
-    at_exits |= {name: _learned(_file(exits, name), exits.bundle) for name in ("memtl", "ppo")}
-    crowds, with_exits = _crowds(case, compared), _crowds(exits, at_exits)
+        for name, quantile in ((algorithm, None), (f"{algorithm}, robust", _QUANTILE)):
+            makes[name] = learned(trained(case, algorithm, quantile), case.bundle)
     makes["argmin"] = lambda user: ArgminPolicy(user.policy.points)  # type: ignore[attr-defined]
-    wrong = {name: [_run(case, make, 20, seed, _ERROR) for seed in range(_SEEDS)] for name, make in makes.items()}
+    wrong = {name: [_run(case, make, 20, seed, ERROR) for seed in range(_SEEDS)] for name, make in makes.items()}
     return {
-        "crowds": crowds,
-        "exits": with_exits,
         "mistaken": [_row(name, costs, wrong["analytic + price"]) for name, costs in wrong.items()],
         "robust": _gains(wrong),
         "unhedged": _gains(_unhedged(case, makes)),
         "alone": _gains(_alone(case, makes)),
-        "times": _times(case, compared),
     }
 
 
 def table(result: dict[str, Any]) -> Group:
-    """A table for each number of users, one for wrong estimates, one for times."""
-    tables = []
-    parts = [(f"DeiT-tiny, {crowd['users']} users", crowd["rows"]) for crowd in result["crowds"]]
-    parts += [(f"the demo's network with an exit, {crowd['users']} users", crowd["rows"]) for crowd in result["exits"]]
+    """A table for each number of users, for wrong estimates, for deadlines, and one for times."""
+    tables: list[Table] = []
+    parts = [(f"DeiT-tiny, {crowd['users']} users", crowd["rows"]) for crowd in result.get("crowds", ())]
     parts += [
-        ("20 users, estimates off by 30 %", result["mistaken"]),
-        ("robust against point estimates", result["robust"]),
-        ("robust against point estimates, devices never step in", result["unhedged"]),
-        ("robust against point estimates, a server for each user", result["alone"]),
+        (f"the demo's network with an exit, {crowd['users']} users", crowd["rows"]) for crowd in result.get("exits", ())
     ]
+    mistaken = {
+        "mistaken": "20 users, estimates off by 30 %",
+        "robust": "robust against point estimates",
+        "unhedged": "robust against point estimates, devices never step in",
+        "alone": "robust against point estimates, a server for each user",
+    }
+    parts += [(title, result[name]) for name, title in mistaken.items() if name in result]
     for title, rows in parts:
         shown = Table("policy", "cost", "against analytic", "p95", "against analytic", "mean ms", "edge", title=title)
         for row in rows:
@@ -323,8 +265,10 @@ def table(result: dict[str, Any]) -> Group:
             cells = (f"{row['mean']:.3f}", mean, f"{row['p95']:.2f}", p95, f"{row['latency_ms']:.0f}")
             shown.add_row(name, *cells, f"{row['edge']:.0%}")
         tables.append(shown)
+    if "deadlines" in result:
+        tables.append(_deadlines.table(result["deadlines"]))
     times = Table("policy", "p50 µs", "p95 µs", "p99 µs", "known")
-    for row in result["times"]:
+    for row in result.get("times", ()):
         keys = ("p50_us", "p95_us", "p99_us")
         times.add_row(row["policy"], *(str(row[key]) for key in keys), f"{row['known']:.0%}" if "known" in row else "")
-    return Group(*tables, times)
+    return Group(*tables, *([times] if "times" in result else []))

@@ -65,3 +65,25 @@ def test_cost_of_the_device_alone() -> None:
     (first, *_) = simulate(replace(SCENARIO, probe=1e9), StaticPolicy(user.fallback, user.fallback))
     found = outcome_cost(first, BALANCED, SCENARIO.energy, BUNDLE.manifest.task.uncut)
     assert alone_cost(ANALYTIC, 200) == pytest.approx(found, rel=0.03)  # one probe
+
+
+def test_late_answers_have_their_price() -> None:
+    taken = alternatives(ANALYTIC, CONDITIONS, SCENARIO, 3.0, 0.0, 1.0)
+    rng = np.random.default_rng(0)
+    certain = injected(taken, BALANCED, SCENARIO.energy, 0.0, rng, 1)[0]
+    # The device alone takes so long; half of the worlds around are slower.
+    deadline = ANALYTIC.points[0].measured.device_ms * SCENARIO.device_scale / 1e3
+    timely = replace(BALANCED, deadline=deadline * 1.01, late_cost=500.0)
+    extra = injected(taken, timely, SCENARIO.energy, 0.0, rng, 1)[0] - certain
+    assert extra[0] == 0
+    assert set(extra.round(6).tolist()) == {0.0, 500.0}
+    spread = injected(taken, timely, SCENARIO.energy, 0.3, np.random.default_rng(1), 2000)
+    spread -= injected(taken, BALANCED, SCENARIO.energy, 0.3, np.random.default_rng(1), 2000)
+    assert spread[:, 0].mean() == pytest.approx(250, abs=25)
+
+    outcome = simulate(replace(SCENARIO, requests=1), StaticPolicy(ANALYTIC.points[0], ANALYTIC.points[0]))[0]
+    in_time = outcome_cost(outcome, timely, SCENARIO.energy, 1.0)
+    late = outcome_cost(outcome, replace(timely, deadline=deadline * 0.99), SCENARIO.energy, 1.0)
+    assert late - in_time == pytest.approx(500)
+    judged = AdaptivePolicy.for_bundle(BUNDLE, timely)
+    assert alone_cost(judged, 200) == pytest.approx(500 + alone_cost(ANALYTIC, 200))

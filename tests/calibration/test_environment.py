@@ -80,11 +80,26 @@ def test_risk_costs_more_and_errors_are_seen() -> None:
     assert sum(reward for _, reward in risky) < sum(reward for _, reward in wrong)
 
 
+def test_a_late_answer_costs_what_the_objective_says() -> None:
+    worlds = Worlds(wandering_links(), device_scale=(10, 10), seconds=12)
+    alone_ms = 10 * min(point.measured.device_ms for point in BUNDLE.points if point.local)
+    rewards = {}
+    for deadline in (0.5 * alone_ms, 2 * alone_ms):
+        objective = Objective(deadline=deadline / 1e3, late_cost=9 * alone_ms)
+        env = SplitInferenceEnv(BUNDLE, objective, worlds)
+        rewards[deadline] = [reward for _, reward in rollout(env, 0, action=0)]
+    late, timely = rewards.values()
+    assert late == pytest.approx([-1.0] * len(late), abs=0.01)
+    assert timely == pytest.approx([-0.1] * len(timely), abs=0.01)
+
+
 def test_points_are_those_of_the_analytic_policy() -> None:
     assert SplitInferenceEnv(BUNDLE, BALANCED).points == AdaptivePolicy.for_bundle(BUNDLE, BALANCED).points
 
 
-@pytest.mark.parametrize("bad", [{"error": -1}, {"quantile": 1.0}, {"objective": Objective(deadline=1.0)}])
+@pytest.mark.parametrize(
+    "bad", [{"error": -1}, {"quantile": 1.0}, {"objective": Objective(cost=lambda forecast: forecast.latency_ms)}]
+)
 def test_arguments_that_make_no_sense(bad: dict[str, object]) -> None:
     with pytest.raises(InputError):
         SplitInferenceEnv(BUNDLE, **bad)  # type: ignore[arg-type]

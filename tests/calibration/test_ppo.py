@@ -11,11 +11,13 @@ from cutpoint.sdk import AdaptivePolicy, LearnedPolicy
 from cutpoint.sdk.runtimes import create_runtime
 
 
-def test_file_holds_the_network_and_is_accepted() -> None:
+def test_file_holds_the_network_and_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     task = small_task(0.3, 0.8)
     ticks = []
     trained = train_ppo(task, Budget(ROLLOUT), advance=lambda: ticks.append(1))
     assert len(ticks) == ROLLOUT
+    assert not list(tmp_path.glob("SB3-*"))
     data = finish(task, trained)
     (scores,) = create_runtime("onnx").load(data, {}).run((trained.observations,))
     np.testing.assert_allclose(scores, trained.scores, atol=1e-5)

@@ -20,7 +20,6 @@ def test_points_and_description() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        {"objective": Objective(deadline=1.0)},
         {"objective": Objective(cost=lambda forecast: forecast.latency_ms)},
         {"error": -0.1},
         {"quantile": 0.0},

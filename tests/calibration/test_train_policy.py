@@ -63,6 +63,33 @@ def test_bundle_with_a_policy(folder: Path) -> None:
     assert with_policy(bundle, b"other").read(POLICY_FILE) == b"other"
 
 
+def test_policy_for_a_deadline(folder: Path) -> None:
+    timely = ["--deadline", "0.06", "--late-cost", "100"]
+    assert run(folder, *timely, "--accuracy-drop", "0.1").exit_code == 0
+    bundle = toy_bundle()
+    objective = Objective.preset("balanced", deadline=0.06, late_cost=100.0, accuracy_drop=0.1)
+    policy = LearnedPolicy.open(folder / "policy.onnx", AdaptivePolicy.for_bundle(bundle, objective), bundle)
+    assert policy.refusal is None
+    assert policy.card is not None
+    assert policy.card.points == tuple(point.id for point in policy.points)
+    usual = AdaptivePolicy.for_bundle(bundle, Objective.preset("balanced", deadline=0.06))
+    assert "another objective" in (LearnedPolicy.open(folder / "policy.onnx", usual, bundle).refusal or "")
+
+    arguments = [str(folder / "toy.cutpoint"), "--trace", str(folder / "links" / "slow.up"), "--objective", "balanced"]
+    arguments += [
+        "--policy",
+        str(folder / "policy.onnx"),
+        "--requests",
+        "20",
+        "--device-scale",
+        "200",
+        *timely,
+        "--json",
+    ]
+    done = CliRunner().invoke(simulate_command, arguments)
+    assert done.exit_code == 0, done.output
+
+
 def test_simulator_runs_it(folder: Path) -> None:
     assert run(folder).exit_code == 0
     arguments = [str(folder / "toy.cutpoint"), "--trace", str(folder / "links" / "slow.up"), "--json"]
@@ -85,6 +112,8 @@ def test_simulator_runs_it(folder: Path) -> None:
         (["--error", "-1"], "error -1.0 is below 0"),
         (["--quantile", "1"], "quantile 1.0"),
         (["--decisions", "0"], "--decisions 0"),
+        (["--deadline", "0"], "deadline 0.0"),
+        (["--late-cost", "-1"], "late_cost -1.0"),
     ],
 )
 def test_options_that_make_no_sense(folder: Path, more: list[str], message: str) -> None:

@@ -47,8 +47,6 @@ def test_plan_at_a_point_is_hedged_as_the_costs_say() -> None:
         plan = AdaptivePolicy.for_bundle(BUNDLE, Objective()).follow(number, each)
         assert plan.point is point
         assert (plan.hedge_ms is None) == point.local
-    best = AdaptivePolicy.for_bundle(BUNDLE, Objective()).choose(each)
-    assert AdaptivePolicy.for_bundle(BUNDLE, Objective()).follow(analytic.points.index(best.point), each) == best
     assert AdaptivePolicy.for_bundle(BUNDLE, Objective()).follow(len(analytic.points) - 1, Conditions(None)).point.local
 
 
@@ -126,8 +124,32 @@ def test_a_file_of_no_use_is_refused_once_and_the_analytic_policy_decides(
     assert re.search(reason, told)
 
 
-def test_a_deadline_is_another_objective() -> None:
-    assert "objective" in (learned(small_policy(BUNDLE), Objective(deadline=0.2)).refusal or "")
+TIMELY = Objective(deadline=0.2, late_cost=100.0)
+
+
+@pytest.mark.parametrize(
+    ("trained", "wanted"),
+    [
+        (Objective(), Objective(deadline=0.2)),
+        (Objective(), Objective(cost=lambda forecast: forecast.latency_ms)),
+        (TIMELY, Objective()),
+        (TIMELY, replace(TIMELY, deadline=0.3)),
+        (TIMELY, replace(TIMELY, late_cost=50.0)),
+    ],
+)
+def test_another_deadline_is_another_objective(trained: Objective, wanted: Objective) -> None:
+    data = small_policy(BUNDLE, weights=Weights.of(trained))
+    assert learned(data, trained).refusal is None
+    policy = learned(data, wanted)
+    assert "another objective" in (policy.refusal or "")
+    for each in conditions(20):
+        assert policy.choose(each) == AdaptivePolicy.for_bundle(BUNDLE, wanted).choose(each)
+
+
+def test_a_card_names_no_deadline_where_there_is_none() -> None:
+    assert Weights.of(Objective(late_cost=5.0)) == Weights.of(Objective())
+    assert msgspec.json.decode(msgspec.json.encode(Weights.of(Objective()))).keys() == {"latency", "energy", "loss"}
+    assert msgspec.json.decode(msgspec.json.encode(Weights.of(TIMELY)), type=Weights) == Weights.of(TIMELY)
 
 
 def test_scores_that_stop_being_numbers_end_the_trust(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,6 +185,19 @@ def test_deadline_that_nobody_meets_is_missed_by_as_little_as_possible() -> None
 
 
 # -- objective ---------------------------------------------------------------------------------------------------
+
+
+def test_being_in_time_may_have_a_price() -> None:
+    """Late is likely with the accurate point, and impossible with the device alone."""
+    poor = point("poor", 0.7, 0, 5, local=True)
+    conditions = Conditions(Channel(2e6, 0.02, 0.8), device_scale=18)
+    objective = Objective(deadline=0.1, accuracy_drop=0.5, latency_weight=0.01, loss_weight=1.0)
+    policies = {
+        late_cost: AdaptivePolicy((poor, EARLY), replace(objective, late_cost=late_cost), uncut=0.9, races=0.0)
+        for late_cost in (1e6, 100.0, 1.0)
+    }
+    chosen = {late_cost: policy.choose(conditions).point.id for late_cost, policy in policies.items()}
+    assert chosen == {1e6: "poor", 100.0: "poor", 1.0: "early"}
 
 
 def test_energy_objective_spares_the_battery() -> None:

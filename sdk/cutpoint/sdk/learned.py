@@ -59,17 +59,20 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     distance: float
 
 
-class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The objective that a policy was trained for: see the fields of `Objective`."""
+class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The objective that a policy was trained for: see the fields of `Objective`. Without a deadline `late` is None."""
 
     latency: float
     energy: float
     loss: float
+    deadline: float | None = None
+    late: float | None = None
 
     @classmethod
     def of(cls, objective: Objective) -> Weights:
         """Those of `objective`."""
-        return cls(objective.latency_weight, objective.energy_weight, objective.loss_weight)
+        late = None if objective.deadline is None else objective.late_cost
+        return cls(objective.latency_weight, objective.energy_weight, objective.loss_weight, objective.deadline, late)
 
 
 class PolicyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,13 +175,14 @@ class LearnedPolicy:
             raise GraphError("it was made by another version of cutpoint: train it again")
         if card.bundle != points_digest(bundle.points):
             raise GraphError("it was trained for another bundle: train one for this")
-        if card.weights != Weights.of(self._analytic.objective) or self._analytic.objective.deadline is not None:
-            raise GraphError(f"it was trained for another objective: {card.weights}, and no deadline")
+        objective = self._analytic.objective
+        if card.weights != Weights.of(objective) or objective.cost is not None:
+            raise GraphError(f"it was trained for another objective: {card.weights}")
         outputs = ("scores",) if card.disagreement is None else ("scores", "disagreement")
         if self._graph.input_names != ("observation",) or self._graph.output_names != outputs:
             raise GraphError(f"the graph gives {', '.join(self._graph.output_names)}, not {', '.join(outputs)}")
         self._seen(card.seen)
-        places = {point.id: place for place, point in enumerate(self.points)}
+        places = {point.id: place for place, point in enumerate(self.points) if point.slicing is None}
         # Where each score's point stands in `points`, and what keeps those that cannot be chosen here from winning.
         self._places = [places.get(name, -1) for name in card.points]
         mask = np.array([0.0 if place >= 0 else -np.inf for place in self._places], np.float32)
@@ -243,10 +247,11 @@ class LearnedPolicy:
 
     def knows(self, observation: Array) -> bool:
         """Whether an observation, (1, features), is among those that the graph was trained on."""
-        placed = (observation @ self._inside + self._offset)[0]
+        placed = observation[0].dot(self._inside)
+        placed += self._offset
         away = placed[_SIDES:]
-        # A number below zero, or none, is outside.
-        return bool(placed[:_SIDES].min() >= 0.0 and away.dot(away) <= self._distance)
+        # A number below zero, or none, is outside; one that is none counts as the least.
+        return bool(placed[placed[:_SIDES].argmin()] >= 0.0 and away.dot(away) <= self._distance)
 
     def _run(self, observation: Array) -> tuple[Array, float]:
         """Scores of the points, (points,), and how much the heads disagree."""

@@ -38,7 +38,7 @@ class Objective:
     """What the app wants of an answer.
 
     cost = latency_weight · ms + energy_weight · mJ + loss_weight · per cent lost + the server's price · its ms, among
-    the points above the accuracy floor. A deadline comes before all of it.
+    the points above the accuracy floor. With a deadline, + late_cost · the probability that the answer comes after it.
 
     Attributes:
         deadline: seconds from the call of `infer` to its answer; None for as soon as possible.
@@ -51,6 +51,8 @@ class Objective:
             device against the server always; 1 and more only where the server's answer is probably lost.
         hedge_share: share of requests that may be raced; for the others the device waits until the server is late, or
             until the deadline leaves no other choice.
+        late_cost: cost of an answer after the deadline. As it is, being in time comes before everything else;
+            100 · loss_weight makes a late answer as bad as a wrong one.
         hysteresis: a point is left for one that costs less by more than this share.
         patience: for plans that do not say when the device shall step in: as soon as the server's answer takes this
             many times as long as predicted.
@@ -68,6 +70,7 @@ class Objective:
     loss_weight: float = 0.0
     hedge_price: float = 0.03
     hedge_share: float = 0.75
+    late_cost: float = 1e6
     hysteresis: float = 0.05
     patience: float = 3.0
     cost: Callable[[Forecast], Array] | None = None
@@ -83,7 +86,7 @@ class Objective:
             raise InputError(f"hedge_share {self.hedge_share} is not between 0 and 1")
         if self.patience < 1:
             raise InputError(f"patience {self.patience} is below 1: the prediction itself would already be too late")
-        for name in ("latency_weight", "energy_weight", "loss_weight", "hedge_price", "hysteresis"):
+        for name in ("latency_weight", "energy_weight", "loss_weight", "hedge_price", "late_cost", "hysteresis"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)} is below 0")
         if self.latency_weight + self.energy_weight + self.loss_weight <= 0:

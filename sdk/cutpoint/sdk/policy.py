@@ -13,8 +13,9 @@ import numpy as np
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.energy import EnergyModel
+from cutpoint.sdk.following import MARGIN, MARGIN_MS, Prices, cheapest_way
 from cutpoint.sdk.objective import Forecast, Objective
-from cutpoint.sdk.predictor import Conditions, Prediction, Predictor
+from cutpoint.sdk.predictor import WORST_CASE, Conditions, Prediction, Predictor
 
 __all__ = [
     "AdaptivePolicy",
@@ -27,12 +28,8 @@ __all__ = [
     "fastest_alone",
 ]
 
-#: Cost of a missed deadline: above everything else.
-_MISSED = 1e6
-#: The device's own work may take this much longer than predicted when a deadline depends on it: a share, and ms.
-_MARGIN, _MARGIN_MS = 1.1, 3.0
-#: Cases of the belief: the median, and the worst that is no outage.
-_MIDDLE, _WORST = 3, 6
+#: The case of the belief that is its median.
+_MIDDLE = 3
 #: How many times dearer energy and work in vain are on a device that should be spared.
 _STRAIN = 4.0
 #: Races that can be saved up.
@@ -216,13 +213,6 @@ class AdaptivePolicy:
         return cls(points, objective, uncut=uncut, energy=energy, answer_bytes=answer)
 
     def choose(self, conditions: Conditions) -> Plan:
-        return self._choose(conditions, None)
-
-    def follow(self, wanted: int, conditions: Conditions) -> Plan:
-        """The plan with point `wanted` of `points`, hedged as its costs say; the usual one if it cannot be had now."""
-        return self._choose(conditions, wanted)
-
-    def _choose(self, conditions: Conditions, wanted: int | None) -> Plan:
         prediction = self._predictor.predict(conditions)
         if not prediction.device_ms.size:
             # Nothing can be had: whoever insists on the server hears from it why.
@@ -230,13 +220,13 @@ class AdaptivePolicy:
         self._races = min(_MOST_RACES, self._races + self.objective.hedge_share)
         ways = self._ways(prediction, conditions)
         cost = np.minimum.reduce(ways.cost) if self.objective.cost is None else self._own_cost(prediction, ways)
-        best = int(cost.argmin()) if wanted is None or wanted >= len(cost) else wanted
+        best = int(cost.argmin())
         last = self._last
-        if last is not None and last != best != wanted and last < len(cost):
+        if last is not None and last != best and last < len(cost):
             # The device's queue and a deadline that nothing meets are common to all: they make no difference larger.
             common = self.objective.latency_weight * conditions.device_queue_ms
             if ways.missed is not None:
-                common += _MISSED * float(ways.missed[:, best].min())
+                common += self.objective.late_cost * float(ways.missed[:, best].min())
             least = cost.item(best)
             if cost.item(last) - least <= self.objective.hysteresis * abs(least - common):
                 best = last
@@ -245,6 +235,37 @@ class AdaptivePolicy:
         if ways.race and way == 0 and best >= self._predictor.local:
             self._races -= 1.0
         return self._plan(best, way, cost, prediction, ways)
+
+    def follow(self, wanted: int, conditions: Conditions) -> Plan:
+        """The plan with point `wanted` of `points`, hedged as its costs say; the usual one if it cannot be had now.
+
+        It has no runners-up, and the cost is that of the weights. Not for sliced points.
+        """
+        one = self._predictor.predict_point(wanted, conditions)
+        if one is None:
+            return self.choose(conditions)
+        objective, point = self.objective, self.points[wanted]
+        self._races = min(_MOST_RACES, self._races + objective.hedge_share)
+        self._last = wanted
+        sparing = _STRAIN if conditions.device.strained else 1.0
+        deadline_ms = min(self._deadline_ms, conditions.budget_ms)
+        prices = Prices(
+            objective.latency_weight,
+            sparing * self._wasted_price + conditions.device_price,
+            objective.late_cost,
+            deadline_ms,
+            objective.energy_weight > 0 and deadline_ms == math.inf and not point.local,
+        )
+        way = cheapest_way(one, prices, self._races >= 1.0 and not point.local)
+        if way.race:
+            self._races -= 1.0
+        busy_ms = max(0.0, one.mean_device_ms - one.queue_ms)
+        fixed = conditions.device_price * busy_ms + conditions.server.price * one.server_ms
+        fixed += sparing * objective.energy_weight * one.energy_mj
+        fixed += objective.loss_weight * 100 * self._loss.item(wanted)
+        energy_mj = one.energy_mj + self.energy.compute_mj(way.latency_ms - way.started_ms)
+        start_ms = None if point.local else way.start_ms
+        return Plan(point, way.latency_ms, one.mean_device_ms, energy_mj, way.cost + fixed, start_ms)
 
     def _ways(self, prediction: Prediction, conditions: Conditions) -> _Ways:
         """Every point as a race, where there may be one, and with a device that waits."""
@@ -266,9 +287,9 @@ class AdaptivePolicy:
         race = bool(self._predictor.local) and self._races >= 1.0
         if self._predictor.local:
             alone = min(done[: self._predictor.local].tolist()) - conditions.device_queue_ms
-            late = q[_WORST]
+            late = q[WORST_CASE]
             if deadline_ms < math.inf:
-                latest = deadline_ms - _MARGIN * alone - _MARGIN_MS
+                latest = deadline_ms - MARGIN * alone - MARGIN_MS
                 # Where the device could not be in time either, hurrying it helps nobody.
                 late = np.where(done <= latest, np.minimum(late, latest), late)
             starts = [done, late] if race else [late]
@@ -299,7 +320,7 @@ class AdaptivePolicy:
             missed = chances @ (capped[0] > deadline_ms)
             if exits is not None:
                 missed = exits.mean(missed, exits.ms > deadline_ms)
-            cost += _MISSED * missed
+            cost += objective.late_cost * missed
         return _Ways(race, bounds[1], capped[0], expected, missed, cost)
 
     def _own_cost(self, prediction: Prediction, ways: _Ways) -> Array:
@@ -311,13 +332,13 @@ class AdaptivePolicy:
         latency, started = ways.expected[:, which, points]
         forecast = Forecast(
             latency_ms=latency,
-            late_ms=ways.answered[which, _WORST, points],
+            late_ms=ways.answered[which, WORST_CASE, points],
             energy_mj=prediction.energy_mj + self.energy.compute_mj(1.0) * (latency - started),
             loss=self._loss[: len(points)],
             server_ms=prediction.server_ms,
             missed=missed,
         )
-        return np.asarray(self.objective.cost(forecast), dtype=np.float64) + _MISSED * missed
+        return np.asarray(self.objective.cost(forecast), dtype=np.float64) + self.objective.late_cost * missed
 
     def _plan(self, best: int, way: int, cost: Array, prediction: Prediction, ways: _Ways) -> Plan:
         shown = min(len(cost), _RUNNERS_UP + 1)

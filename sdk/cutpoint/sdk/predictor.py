@@ -16,10 +16,12 @@ from cutpoint.sdk.energy import EnergyModel, Radio
 from cutpoint.sdk.protocol import IDLE, ServerState
 from cutpoint.sdk.state import DeviceState
 
-__all__ = ["OVERHEAD_BYTES", "Conditions", "Exits", "Prediction", "Predictor"]
+__all__ = ["OVERHEAD_BYTES", "WORST_CASE", "Conditions", "Exits", "PointPrediction", "Prediction", "Predictor"]
 
 #: Bytes that a request and its frames add to the payload on the wire.
 OVERHEAD_BYTES = 120
+#: The worst case of the belief that is no outage.
+WORST_CASE = PROBABILITIES - 2
 #: Where there is none, only points that need none are predicted.
 _NO_LINK = Channel(MAX_RATE, 0.0)
 
@@ -101,6 +103,34 @@ class Prediction(NamedTuple):
         return self.device_ms if self.exits is None else self.exits.mean(self.device_ms, self.exits.ms)
 
 
+class PointPrediction(NamedTuple):
+    """What a request would take now at one point.
+
+    Attributes:
+        probabilities: of the cases, as in `Prediction`.
+        latency_ms: in every case, unless an exit answers.
+        device_ms: until the device is done, unless an exit answers.
+        mean_device_ms: the same in the mean over all requests.
+        energy_mj: of computation and radio, in the mean over all requests.
+        server_ms: decoder and tail, in the mean over all requests.
+        queue_ms: before the device begins with anything.
+        alone_ms: that the device's own answer takes from then on; infinite where there is no local point.
+        exit_rate: share of the requests that the exit answers.
+        exit_ms: until its answer.
+    """
+
+    probabilities: Sequence[float]
+    latency_ms: Sequence[float]
+    device_ms: float
+    mean_device_ms: float
+    energy_mj: float
+    server_ms: float
+    queue_ms: float
+    alone_ms: float
+    exit_rate: float
+    exit_ms: float
+
+
 class Predictor:
     """Predicts latency and energy of all points at once.
 
@@ -135,6 +165,9 @@ class Predictor:
         if any(point.exit is not None for point in self.points):
             self._means = self._table([point.measured.expected for point in self.points])
             self._exits = np.array([(point.measured.exit_rate, point.measured.exit_ms) for point in self.points]).T
+        # The same as plain numbers, for `predict_point`.
+        self._columns: list[list[float]] = self._measured.T.tolist()
+        self._mean_columns: list[list[float]] = self._means.T.tolist()
 
     def _table(self, measured: Sequence[Measurement]) -> Array:
         rows = [self._measurements(point, m) for point, m in zip(self.points, measured, strict=True)]
@@ -187,6 +220,45 @@ class Predictor:
         exits = Exits(rate, queue + device * exit_ms)
         latency_ms, device_ms = result[:PROBABILITIES], result[PROBABILITIES]
         return Prediction(np.array(chances), latency_ms, device_ms, energy_mj, server_ms, exits)
+
+    def predict_point(self, place: int, conditions: Conditions) -> PointPrediction | None:
+        """The prediction for one point without slices; None if it cannot be had now."""
+        point, channel, server = self.points[place], conditions.channel, conditions.server
+        assert point.slicing is None, "sliced points are predicted with the others"
+        if not point.local and (channel is None or server.draining):
+            return None
+        device, queue = conditions.device_scale, conditions.device_queue_ms
+        own_ms, nbytes, tail_ms, _, _, queued = self._columns[place]
+        _, mean_bytes, mean_tail_ms, compute_mj, mean_asked, _ = self._mean_columns[place]
+        done = device * own_ms + queue * queued
+        energy_mj = device * compute_mj
+        rates, trips, chances = (channel or _NO_LINK).samples()
+        latency = [done] * len(chances)
+        if channel is not None and not point.local:
+            rest = done + conditions.server_scale * tail_ms
+            rest += server.queue_ms + self.answer_bytes * 8e3 / channel.downlink
+            waiting, mean_byte_ms, latency = nbytes + conditions.unanswered, 0.0, []
+            for rate, trip, chance in zip(rates, trips, chances, strict=True):
+                byte_ms = 8e3 / rate
+                mean_byte_ms += chance * byte_ms
+                latency.append(rest + waiting * byte_ms + trip * 1e3)
+            radio = conditions.radio or self.energy.radio
+            energy_mj += mean_bytes * radio.send_mj(1, 8e3 / mean_byte_ms)
+            energy_mj += mean_asked * radio.receive_mj(self.answer_bytes, channel.downlink)
+        rate, exit_ms = point.measured.exit_rate, queue + device * point.measured.exit_ms
+        alone = [device * column[0] + queue * column[5] for column in self._columns[: self.local]]
+        return PointPrediction(
+            chances,
+            latency,
+            done,
+            done + rate * (exit_ms - done),
+            energy_mj,
+            conditions.server_scale * mean_tail_ms,
+            queue,
+            min(alone, default=math.inf) - queue,
+            rate,
+            exit_ms,
+        )
 
 
 def _ways_through(points: Sequence[Point]) -> tuple[Array, list[int]]:

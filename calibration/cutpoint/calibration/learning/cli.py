@@ -58,6 +58,9 @@ def _minutes(text: str) -> tuple[int, float | None]:
 @click.option("--save-bundle", type=click.Path(path_type=Path), help="Also write BUNDLE with the policy in it.")
 @click.option("--algorithm", type=click.Choice(["memtl", "ppo"]), default="memtl", show_default=True)
 @click.option("--objective", type=click.Choice(list(PRESETS)), default="balanced", show_default=True)
+@click.option("--deadline", type=float, help="Seconds for an answer.")
+@click.option("--late-cost", type=float, help="Cost of an answer after the deadline, of the order of others.")
+@click.option("--accuracy-drop", type=float, help="Against the uncut model, 0 to 1. Default: the objective's.")
 @click.option("--budget", help="20m, 90s, or a number: steps (memtl; default 1500), decisions (ppo; 20000).")
 @click.option("--decisions", default=8000, show_default=True, help="memtl: that the oracle demonstrates.")
 @click.option("--error", default=0.0, show_default=True, help="By which estimates may be off: 0.3 for 30 %.")
@@ -75,6 +78,9 @@ def train_policy(
     save_bundle: Path | None,
     algorithm: str,
     objective: str,
+    deadline: float | None,
+    late_cost: float | None,
+    accuracy_drop: float | None,
     budget: str | None,
     decisions: int,
     error: float,
@@ -90,6 +96,7 @@ def train_policy(
 
     memtl imitates an oracle that knows the links; ppo tries for itself. With --error and --quantile, costs are judged
     by that quantile over injected errors of the estimates. With a --budget of steps the result follows from --seed.
+    Clients follow the policy for the same objective: weights, --deadline and --late-cost.
 
     An interrupted training goes on where it stopped when it is started again.
     """
@@ -114,10 +121,12 @@ def train_policy(
         _range("server-scale", server_scale),
         _range("period", period),
     )
-    task = TrainingTask(Bundle.open(bundle), Objective.preset(objective), worlds, error, quantile, seed)
+    changes = {"deadline": deadline, "late_cost": late_cost, "accuracy_drop": accuracy_drop}
+    wanted = Objective.preset(objective, **{name: value for name, value in changes.items() if value is not None})
+    task = TrainingTask(Bundle.open(bundle), wanted, worlds, error, quantile, seed)
     reporter = ConsoleReporter(Console(stderr=True))
     length = Budget(*_minutes(budget or _USUAL[algorithm]))
-    settings = f"{objective} {algorithm} {length} {decisions} {error} {quantile} {seed}"
+    settings = f"{wanted} {algorithm} {length} {decisions} {error} {quantile} {seed}"
     key = digest(repr(worlds), task.bundle.hash, settings)
     checkpoint = out.with_name(f".{out.name}.{key}.checkpoint")
     try:

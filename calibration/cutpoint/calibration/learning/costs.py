@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,14 +24,24 @@ def outcome_cost(outcome: Outcome, objective: Objective, energy: EnergyModel, un
         objective.latency_weight * outcome.latency_ms
         + objective.energy_weight * outcome.energy_mj(energy)
         + objective.loss_weight * 100 * loss
+        + objective.late_cost * (outcome.latency_ms > _deadline_ms(objective))
     )
 
 
+def _deadline_ms(objective: Objective) -> float:
+    return math.inf if objective.deadline is None else objective.deadline * 1e3
+
+
 def alone_cost(analytic: AdaptivePolicy, device_scale: float) -> float:
-    """The cost of an answer that an idle device gives alone: the unit in which rewards are counted."""
+    """The cost of an answer that an idle device gives alone: the unit in which rewards are counted.
+
+    With a deadline it is that of one that comes too late, on every device, so that the price of being late is the same
+    share of the unit everywhere.
+    """
     device_ms = fastest_alone(analytic.points).measured.device_ms * device_scale
     objective = analytic.objective
-    return objective.latency_weight * device_ms + objective.energy_weight * analytic.energy.compute_mj(device_ms)
+    late = 0.0 if objective.deadline is None else objective.late_cost
+    return late + objective.latency_weight * device_ms + objective.energy_weight * analytic.energy.compute_mj(device_ms)
 
 
 class Alternatives(NamedTuple):
@@ -143,7 +154,9 @@ def injected(
     with np.errstate(invalid="ignore"):
         wasted = np.where(np.isfinite(taken.start_ms), np.clip(latency - taken.start_ms, 0.0, None), 0.0)
     exit_ms, stay = taken.exit_ms * device, 1 - taken.exit_rate
-    latency = stay * latency + taken.exit_rate * (taken.waiting_ms + exit_ms)
+    exits_ms, deadline_ms = taken.waiting_ms + exit_ms, _deadline_ms(objective)
+    late = stay * (latency > deadline_ms) + taken.exit_rate * (exits_ms > deadline_ms)
+    latency = stay * latency + taken.exit_rate * exits_ms
     worked = stay * (device_ms + wasted) + taken.exit_rate * exit_ms
     computed = objective.energy_weight * energy.compute_mj(1.0) * worked
-    return np.asarray(objective.latency_weight * latency + computed + taken.fixed)
+    return np.asarray(objective.latency_weight * latency + computed + objective.late_cost * late + taken.fixed)

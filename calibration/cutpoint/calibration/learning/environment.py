@@ -42,7 +42,7 @@ class SplitInferenceEnv(gymnasium.Env[Array, np.int64]):
 
     Args:
         bundle: a bundle or its path.
-        objective: what is wanted; no deadline.
+        objective: what is wanted; no cost of one's own.
         worlds: to draw from.
         error: of the estimates that are observed, as for `mistaken`.
         quantile: of the cost that counts, 0 … 1; None: the mean.
@@ -65,8 +65,8 @@ class SplitInferenceEnv(gymnasium.Env[Array, np.int64]):
             raise InputError(f"error {error} is not at least 0, or quantile {quantile} is not between 0 and 1")
         self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._objective = objective or Objective.preset("balanced")
-        if self._objective.deadline is not None:
-            raise InputError("policies are trained for objectives without a deadline")
+        if self._objective.cost is not None:
+            raise InputError("policies are trained for an objective's weights, not for a cost of one's own")
         self._worlds = worlds or Worlds()
         self._error = error
         self._quantile = quantile

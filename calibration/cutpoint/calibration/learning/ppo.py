@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
@@ -66,6 +67,8 @@ def train_ppo(
         device="cpu",
         **_SETTINGS,
     )
+    # The usual logger leaves a folder behind.
+    model.set_logger(Logger(folder=None, output_formats=[]))
     number, before, ticks = 0, 0.0, 0
     observations: list[Array] = []
     if checkpoint is not None and checkpoint.is_file():

@@ -32,7 +32,7 @@ class TrainingTask:
 
     Attributes:
         bundle: with the points.
-        objective: what is wanted; no deadline.
+        objective: what is wanted; no cost of one's own.
         worlds: to learn in.
         error: standard deviation of the logarithm by which estimates of channel and computation may be off.
         quantile: of the cost that counts, 0 … 1; None: the mean, and nothing is injected.
@@ -50,8 +50,8 @@ class TrainingTask:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.objective.deadline is not None or self.objective.cost is not None:
-            raise CalibrationError("policies are trained for weights, without a deadline and a cost of one's own")
+        if self.objective.cost is not None:
+            raise CalibrationError("policies are trained for an objective's weights, not for a cost of one's own")
         if self.error < 0:
             raise CalibrationError(f"error {self.error} is below 0")
         if self.quantile is not None and not 0 < self.quantile < 1:

@@ -44,6 +44,7 @@ POLICIES = ("adaptive", "device", "argmin", "bottleneck", "slimmable", "oracle")
 @click.option("--requests", default=400, show_default=True, help="For each trace.")
 @click.option("--objective", type=click.Choice(list(PRESETS)), default="latency", show_default=True)
 @click.option("--deadline", type=float, help="Seconds for an answer.")
+@click.option("--late-cost", type=float, help="Cost of an answer after it. Default: more than everything else.")
 @click.option("--accuracy-drop", default=0.01, show_default=True, help="Against the uncut model, 0 to 1.")
 @click.option("--radio", type=click.Choice(list(RADIOS)), default="lte", show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of the sizes of payloads, and of the users.")
@@ -63,6 +64,7 @@ def simulate_command(
     requests: int,
     objective: str,
     deadline: float | None,
+    late_cost: float | None,
     accuracy_drop: float,
     radio: str,
     seed: int,
@@ -112,7 +114,8 @@ def simulate_command(
         else:
             Console().print(crowd_table(report))
         return
-    wanted = Objective.preset(objective, deadline=deadline, accuracy_drop=accuracy_drop)
+    priced = {} if late_cost is None else {"late_cost": late_cost}
+    wanted = Objective.preset(objective, deadline=deadline, accuracy_drop=accuracy_drop, **priced)
     points = admissible(opened.points, wanted.floor(opened.manifest.task.uncut))
     alone_s = fastest_alone(points).measured.device_ms * device_scale / 1e3
     energy = EnergyModel(RADIOS[radio])

@@ -32,6 +32,7 @@ __all__ = ["infer", "top_classes"]
 @click.option("--policy", type=click.Path(path_type=Path), help="Trained policy, from `cutpoint train-policy`.")
 @click.option("--objective", type=click.Choice(list(PRESETS)), default="latency", show_default=True)
 @click.option("--deadline", type=float, help="Seconds for an answer.")
+@click.option("--late-cost", type=float, help="Cost of an answer after it. Default: more than everything else.")
 @click.option("--accuracy-drop", type=float, help="Against the uncut model, 0 to 1. Default: the objective's.")
 @click.option("--token", envvar="CUTPOINT_TOKEN", help="Bearer token; also from CUTPOINT_TOKEN.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM) to show the server.")
@@ -52,6 +53,7 @@ def infer(
     policy: Path | None,
     objective: str,
     deadline: float | None,
+    late_cost: float | None,
     accuracy_drop: float | None,
     token: str | None,
     tls_cert: Path | None,
@@ -70,11 +72,11 @@ def infer(
     """
     if server is None and mode != "device":
         raise click.UsageError("give --server URL, or --mode device to compute here alone")
-    changes = {"deadline": deadline} | ({} if accuracy_drop is None else {"accuracy_drop": accuracy_drop})
+    changes = {"deadline": deadline, "late_cost": late_cost, "accuracy_drop": accuracy_drop}
     client = Client(
         server,
         Bundle.open(bundle),
-        objective=Objective.preset(objective, **changes),
+        objective=Objective.preset(objective, **{name: value for name, value in changes.items() if value is not None}),
         mode=mode,
         policy=policy,
         token=token,
