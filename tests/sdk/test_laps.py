@@ -9,7 +9,6 @@ from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.laps import Laps
 from cutpoint.sdk.runtimes import Stop
 
-
 #: Of several laps in which nothing is computed, other work on the machine spares one.
 LAPS = 20
 
