@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exits.graphs import pooled_early, pooled_head, shortened, with_confidence
 from cutpoint.calibration.exits.precision import quantise_exit, scores_of
 from cutpoint.calibration.exits.thresholds import choose_threshold, least_drop, samples_needed
-from cutpoint.calibration.exits.views import collect_views
+from cutpoint.calibration.exits.views import random_view
 from cutpoint.calibration.graphs.cuts import labelled
 from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.spans import extract_span
@@ -23,6 +23,7 @@ from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks import Judge, is_classification
 from cutpoint.calibration.training.codecs import training_sources
+from cutpoint.calibration.training.features import collect_features
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Exit, GraphFile, Preprocessing, Threshold
@@ -261,13 +262,14 @@ class ExitFitting:
         most = max(1, _BYTES // sum(2 * spec.size for spec in (*specs, self._output)))
         first, how, settings = self._boundaries[0].tensors, self._data.preprocessing, self._settings
         way = _Way((*self._heads, self._model))
+        view = partial(random_view, rng=np.random.default_rng(settings.seed))
         found = []
         for title, sources, views in (
             ("training", self._data.training, settings.exit_views),
             ("tuning", self._data.tuning, 1),
         ):
             with self._reporter.stage(f"features for {title} exits", min(most, len(sources))) as advance:
-                found.append(collect_views(way, sources, first, how, views, most, settings.seed, advance))
+                found.append(collect_features(way, sources, first, how, most, view, views, advance))
         return found[0], found[1]
 
     def _trained(self, number: int) -> bytes:

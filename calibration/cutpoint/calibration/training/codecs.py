@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from cutpoint.calibration.codecs.entries import FittedCodec
 from cutpoint.calibration.codecs.klt import design_klt
 from cutpoint.calibration.codecs.sensitivity import SAMPLES, Divergence
 from cutpoint.calibration.codecs.streams import for_streams, neighbour
-from cutpoint.calibration.data import Source, load_samples, open_dataset, shuffled
+from cutpoint.calibration.data import Source, open_dataset, shuffled
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.cuts import labelled
 from cutpoint.calibration.graphs.graph import ModelGraph
@@ -23,17 +23,16 @@ from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.tasks.classification import is_classification
 from cutpoint.calibration.training.families import FAMILIES, Family
+from cutpoint.calibration.training.features import collect_features
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.codecs import Array, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Preprocessing
 from cutpoint.sdk.runtimes import Graph, create_runtime
 
-__all__ = ["choose_boundaries", "fit_trained", "halved", "training_sources"]
+__all__ = ["choose_boundaries", "fit_trained", "training_sources"]
 
 #: Bytes of features and outputs that training holds in memory at most, floats as float16.
 _BYTES = 2**31
-#: Pictures in memory at a time while features are computed.
-_CHUNK = 128
 #: Up to this share of the model's multiply-accumulates a cut is early enough to be worth much to a weak device.
 _EARLY = 0.6
 #: Calibration samples that the start is fitted to.
@@ -224,7 +223,7 @@ def _fit(
     whole = loaded(first, (*crossing, *outputs))
     most = max(1, _BYTES // sum(spec.size * min(2, np.dtype(spec.dtype).itemsize) for spec in (*crossing, *outputs)))
     with reporter.stage(f"features for {job.title}", min(most, len(sources))) as advance:
-        features = _collect_features(whole, sources, first, preprocessing, most, advance)
+        features = collect_features(whole, sources, first, preprocessing, most, advance=advance)
     budget = Budget(settings.train_steps, settings.train_minutes)
     with reporter.stage(f"training {job.title}", budget.ticks) as advance:
         tensors = [torch.from_numpy(feature) for feature in features]
@@ -237,46 +236,3 @@ def _fit(
         moved_on = (head.run([neighbour(sample[0], rng)]) for sample in calibration[:_START])
         fitted = for_streams(fitted, list(zip(samples, moved_on, strict=True)))
     return fitted
-
-
-def _collect_features(
-    span: Graph,
-    sources: Sequence[Source],
-    specs: Sequence[TensorSpec],
-    preprocessing: Preprocessing | None,
-    most: int,
-    advance: Callable[[], None] = lambda: None,
-) -> list[Array]:
-    """What a span gives (samples, …), floats as float16, for files; for pictures also mirrored while there is room.
-
-    Args:
-        span: from boundary 0 on.
-        sources: files, the first ones first.
-        specs: of boundary 0.
-        preprocessing: of boundary 0; None: the files hold tensors.
-        most: samples.
-        advance: called for each file.
-
-    Raises:
-        CalibrationError: if no file can be read.
-    """
-    plain: list[tuple[Array, ...]] = []
-    mirrored: list[tuple[Array, ...]] = []
-    for start in range(0, min(most, len(sources)), _CHUNK):
-        chunk = sources[start : min(start + _CHUNK, most)]
-        for sample in load_samples(chunk, len(chunk), specs, preprocessing, advance).tensors:
-            plain.append(halved(span.run(sample)))
-            if preprocessing is not None and len(sources) + len(mirrored) < most:
-                mirrored.append(halved(span.run([np.ascontiguousarray(sample[0][:, :, ::-1])])))
-    if not plain:
-        raise CalibrationError("none of the files to train on could be read")
-    return [np.concatenate(values) for values in zip(*plain, *mirrored, strict=True)]
-
-
-def halved(tensors: Sequence[Array]) -> tuple[Array, ...]:
-    """Floats as float16; what is smaller stays."""
-    limit = float(np.finfo(np.float16).max)
-    return tuple(
-        tensor if tensor.dtype.itemsize <= 2 else np.clip(tensor, -limit, limit).astype(np.float16)
-        for tensor in tensors
-    )
