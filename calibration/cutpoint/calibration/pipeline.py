@@ -14,7 +14,7 @@ import onnx
 from cutpoint.calibration.codecs.entries import FittedCodec, on_servers
 from cutpoint.calibration.codecs.fitted import convert_codecs, fit_codecs
 from cutpoint.calibration.conversion import Conversion, Convert, head_converter
-from cutpoint.calibration.data import Dataset, Samples, Source, load_samples, open_dataset, shuffled, split
+from cutpoint.calibration.data import Dataset, Samples, open_dataset
 from cutpoint.calibration.devices import for_device, steering, with_devices
 from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.exits.fit import ExitData, ExitFitting, FittedExit, check_exits
@@ -26,8 +26,8 @@ from cutpoint.calibration.graphs.exports import ExportedSpans, export_spans
 from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.graphs.min_cut import find_candidates
 from cutpoint.calibration.graphs.node_profile import node_times, prefix_times
-from cutpoint.calibration.graphs.prepare import boundary0, check_faithful, make_preprocessing, prepare_graph
-from cutpoint.calibration.importers import ImportedModel, import_model
+from cutpoint.calibration.graphs.prepare import check_faithful, prepare_graph
+from cutpoint.calibration.importers import import_model
 from cutpoint.calibration.progress import Reporter
 from cutpoint.calibration.report import add_page
 from cutpoint.calibration.report.data import REPORT_NAME, CutReport, LitertHead, ReportData, SearchReport, encode_report
@@ -43,13 +43,13 @@ from cutpoint.calibration.search.trials import Trial, report_trial
 from cutpoint.calibration.settings import Settings
 from cutpoint.calibration.slices.points import Draft, add_slices, channel_states, local_boundaries
 from cutpoint.calibration.slices.shared import CutSlice, cut_slices, with_row_axes
+from cutpoint.calibration.splits import Splits, load_splits
 from cutpoint.calibration.tasks import Judge
-from cutpoint.calibration.tasks.annotations import annotate
 from cutpoint.calibration.training.codecs import fit_trained, training_sources
 from cutpoint.calibration.variants import Variants, make_variants
 from cutpoint.calibration.work import WorkFolder, digest
 from cutpoint.calibration.yardstick import measure_uncut, spare_yardstick
-from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Part, Preprocessing, Task
+from cutpoint.sdk.bundle import SCHEMA, Boundary, Bundle, DeviceProfile, Manifest, Part, Task
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.profiles import load_profile
 from cutpoint.sdk.runtimes import create_runtime
@@ -74,20 +74,6 @@ class Result:
     calibrated_on: int
     reused: int
     report: ReportData
-
-
-@dataclass(frozen=True)
-class _Data:
-    calibration: Samples
-    evaluation: Samples
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing | None
-    training: list[Source]
-
-    @property
-    def skipped(self) -> tuple[tuple[str, str], ...]:
-        both = {s.name: reason for s, reason in (*self.calibration.skipped, *self.evaluation.skipped)}
-        return tuple(sorted(both.items()))
 
 
 def run_calibration(settings: Settings, reporter: Reporter, clock: Callable[[], float] = monotonic) -> Result:
@@ -132,7 +118,7 @@ def _calibrate(
 ) -> Result:
     with reporter.stage("importing the model", 1):
         imported = import_model(settings.model, settings.input_shape, settings.weights)
-    data = _load(settings, imported, dataset, evaluation, reporter)
+    data = load_splits(settings, imported, dataset, evaluation, reporter)
     with reporter.stage("preparing the graph", 1):
         graph, names = prepare_graph(imported, data.preprocessing)
         check_faithful(imported, graph, names, data.calibration.tensors[:2])
@@ -247,7 +233,7 @@ def _calibrate(
 def _search(
     settings: Settings,
     bundle: Bundle,
-    data: _Data,
+    data: Splits,
     judge: Judge,
     graph: ModelGraph,
     device: DeviceProfile | None,
@@ -327,40 +313,6 @@ def _report(
         litert=litert,
         notes=(*variants.notes, *(head.reason for head in litert if head.reason)),
     )
-
-
-def _load(
-    settings: Settings, imported: ImportedModel, dataset: Dataset, evaluation: Dataset | None, reporter: Reporter
-) -> _Data:
-    preprocessing = None if dataset.tensors else make_preprocessing(imported, settings.preprocessing)
-    specs = boundary0(imported, preprocessing)
-    if evaluation is None:
-        first, second, disjoint = split(dataset.sources, settings.calibration_samples, settings.samples)
-        if not disjoint:
-            reporter.note(f"only {len(dataset.sources)} files: points are measured on the calibration files themselves")
-    else:
-        if evaluation.tensors != dataset.tensors:
-            raise CalibrationError(f"{evaluation.folder} and {dataset.folder}: one holds pictures, the other tensors")
-        first, second = shuffled(dataset.sources), shuffled(evaluation.sources)
-    second = list(annotate((evaluation or dataset).folder, second))
-    if any(source.label is not None for source in second):
-        second = [source for source in second if source.label is not None]
-    loaded = []
-    for title, sources, most in (
-        ("loading calibration data", first, settings.calibration_samples),
-        ("loading evaluation data", second, settings.samples),
-    ):
-        with reporter.stage(title, min(most, len(sources))) as advance:
-            samples = load_samples(sources, most, specs, preprocessing, advance)
-        if not samples.tensors:
-            reason = samples.skipped[0][1] if samples.skipped else "no files left"
-            raise CalibrationError(f"{title}: no file of {len(sources)} could be read; the first: {reason}")
-        loaded.append(samples)
-    data = _Data(loaded[0], loaded[1], (evaluation or dataset).classes, preprocessing, first)
-    if data.skipped:
-        names = "; ".join(reason for _, reason in data.skipped)
-        reporter.note(f"{len(data.skipped)} unreadable file{'s' * (len(data.skipped) > 1)} skipped: {names}")
-    return data
 
 
 def _boundaries(settings: Settings, graph: ModelGraph, candidates: Sequence[Cut]) -> tuple[Boundary, ...]:
