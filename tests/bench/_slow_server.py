@@ -31,7 +31,7 @@ class _SlowGraph:
         self._graph = graph
         self._slowdown = slowdown
         self._least: dict[int, float] = {}
-        self.input_names, self.output_names = graph.input_names, graph.output_names
+        self.input_names, self.output_names, self.batches = graph.input_names, graph.output_names, graph.batches
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         wall, processor = time.perf_counter(), time.thread_time()

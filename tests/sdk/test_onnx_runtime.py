@@ -34,6 +34,16 @@ def test_threads_and_arena_change_no_answer() -> None:
         np.testing.assert_allclose(answer, answers[0], rtol=1e-5)
 
 
+def test_graphs_say_whether_they_take_batches() -> None:
+    for free in (True, False):
+        bundle, runtime = toy_bundle(free_batch=free), OnnxRuntime()
+        assert BundleGraphs(bundle, [runtime]).span(1, 2, "fp32").batches is free
+        # Its second input, the level, is a scalar.
+        assert runtime.load(bundle.read("codecs/1-affine.dec.onnx"), {}).batches is free
+        assert BundleGraphs(bundle, [runtime]).codec("1-affine").parts.batches is free
+        assert not BundleGraphs(bundle, [runtime]).codec("1-raw").parts.batches
+
+
 @pytest.mark.parametrize(("chosen", "expected"), [(None, "1"), ("0", "0")])
 def test_onnxruntime_reports_nothing_to_its_makers_unless_asked_to(chosen: str | None, expected: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}

@@ -1,12 +1,13 @@
 """Real onnxruntime sessions, several samples at a time."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.support.toy import picture, toy_bundle
 
-from cutpoint.codecs import BitstreamError, SymbolMemory
+from cutpoint.codecs import BitstreamError, DeltaCodec, ReferenceLost, SymbolMemory
 from cutpoint.sdk import Bundle
 from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.graphs import BundleGraphs
@@ -31,6 +32,7 @@ class _Graph:
     """Answers as told, for the ways in which a graph may look as if it took batches."""
 
     input_names = output_names = ("x",)
+    batches = True
 
     def __init__(self, answer: Any) -> None:
         self._answer = answer
@@ -106,3 +108,76 @@ def test_a_tail_that_fails_for_all_is_tried_one_by_one(bundle: Bundle) -> None:
     for i, outcome in enumerate(outcomes):
         assert isinstance(outcome, TailOutput)
         assert outcome.outputs[0].argmax() == i
+
+
+class _Counting:
+    """A decoder graph that counts its runs."""
+
+    def __init__(self, tail: Tail, codec: str, most: int = 99) -> None:
+        its = tail._graphs.codec(codec)
+        self.batches: list[int] = []
+        synthesis = its.parts.synthesis
+        assert synthesis is not None
+
+        def run(symbols: Any, level: int) -> Any:
+            self.batches.append(len(symbols[0]))
+            if len(symbols[0]) > most:
+                raise GraphError("too many")
+            return synthesis(symbols, level)
+
+        its.parts = replace(its.parts, synthesis=run)
+
+
+def test_decoders_run_once_for_all_that_have_one_level(free: Bundle) -> None:
+    tail = Tail(graphs(free))
+    decoder, streams = _Counting(tail, "1-affine"), _Counting(tail, "1-delta")
+    coarse, fine = (samples(free, 3, f"cut1-fp32-affine-{level}") for level in ("coarse", "fine"))
+    delta = samples(free, 2, "cut1-fp32-delta-fine")
+    mixed = [coarse[0], fine[0], delta[0], fine[1], coarse[1], delta[1], fine[2], coarse[2]]
+    mixed[3] = Encoded(fine[1].point, b"\xff" * 9)
+    outcomes = run_together(tail, mixed)
+    assert (sorted(decoder.batches), streams.batches) == ([2, 3], [2])
+    for i, (sample, outcome) in enumerate(zip(mixed, outcomes, strict=True)):
+        if i == 3:
+            assert isinstance(outcome, BitstreamError)
+            continue
+        assert isinstance(outcome, TailOutput)
+        np.testing.assert_allclose(
+            outcome.outputs[0], Tail(graphs(free)).run(sample.point, sample.payload).outputs[0], rtol=1e-4, atol=1e-4
+        )
+
+
+def test_decoders_that_take_one_payload_get_one(bundle: Bundle) -> None:
+    tail = Tail(graphs(bundle))
+    decoder = _Counting(tail, "1-affine")
+    assert all(isinstance(outcome, TailOutput) for outcome in run_together(tail, samples(bundle, 3)))
+    assert decoder.batches == [1, 1, 1]
+
+
+def test_a_decoder_that_fails_for_all_is_tried_one_by_one(free: Bundle) -> None:
+    tail = Tail(graphs(free))
+    decoder = _Counting(tail, "1-affine", most=1)
+    asked = samples(free, 3)
+    asked[1] = Encoded(asked[1].point, b"\xff" * 9)
+    first, second, third = run_together(tail, asked)
+    assert decoder.batches == [2, 1, 1]
+    assert isinstance(second, BitstreamError)
+    for i, outcome in ((0, first), (2, third)):
+        assert isinstance(outcome, TailOutput)
+        assert outcome.outputs[0].argmax() == i
+
+
+def test_frames_of_a_stream_in_one_batch_know_those_before_them(free: Bundle) -> None:
+    point = free.points[free.point_number("cut1-fp32-delta-fine")]
+    head, memory, reference = Head(graphs(free)), SymbolMemory(), None
+    frames = []
+    for _ in range(3):
+        sent = head.run(point, (picture(1)[None],), reference)
+        reference = sent.symbols
+        frames.append(Encoded(point, sent.payload or b"", memory))
+    assert [DeltaCodec.is_key(frame.payload) for frame in frames] == [True, False, False]
+    for outcome in run_together(Tail(graphs(free)), frames):
+        assert isinstance(outcome, TailOutput)
+        assert outcome.outputs[0].argmax() == 1
+    (lost,) = run_together(Tail(graphs(free)), [Encoded(point, frames[1].payload)])
+    assert isinstance(lost, ReferenceLost)

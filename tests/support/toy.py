@@ -133,7 +133,7 @@ def _encoder() -> bytes:
     return graph_bytes(nodes, [_info(_FEATURES), level], [_info(_SYMBOLS)], _codec_constants())
 
 
-def _decoder() -> bytes:
+def _decoder(front: int | str) -> bytes:
     nodes = [
         helper.make_node("Gather", ["steps", "level"], ["step"]),
         helper.make_node("Cast", ["symbols"], ["float"], to=TensorProto.FLOAT),
@@ -141,7 +141,7 @@ def _decoder() -> bytes:
         helper.make_node("Mul", ["centred", "step"], ["features"]),
     ]
     level = helper.make_tensor_value_info("level", TensorProto.INT64, [])
-    return graph_bytes(nodes, [_info(_SYMBOLS), level], [_info(_FEATURES)], _codec_constants())
+    return graph_bytes(nodes, [_info(_SYMBOLS, front), level], [_info(_FEATURES, front)], _codec_constants())
 
 
 def _codec_constants() -> dict[str, Any]:
@@ -179,7 +179,7 @@ def toy_bundle(
     Args:
         name: of the model; another name makes another hash.
         tail_repeats: makes the tail slow, by this many convolutions that change nothing and cost milliseconds each.
-        free_batch: whether the tail at boundary 1 takes any number of samples at once.
+        free_batch: whether decoder and tail at boundary 1 take any number of samples at once.
         version: makes another hash under the same name.
         replaced: content of files, in place of what belongs there; ``head`` and ``whole`` are the device's graphs.
     """
@@ -203,7 +203,7 @@ def toy_bundle(
             graph_bytes(tail_nodes, [_info(_FEATURES, front)], [_info(_SCORES, front)], tail_constants),
         ),
         "codecs/1-affine.enc.onnx": ("device", _encoder()),
-        "codecs/1-affine.dec.onnx": ("server", _decoder()),
+        "codecs/1-affine.dec.onnx": ("server", _decoder(front)),
         "codecs/1-affine.tables": ("both", _tables(differences=False)),
         "codecs/1-delta.tables": ("both", _tables(differences=True)),
     }

@@ -32,6 +32,7 @@ class CodecParts:
         tables: entropy tables; empty for codecs without.
         analysis: the encoder graph, None on a machine that only decodes.
         synthesis: the decoder graph, None on a machine that only encodes.
+        batches: whether `synthesis` takes the symbols of several payloads at once.
     """
 
     source: tuple[TensorSpec, ...]
@@ -42,6 +43,7 @@ class CodecParts:
     tables: bytes = b""
     analysis: Transform | None = None
     synthesis: Transform | None = None
+    batches: bool = False
 
     def with_rows(self, axis: int, count: int) -> CodecParts:
         """The parts for tensors of `count` rows along `axis`."""

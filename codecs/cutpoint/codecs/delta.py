@@ -135,7 +135,7 @@ class DeltaCodec(SymbolCodec):
             BitstreamError: if no encoder wrote these bytes.
         """
         self._check_level(level)
-        symbols = self._frame_symbols(memoryview(data), level, memory)
+        symbols = self.frame_symbols(data, level, memory)
         return self.reconstruct(symbols, level), symbols
 
     def max_bytes(self) -> int:
@@ -151,7 +151,9 @@ class DeltaCodec(SymbolCodec):
         specs = self.parts.symbols
         return len(reference) == len(specs) and all(s.accepts(r) for s, r in zip(specs, reference, strict=True))
 
-    def _frame_symbols(self, view: memoryview, level: int, memory: SymbolMemory) -> tuple[Array, ...]:
+    def frame_symbols(self, data: bytes | memoryview, level: int, memory: SymbolMemory) -> tuple[Array, ...]:
+        """The symbols of `decode_frame` alone. Raises as it does."""
+        view = memoryview(data)
         kind = bytes(view[:1])
         if kind == _KEY:
             return self.decode_symbols(view[1:], level)

@@ -129,7 +129,7 @@ class SymbolCodec(Codec):
         return tuple(symbols)
 
     def reconstruct(self, symbols: Sequence[Array], level: int) -> tuple[Array, ...]:
-        """The tensors that `symbols` stand for: the decoder graph."""
+        """The tensors that `symbols` stand for: the decoder graph. Several samples at once where `parts.batches`."""
         if self.parts.synthesis is None:
             raise CodecError("this machine has no decoder graph of the codec: it can only encode")
         return self.parts.synthesis(symbols, level)

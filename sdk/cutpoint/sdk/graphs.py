@@ -84,6 +84,7 @@ class BundleGraphs:
         encoder, decoder = (
             [file for file in half if file.format in formats] for half in (entry.encoder, entry.decoder)
         )
+        synthesis = self._half(decoder, f"decoder of codec {codec_id}")
         parts = CodecParts(
             source=boundaries[entry.start].tensors,
             target=boundaries[entry.end].tensors,
@@ -91,8 +92,9 @@ class BundleGraphs:
             symbols=entry.symbols,
             config=entry.config,
             tables=self.bundle.read(entry.tables) if entry.tables else b"",
-            analysis=self._transform(encoder, f"encoder of codec {codec_id}"),
-            synthesis=self._transform(decoder, f"decoder of codec {codec_id}"),
+            analysis=_transform(self._half(encoder, f"encoder of codec {codec_id}")),
+            synthesis=_transform(synthesis),
+            batches=synthesis is not None and synthesis.batches,
         )
         return create_codec(entry.codec, parts)
 
@@ -131,17 +133,9 @@ class BundleGraphs:
             return not encoder or readable([file for file in encoder if file.format == "onnx"])
         return not encoder or readable(encoder)
 
-    def _transform(self, files: Sequence[GraphFile], what: str) -> Transform | None:
+    def _half(self, files: Sequence[GraphFile], what: str) -> Graph | None:
         here = [file for file in files if file.file in self.bundle]
-        if not here:
-            return None
-        graph = self._load(here, what)
-
-        def transform(tensors: Sequence[Array], level: int) -> tuple[Array, ...]:
-            takes_level = len(graph.input_names) > len(tensors)  # LiteRT files have names of their own.
-            return graph.run([*tensors, np.array(level, dtype=np.int64)] if takes_level else tensors)
-
-        return transform
+        return self._load(here, what) if here else None
 
     def _load(self, files: Sequence[GraphFile], what: str) -> Graph:
         for runtime in self._runtimes:
@@ -153,3 +147,15 @@ class BundleGraphs:
         have = ", ".join(sorted({file.format for file in files}))
         want = ", ".join(runtime.name for runtime in self._runtimes)
         raise BundleError(f"{self.bundle.origin}: {what} is there for {have}, which {want} cannot read")
+
+
+def _transform(graph: Graph | None) -> Transform | None:
+    """A half of a codec as the codec calls it."""
+    if graph is None:
+        return None
+
+    def transform(tensors: Sequence[Array], level: int) -> tuple[Array, ...]:
+        takes_level = len(graph.input_names) > len(tensors)  # LiteRT files have names of their own.
+        return graph.run([*tensors, np.array(level, dtype=np.int64)] if takes_level else tensors)
+
+    return transform

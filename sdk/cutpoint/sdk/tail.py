@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 
+import msgspec
 import numpy as np
 
-from cutpoint.codecs import Array, CodecError, DeltaCodec, SymbolMemory
+from cutpoint.codecs import Array, CodecError, DeltaCodec, SymbolCodec, SymbolMemory
 from cutpoint.sdk.bundle import Exit, Point, Slice
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Stop
@@ -18,13 +19,12 @@ from cutpoint.sdk.sliced_tail import SlicedTail
 __all__ = ["Tail", "TailOutput"]
 
 
-@dataclass(frozen=True, slots=True)
-class TailOutput:
+class TailOutput(msgspec.Struct, frozen=True):
     """What came of a request on a server.
 
     Attributes:
         outputs: the model's, or the tensors of the boundary where a span in the middle ends.
-        decode_ms: time in the decoder.
+        decode_ms: time in the decoder, of all that were decoded together.
         tail_ms: time in the tail or span.
         payload: the same tensors for a further server, where they go to one.
         encode_ms: time in the encoder for it.
@@ -44,6 +44,7 @@ class _Chain:
 
     def __init__(self, first: Graph, second: Graph) -> None:
         self.input_names, self.output_names = first.input_names, second.output_names
+        self.batches = first.batches and second.batches
         self._first, self._second = first, second
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
@@ -98,6 +99,26 @@ class Tail:
             memory.remember(symbols)
             return tensors
         return codec.decode(payload, point.level)
+
+    def decode_together(
+        self, point: Point, frames: Sequence[tuple[bytes | memoryview, SymbolMemory]]
+    ) -> tuple[tuple[Array, ...], dict[int, Exception]]:
+        """`decode` for several payloads, each with its stream's memory: a graph runs once for all, where it can.
+
+        Args:
+            point: any of those with its codec and level.
+            frames: payloads and memories, in the order of their arrival.
+
+        Returns:
+            The tensors of all that could be decoded, along the first dimension, in their order; none if there are none.
+            And by the place of each of the others what is wrong with it.
+        """
+        codec = self._graphs.codec(point.codec) if point.codec is not None else None
+        if len(frames) == 1 or not isinstance(codec, SymbolCodec) or not codec.parts.batches:
+            decoded, failed = _each(partial(self.decode, point), frames)
+            return _joined(decoded), failed
+        symbols, failed = _each(partial(_symbols, codec, point.level), frames)
+        return codec.reconstruct(_joined(symbols), point.level) if symbols else (), failed
 
     def graph(self, point: Point) -> Graph:
         """The second half of `run`: the tail of `point`, loaded. Raises as `run`."""
@@ -159,3 +180,31 @@ class Tail:
     def max_payload(self, point: Point) -> int:
         """The most bytes that a payload of `point` can have."""
         return self._graphs.codec(point.codec).max_bytes() if point.codec is not None else 0
+
+
+def _each(
+    step: Callable[[bytes | memoryview, SymbolMemory], tuple[Array, ...]],
+    frames: Sequence[tuple[bytes | memoryview, SymbolMemory]],
+) -> tuple[list[tuple[Array, ...]], dict[int, Exception]]:
+    """What `step` makes of each frame, and by its place what it raises: that is for who sent it."""
+    made, failed = [], dict[int, Exception]()
+    for place, frame in enumerate(frames):
+        try:
+            made.append(step(*frame))
+        except Exception as error:
+            failed[place] = error
+    return made, failed
+
+
+def _joined(samples: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
+    """The tensors of several samples as a batch."""
+    return samples[0] if len(samples) == 1 else tuple(map(np.concatenate, zip(*samples, strict=True)))
+
+
+def _symbols(codec: SymbolCodec, level: int, payload: bytes | memoryview, memory: SymbolMemory) -> tuple[Array, ...]:
+    """The symbols of a payload; those of a stream are remembered."""
+    if not isinstance(codec, DeltaCodec):
+        return codec.decode_symbols(payload, level)
+    symbols = codec.frame_symbols(payload, level, memory)
+    memory.remember(symbols)
+    return symbols

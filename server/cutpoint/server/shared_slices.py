@@ -82,6 +82,7 @@ class Same:
 
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+    batches = True
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         return tuple(inputs)

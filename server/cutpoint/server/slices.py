@@ -27,6 +27,7 @@ class _Beside:
         self._graph = graph
         self.input_names = graph.input_names
         self.output_names = graph.output_names
+        self.batches = graph.batches
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         count = len(self.input_names)

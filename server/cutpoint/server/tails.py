@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal, Protocol
 
+import msgspec
 import numpy as np
 
 from cutpoint.codecs import Array, SymbolMemory, TensorSpec
@@ -57,8 +58,7 @@ class Sample(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True):
     """What a device sent.
 
     Attributes:
@@ -72,7 +72,7 @@ class Encoded:
 
     point: Point
     payload: bytes
-    memory: SymbolMemory = field(default_factory=SymbolMemory)
+    memory: SymbolMemory = msgspec.field(default_factory=SymbolMemory)
     stop: int = 0
     onward: Point | None = None
     exit: Exit | None = None
@@ -97,8 +97,7 @@ class Encoded:
         return tail.encode(self.onward, outputs) if self.onward is not None else None
 
 
-@dataclass(frozen=True, slots=True)
-class Tensors:
+class Tensors(msgspec.Struct, frozen=True):
     """A boundary's tensors as they are.
 
     Attributes:
@@ -296,7 +295,7 @@ def takes_batches(graph: Graph, inputs: Sequence[TensorSpec]) -> bool:
 
 
 def run_together(tail: Tail, samples: Sequence[Sample]) -> list[TailOutput | Exception]:
-    """Decodes each sample, then runs the tail of all.
+    """Decodes the samples, those of one codec and level together, then runs the tail of all.
 
     Args:
         tail: decoders and tails of the bundle.
@@ -304,21 +303,52 @@ def run_together(tail: Tail, samples: Sequence[Sample]) -> list[TailOutput | Exc
 
     Returns:
         For each sample its output, or what went wrong with it alone: the others are not concerned. `tail_ms` is the
-        whole batch's: that is how long each of them waited for it.
+        whole batch's, and `decode_ms` that of all decoded together: that is how long each of them waited for it.
     """
     outcomes: dict[int, TailOutput | Exception] = {}
-    decoded: dict[int, tuple[Array, ...]] = {}
     decode_ms: dict[int, float] = {}
-    for i, sample in enumerate(samples):
+    decoded: list[int] = []
+    groups: list[tuple[Array, ...]] = []
+    for numbers in _decoded_together(samples):
         began = perf_counter()
-        try:
-            decoded[i] = sample.decode(tail)
-        except Exception as error:  # It is the sample's, whatever it is, and its connection reports it.
-            outcomes[i] = error
-        decode_ms[i] = (perf_counter() - began) * 1e3
+        tensors, failed = _decode(tail, [samples[i] for i in numbers])
+        decode_ms |= dict.fromkeys(numbers, (perf_counter() - began) * 1e3)
+        outcomes |= {numbers[place]: error for place, error in failed.items()}
+        decoded += [i for place, i in enumerate(numbers) if place not in failed]
+        if tensors:
+            groups.append(tensors)
     if decoded:
-        outcomes |= _run(samples[0].graph(tail), decoded, decode_ms)
+        together = groups[0] if len(groups) == 1 else tuple(map(np.concatenate, zip(*groups, strict=True)))
+        outcomes |= _run(samples[0].graph(tail), decoded, together, decode_ms)
     return [_encode(tail, sample, outcomes[i]) for i, sample in enumerate(samples)]
+
+
+def _decoded_together(samples: Sequence[Sample]) -> Iterable[list[int]]:
+    """The numbers of those that have one codec and level; others are by themselves."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, sample in enumerate(samples):
+        alike = (sample.point.codec, sample.point.level) if isinstance(sample, Encoded) else i
+        groups.setdefault(alike, []).append(i)
+    return groups.values()
+
+
+def _decode(tail: Tail, samples: Sequence[Sample]) -> tuple[tuple[Array, ...], dict[int, Exception]]:
+    """The tensors of samples with one codec and level, or of a single one, and by place what is wrong with the others.
+
+    Whatever it is that goes wrong with a sample, its connection reports it.
+    """
+    encoded = [sample for sample in samples if isinstance(sample, Encoded)]
+    try:
+        if encoded:
+            return tail.decode_together(encoded[0].point, [(sample.payload, sample.memory) for sample in encoded])
+        return samples[0].decode(tail), {}
+    except Exception as error:
+        if len(samples) == 1:
+            return (), {0: error}
+    alone = [_decode(tail, [sample]) for sample in samples]
+    failed = {place: errors[0] for place, (_, errors) in enumerate(alone) if errors}
+    whole = [tensors for tensors, errors in alone if not errors]
+    return tuple(map(np.concatenate, zip(*whole, strict=True))), failed
 
 
 def _encode(tail: Tail, sample: Sample, outcome: TailOutput | Exception) -> TailOutput | Exception:
@@ -331,27 +361,27 @@ def _encode(tail: Tail, sample: Sample, outcome: TailOutput | Exception) -> Tail
         return error
     if payload is None:
         return outcome
-    return replace(outcome, payload=payload, encode_ms=(perf_counter() - began) * 1e3)
+    return msgspec.structs.replace(outcome, payload=payload, encode_ms=(perf_counter() - began) * 1e3)
 
 
 def _run(
-    graph: Graph, decoded: Mapping[int, tuple[Array, ...]], decode_ms: Mapping[int, float]
+    graph: Graph, numbers: Sequence[int], tensors: tuple[Array, ...], decode_ms: Mapping[int, float]
 ) -> dict[int, TailOutput | Exception]:
     """The tail of those that could be decoded; one by one if it fails for all of them together."""
     began = perf_counter()
     try:
-        columns = zip(*decoded.values(), strict=True)
-        together = [np.concatenate(column) if len(column) > 1 else column[0] for column in columns]
-        outputs = graph.run(together)
+        outputs = graph.run(tensors)
     except Exception as error:
-        if len(decoded) == 1:
-            return dict.fromkeys(decoded, error)
-        alone = (_run(graph, {i: tensors}, decode_ms) for i, tensors in decoded.items())
+        if len(numbers) == 1:
+            return dict.fromkeys(numbers, error)
+        alone = (_run(graph, [i], _row(tensors, row), decode_ms) for row, i in enumerate(numbers))
         return {i: outcome for outcomes in alone for i, outcome in outcomes.items()}
     tail_ms = (perf_counter() - began) * 1e3
-    if len(decoded) == 1:
-        return {i: TailOutput(outputs, decode_ms[i], tail_ms) for i in decoded}
-    return {
-        i: TailOutput(tuple(output[row : row + 1] for output in outputs), decode_ms[i], tail_ms)
-        for row, i in enumerate(decoded)
-    }
+    if len(numbers) == 1:
+        return {numbers[0]: TailOutput(outputs, decode_ms[numbers[0]], tail_ms)}
+    return {i: TailOutput(_row(outputs, row), decode_ms[i], tail_ms) for row, i in enumerate(numbers)}
+
+
+def _row(tensors: tuple[Array, ...], row: int) -> tuple[Array, ...]:
+    """One sample of a batch."""
+    return tuple(tensor[row : row + 1] for tensor in tensors)

@@ -151,6 +151,7 @@ class _Way:
         self.graphs = graphs
         self.input_names = graphs[0].input_names
         self.output_names = tuple(name for graph in graphs for name in graph.output_names)
+        self.batches = all(graph.batches for graph in graphs)
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> Tensors:
         return tuple(tensor for graph in self.graphs for tensor in graph.run(inputs, stop))

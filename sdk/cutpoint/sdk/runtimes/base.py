@@ -49,10 +49,13 @@ class Graph(Protocol):
     Attributes:
         input_names: in the order in which `run` takes its tensors.
         output_names: in the order in which `run` gives its tensors.
+        batches: whether the graph declares that it takes any number of samples at once, along the first dimension of
+            every input that is not a scalar.
     """
 
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    batches: bool
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         """Runs the graph once.

@@ -45,6 +45,7 @@ class LiteRtGraph:
         self._narrowed = {name for name, detail in details.items() if detail["dtype"] == np.int32}
         self.input_names = tuple(sorted(names["inputs"], key=_natural))
         self.output_names = tuple(sorted(names["outputs"], key=_natural))
+        self.batches = False  # shapes are fixed when a file is made
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         # `stop` comes too late: the interpreter cannot be interrupted.

@@ -31,6 +31,8 @@ class OnnxGraph:
         try:
             self.input_names = tuple(node.name for node in session.get_inputs())
             self.output_names = tuple(node.name for node in session.get_outputs())
+            first = [node.shape[0] for node in session.get_inputs() if node.shape]
+            self.batches = bool(first) and not any(isinstance(size, int) for size in first)
             self.metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as error:
             raise GraphError(f"names or metadata of the graph are no text: {error}") from error

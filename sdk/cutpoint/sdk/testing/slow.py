@@ -19,6 +19,7 @@ class _SlowGraph:
         self._wait = wait
         self.input_names = graph.input_names
         self.output_names = graph.output_names
+        self.batches = graph.batches
 
     def run(self, inputs: Sequence[Array], stop: Stop | None = None) -> tuple[Array, ...]:
         processor, wall = time.thread_time(), time.perf_counter()
