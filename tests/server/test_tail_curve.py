@@ -5,7 +5,7 @@ def run(curve: TailCurve, batches: int, seconds: dict[int, float]) -> list[int]:
     """Runs batches of the size that the curve asks for; `seconds` per sample by size. Returns the sizes."""
     sizes = []
     for _ in range(batches):
-        size = curve.target
+        size = curve.target()
         curve.observe(size, size * seconds[size])
         sizes.append(size)
     return sizes
@@ -13,7 +13,7 @@ def run(curve: TailCurve, batches: int, seconds: dict[int, float]) -> list[int]:
 
 def test_what_calibration_measured_counts_until_something_was_run() -> None:
     curve = TailCurve(0.004, 8)
-    assert (curve.best, curve.target, curve.each(1), curve.cost(8)) == (1, 1, 0.004, 0.032)
+    assert (curve.best, curve.target(), curve.each(1), curve.cost(8)) == (1, 1, 0.004, 0.032)
     curve.observe(1, 0.002)
     assert (curve.each(1), curve.each(4), curve.cost(4)) == (0.002, 0.002, 0.008)
 
@@ -54,6 +54,18 @@ def test_very_short_ones_may_be_as_many_as_take_two_milliseconds() -> None:
     curve = TailCurve(0.0002, 16)
     sizes = run(curve, 100, {size: 0.0001 + 0.0001 / size for size in (1, 2, 4, 8, 16)})
     assert sizes.count(16) > 80
+
+
+def test_where_more_waits_a_batch_may_take_longer() -> None:
+    # As above, but what waits takes minutes.
+    seconds = {1: 1.0, 2: 0.8, 4: 0.7, 8: 0.6, 16: 0.55}
+    curve = TailCurve(1.0, 16)
+    run(curve, 100, seconds)
+    assert (curve.target(), curve.target(patience=1.0)) == (2, 2)
+    for _ in range(5):
+        curve.observe(size := curve.target(patience=5.0), size * seconds[size])
+    assert (curve.target(patience=3.0), curve.target(patience=5.0), curve.target()) == (4, 8, 2)
+    assert curve.best == 2
 
 
 def test_one_slow_batch_changes_little() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Hashable, Iterator
-from dataclasses import dataclass
 from itertools import count
 from math import inf
 from typing import Generic, TypeVar
+
+import msgspec
 
 from cutpoint.sdk.errors import DeadlineExceeded, Overloaded, Refused
 from cutpoint.server.fairness import FairQueue, Job, TailKey, User
@@ -25,10 +26,11 @@ _MARGIN = 1.25
 _OWN_SECONDS = 0.0005
 #: … or so many times as long as one sample: whoever comes in the meantime waits for its end.
 _OWN_TIMES = 1.25
+#: A batch may take this share of the time until all that waits is done: then nobody waits much longer for its size.
+_PATIENCE = 0.5
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch(Generic[T]):
+class Batch(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """Jobs that a worker computes together.
 
     Attributes:
@@ -44,8 +46,7 @@ class Batch(Generic[T]):
     expected: float
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(msgspec.Struct, frozen=True):
     """What one model may take of what all share; None: as much as there is.
 
     Attributes:
@@ -207,6 +208,7 @@ class BatchQueue(Generic[T]):
             return None
         self._queue.serve(first.user)
         curve = self._curves[first.tail]
+        target = curve.target(_PATIENCE * self._queue.backlog / max(1, self.workers))
         jobs: list[Job[T]] = []
         users: set[User[T]] = set()
         latest = inf
@@ -220,7 +222,7 @@ class BatchQueue(Generic[T]):
             self._queue.remove(job)
             job.user.pay(job.charge)
             jobs.append(job)
-            if len(jobs) >= curve.target:
+            if len(jobs) >= target:
                 break
         batch = Batch(first.tail, tuple(jobs), now, curve.cost(len(jobs)))
         self._running.add(batch)
@@ -264,7 +266,7 @@ class BatchQueue(Generic[T]):
             if tail[0] in full:
                 continue
             curve = self._curves[tail]
-            if line.count >= curve.target:
+            if line.count >= curve.target():
                 due[tail] = -inf
             else:
                 urgent = line.deadline() - curve.cost(line.count)

@@ -37,17 +37,21 @@ class TailCurve:
         self._samples: dict[int, int] = {}
         self._batches = 0
         self._best = 1
-        self._target = 1
 
     @property
     def best(self) -> int:
         """Of the sizes that do not take too long, the smallest that costs about as little per sample as any."""
         return self._best
 
-    @property
-    def target(self) -> int:
-        """The size for the next batch, if so many samples wait: `best`, or one that is worth trying."""
-        return self._target
+    def target(self, patience: float = 0.0) -> int:
+        """The size for the next batch, if so many samples wait: the best one, or one that is worth trying.
+
+        Args:
+            patience: seconds that a batch may take at any rate.
+        """
+        best, bigger = self._choose(patience)
+        again = self._batches > 0 and self._batches % _RETRY == 0
+        return min(self._largest, 1 << (best + again if bigger is None else bigger))
 
     def each(self, size: int) -> float:
         """Expected seconds per sample in a batch of `size`."""
@@ -71,12 +75,14 @@ class TailCurve:
         weight = max(_WEIGHT, 1 / self._samples[number])
         self._means[number] = mean + weight * (min(seconds / size, _OUTLIER * mean) - mean)
 
-        limit = max(_COMPANY * self.cost(1), _BRIEF)
+        self._best = min(self._largest, 1 << self._choose(0.0)[0])
+
+    def _choose(self, patience: float) -> tuple[int, int | None]:
+        """Which power of two is the best size, and which larger one should be tried first, if any."""
+        limit = max(_COMPANY * self.cost(1), _BRIEF, patience)
         brief = {number: mean for number, mean in self._means.items() if not number or mean * 2**number <= limit}
         least = min(brief.values(), default=self._prior)
         best = min((number for number, mean in brief.items() if mean * _GAIN <= least), default=0)
-        top = max(self._means)
+        top = max(self._means, default=0)
         unknown = 2 ** (top + 1) <= self._largest and top in brief and brief[top] <= _WORTH_TRYING * least
-        target = top + 1 if unknown else best + (self._batches % _RETRY == 0)
-        self._best = min(self._largest, 1 << best)
-        self._target = min(self._largest, 1 << target)
+        return best, top + 1 if unknown else None
