@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
@@ -16,9 +17,13 @@ import click
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import InputError
 from cutpoint.server.configuration import PREFIX, read_configuration
+from cutpoint.server.loops import loop_factory
 from cutpoint.server.settings import Settings
 
 __all__ = ["serve"]
+
+#: Seconds; Python's own default is 5 ms, which is longer than most batches take.
+_SWITCH_INTERVAL = 0.0002
 
 
 def _options(command: click.Command) -> click.Command:
@@ -70,8 +75,11 @@ def serve(
     if not bundles and settings.models is None:
         raise click.UsageError(f"give a BUNDLE to serve, or --models FOLDER (or {PREFIX}MODELS)")
     set_up_logs(settings.log_format, verbose)
+    # A worker whose graph has run waits at most so long for a busy event loop to let it go on.
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     server = EdgeServer([Bundle.open(bundle) for bundle in bundles], settings)
-    asyncio.run(_run(server, as_json))
+    with asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:
+        runner.run(_run(server, as_json))
 
 
 async def _run(server: object, as_json: bool) -> None:

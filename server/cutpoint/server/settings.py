@@ -13,8 +13,9 @@ from cutpoint.sdk.protocol import Limits
 from cutpoint.server.nodes.planner import MOST_NODES
 from cutpoint.server.nodes.roster import Rule
 
-__all__ = ["LogFormat", "SettingError", "Settings"]
+__all__ = ["LogFormat", "LoopName", "SettingError", "Settings"]
 
+LoopName = Literal["auto", "asyncio", "uvloop"]
 LogFormat = Literal["text", "json"]
 
 #: Clients measure the link with pings of some packets, which must fit.
@@ -51,6 +52,7 @@ class Settings:
 
     host: Annotated[str, "Address to listen on; 0.0.0.0 for all."] = "127.0.0.1"
     port: Annotated[int, "0 for any free port."] = 8700
+    loop: Annotated[LoopName, "Event loop; auto: uvloop, which is faster, where it is installed."] = "auto"
     threads: Annotated[int, "Worker threads for tails; each computes one batch at a time."] = os.cpu_count() or 1
     engine: Annotated[Literal["local", "ray"], "What computes: threads here, or replicas on a Ray cluster."] = "local"
     providers: Annotated[tuple[str, ...], "Of onnxruntime, best first: cpu, cuda, tensorrt."] = ("cpu",)
