@@ -32,7 +32,7 @@ def test_tiers_hold_where_both_ends_know_of_them() -> None:
     asked = Request(1, 5, b"x" * 3000, 0.25, stop=3, hops=2)
     assert pair.up(asked) == [asked]
     hops = (Hop("Kante 1", 1.5, 0.25, 3.0, 0.5, 40.0), Hop("cloud", 0.0, 0.125, 9.0, 0.0, 9.5))
-    (answer,) = pair.down(replace(result(1), hops=hops))
+    (answer,) = pair.down(msgspec.structs.replace(result(1), hops=hops))
     assert isinstance(answer, Result)
     assert answer.hops == hops
     assert [hop.away_ms for hop in answer.hops] == [34.75, 0.375]
@@ -47,7 +47,7 @@ def test_tiers_that_were_not_agreed_on_are_errors_of_whoever_uses_them(offered: 
     with pytest.raises(RemoteProtocolError, match="not agreed on"):
         pair.server.receive(agreed.client.send(asked)[0], 0.0)
     pair.up(Request(1, 5, b"x"))
-    answer = replace(result(1), hops=(Hop("cloud"),))
+    answer = msgspec.structs.replace(result(1), hops=(Hop("cloud"),))
     with pytest.raises(LocalProtocolError, match="does not know of tiers"):
         pair.server.send(answer)
     with pytest.raises(RemoteProtocolError, match="not agreed on"):
@@ -77,11 +77,11 @@ def test_greetings_without_extensions_are_what_they_always_were() -> None:
 @given(st.lists(st.tuples(st.text(max_size=300), st.floats(0, 4000)), max_size=5))
 def test_hops_round_trip(hops: list[tuple[str, float]]) -> None:
     sent = tuple(Hop(name, *(round(ms, 3) for ms in (time, time / 2, 0.0, 1.0, time))) for name, time in hops)
-    got = decode_frame(encode_frame(replace(result(1), hops=sent)))
+    got = decode_frame(encode_frame(msgspec.structs.replace(result(1), hops=sent)))
     assert isinstance(got, Result)
     assert_same(got, result(1))
     for there, here in zip(got.hops, sent, strict=True):
-        assert replace(there, tier=here.tier) == here
+        assert msgspec.structs.replace(there, tier=here.tier) == here
         assert here.tier.startswith(there.tier)
         assert len(there.tier.encode()) > 251 or there.tier == here.tier
 
@@ -181,7 +181,7 @@ def test_an_answer_from_an_exit_says_from_which() -> None:
     assert frame[:2] == b"\x03\x04"
     assert frame[16:] == plain[16:28] + b"\x03" + b"payload"
     assert pair.server.receive(frame, 0.0) == Request(1, 5, b"payload", exits=3)
-    sent = replace(result(1), exit=2)
+    sent = msgspec.structs.replace(result(1), exit=2)
     (answer,) = pair.down(sent)
     assert isinstance(answer, Result)
     assert answer.exit == 2
@@ -192,12 +192,12 @@ def test_an_answer_from_an_exit_says_from_which() -> None:
 def test_an_exit_that_is_not_allowed_must_not_answer(allowed: int, named: int) -> None:
     pair = Pair.open(offered=True, taken=True, extension=EXITS)
     pair.up(Request(1, 5, b"x", exits=allowed))
-    answer = replace(result(1), exit=named)
+    answer = msgspec.structs.replace(result(1), exit=named)
     with pytest.raises(LocalProtocolError, match=f"does not allow an answer from exit {named}"):
         pair.server.send(answer)
     with pytest.raises(RemoteProtocolError, match="which the request does not allow"):
         pair.client.receive(encode_frame(answer), 0.0)
-    assert isinstance(pair.down(replace(answer, exit=allowed))[0], Result)
+    assert isinstance(pair.down(msgspec.structs.replace(answer, exit=allowed))[0], Result)
 
 
 @pytest.mark.parametrize(("offered", "taken"), [(False, False), (True, False), (False, True)])
@@ -211,7 +211,7 @@ def test_exits_that_were_not_agreed_on_are_errors_of_whoever_uses_them(offered: 
         pair.server.receive(agreed.client.send(asked)[0], 0.0)
     assert pair.up(Request(1, 5, b"x")) == [Request(1, 5, b"x")]
     with pytest.raises(RemoteProtocolError, match="exits, which was not agreed on"):
-        pair.client.receive(encode_frame(replace(result(1), exit=1)), 0.0)
+        pair.client.receive(encode_frame(msgspec.structs.replace(result(1), exit=1)), 0.0)
 
 
 @pytest.mark.parametrize("exits", [-1, 256])
@@ -226,7 +226,7 @@ def test_exits_round_trip(exits: int, data: st.DataObject, payload: bytes) -> No
     pair = Pair.open(offered=True, taken=True, extension=EXITS)
     asked = Request(1, 3, payload, 0.25, exits=exits)
     assert pair.up(asked) == [asked]
-    answer = replace(result(1), exit=data.draw(st.integers(0, exits)))
+    answer = msgspec.structs.replace(result(1), exit=data.draw(st.integers(0, exits)))
     (got,) = pair.down(answer)
     assert isinstance(got, Result)
     assert got.exit == answer.exit

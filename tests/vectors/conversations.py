@@ -88,7 +88,7 @@ def event_to_json(event: Event) -> Json:
             return kind | {"request_id": event.request_id} | rest | {"arrivals": list(event.arrivals)}
         case Result():
             times = event.timings
-            hops = {"hops": [list(dataclasses.astuple(hop)) for hop in event.hops]} if event.hops else {}
+            hops = {"hops": [list(msgspec.structs.astuple(hop)) for hop in event.hops]} if event.hops else {}
             return (
                 kind
                 | hops
@@ -284,7 +284,8 @@ def tiered(rng: np.random.Generator, event: Event) -> Event:
             return dataclasses.replace(event, stop=int(rng.integers(0, 4)), hops=int(rng.choice([0, 1, 255])))
         case Result():
             names = rng.choice(["edge", "", "Wolke 9", "größer"], int(rng.integers(0, 3)))
-            return dataclasses.replace(event, hops=tuple(Hop(str(name), 0.5, 0.25, 8.0, 1.5, 20.25) for name in names))
+            hops = tuple(Hop(str(name), 0.5, 0.25, 8.0, 1.5, 20.25) for name in names)
+            return msgspec.structs.replace(event, hops=hops)
         case _:
             return event
 
@@ -331,7 +332,7 @@ def hurried(rng: np.random.Generator, event: Event) -> Event:
         case Request() if rng.random() < 0.5:
             return dataclasses.replace(event, exits=int(rng.choice([1, 2, 255])))
         case Result() if rng.random() < 0.5:
-            return dataclasses.replace(event, exit=int(rng.integers(1, 4)))
+            return msgspec.structs.replace(event, exit=int(rng.integers(1, 4)))
         case _:
             return event
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from cutpoint.codecs import Array
 from cutpoint.sdk.bundle import Bundle
@@ -18,8 +19,7 @@ from cutpoint.server.tails import Encoded, LoadedTails, Sample
 __all__ = ["Answered", "Asked", "Computing", "SlicedAnswer", "Work"]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A request.
 
     Attributes:

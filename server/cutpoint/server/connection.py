@@ -66,6 +66,7 @@ log = logging.getLogger("cutpoint.server")
 #: What the server calls itself. To find the version takes longer than a request.
 _SERVER = f"cutpoint/{version('cutpoint')}"
 _SPOKEN = (WSMsgType.BINARY, WSMsgType.TEXT)
+_NO_HOPS: tuple[Hop, ...] = ()
 
 
 class _Close(Exception):
@@ -162,6 +163,7 @@ class ClientConnection:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            self._tasks.clear()  # of those that had not begun
 
     async def go_away(self, grace: float) -> None:
         """Tells the client to send no new requests."""
@@ -257,9 +259,7 @@ class ClientConnection:
                 account = self._tokens.still(self._digest)
                 if account is None or "infer" not in account.scopes:
                     raise _Close("unauthenticated", "the token is not accepted any more")
-                task = asyncio.create_task(self._answer(event, account))
-                self._tasks[event.request_id] = task
-                task.add_done_callback(lambda _: self._done(event.request_id))
+                self._tasks[event.request_id] = asyncio.create_task(self._answer(event, account))
                 if event.sliced:
                     assert self._model is not None, "there are no requests before the welcome"
                     point = self._model.bundle.points[event.point]
@@ -284,10 +284,6 @@ class ClientConnection:
             case _:
                 pass  # a pong: nothing to do
 
-    def _done(self, request_id: int) -> None:
-        self._tasks.pop(request_id, None)
-        self._sliced.pop(request_id, None)
-
     # -- requests ------------------------------------------------------------------------------------------------
 
     async def _answer(self, request: Request, account: Account) -> None:
@@ -296,11 +292,10 @@ class ClientConnection:
         point = model.name_of(request.point)
         arrived = self._clock()
         user = account.name or self._peer
-        about = {"request": request.request_id, "user": user, "point": point}
         self._metrics.in_flight.inc()
         span = RequestSpan(self._tracing, request, point) if self._tracing is not None else None
         answer: Result | Error = Error(request.request_id, "cancelled", "cancelled")
-        outcome, hops = None, tuple[Hop, ...]()
+        outcome, hops = None, _NO_HOPS
         try:
             if self._draining():
                 answer = Error(request.request_id, "draining", "the server is going away", self._settings.grace)
@@ -327,11 +322,18 @@ class ClientConnection:
             answer = Error(request.request_id, "reference_lost", str(error))
         except BitstreamError as error:
             answer = Error(request.request_id, "bad_payload", str(error))
-        except CutpointError as error:
-            log.error("%s: request %d at %s failed: %s", self._peer, request.request_id, point, error, extra=about)
-            answer = Error(request.request_id, "internal", f"the server failed at {point}; its log says why")
-        except Exception:
-            log.exception("%s: request %d at %s failed", self._peer, request.request_id, point, extra=about)
+        except Exception as error:
+            about = {"request": request.request_id, "user": user, "point": point}
+            where = None if isinstance(error, CutpointError) else error  # what is ours says enough
+            log.error(
+                "%s: request %d at %s failed: %s",
+                self._peer,
+                request.request_id,
+                point,
+                error,
+                exc_info=where,
+                extra=about,
+            )
             answer = Error(request.request_id, "internal", f"the server failed at {point}; its log says why")
         finally:
             self._metrics.in_flight.dec()
@@ -340,8 +342,13 @@ class ClientConnection:
                 span.end(result, outcome, hops)
         nbytes = len(request.payload) if sliced is None else sliced.nbytes
         self._metrics.answered(user, point, result, arrived, self._clock(), nbytes, outcome)
-        with contextlib.suppress(ConnectionError, RuntimeError):
+        try:
             await self._send(answer)
+        except (ConnectionError, RuntimeError):
+            pass  # who asked has gone
+        finally:
+            del self._tasks[request.request_id]
+            self._sliced.pop(request.request_id, None)
 
     def _asked(
         self, request: Request, model: Model, account: Account, arrived: float, trace: TraceContext | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from cutpoint.sdk.errors import Overloaded
@@ -17,6 +17,8 @@ _BURST = 1.0
 _WHOLE = 1 - 1e-6
 #: Seconds after which trying again makes sense where it is not known.
 _RETRY_AFTER = 0.1
+#: For accounts without limits.
+_FREE = nullcontext()
 
 
 @dataclass(slots=True)
@@ -32,8 +34,7 @@ class Quotas:
     def __init__(self) -> None:
         self._uses: dict[str, _Use] = {}
 
-    @contextmanager
-    def used(self, account: Account, now: float) -> Iterator[None]:
+    def used(self, account: Account, now: float) -> AbstractContextManager[None]:
         """A request of `account` is under way.
 
         Args:
@@ -44,8 +45,11 @@ class Quotas:
             Overloaded: if it may not be; `retry_after` says when it may. Nothing is counted then.
         """
         if account.max_in_flight is None and account.max_rate is None:
-            yield
-            return
+            return _FREE
+        return self._used(account, now)
+
+    @contextmanager
+    def _used(self, account: Account, now: float) -> Iterator[None]:
         use = self._uses.setdefault(account.name, _Use(_most(account), now))
         if account.max_in_flight is not None and use.in_flight >= account.max_in_flight:
             limit = account.max_in_flight

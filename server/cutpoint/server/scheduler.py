@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from functools import partial
 from math import inf
+
+import msgspec
 
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import Overloaded, ServerDraining
@@ -24,8 +25,7 @@ __all__ = ["Outcome", "Scheduler"]
 _DECODER = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What came of a request.
 
     Attributes:
@@ -40,8 +40,7 @@ class Outcome:
     batch: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Request:
+class _Request(msgspec.Struct, frozen=True, eq=False):
     sample: Sample
     answer: asyncio.Future[Outcome]
 

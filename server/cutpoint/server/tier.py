@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
 from math import inf
 from socket import gethostname
 from weakref import WeakSet
+
+import msgspec
 
 from cutpoint.codecs import DeltaCodec, SymbolMemory
 from cutpoint.sdk.bundle import Exit, Point, ServerExit
@@ -102,7 +103,9 @@ class Tier:
         """
         sample = asked.sample
         assert isinstance(sample, Encoded), "slices are for the nodes of a group alone"
-        exits = () if sample.stop else self._computing.bundle.server_exits(sample.point)[: asked.exits]
+        if not asked.exits or sample.stop:
+            return await self._answer(asked, sample)
+        exits = self._computing.bundle.server_exits(sample.point)[: asked.exits]
         if not exits:
             return await self._answer(asked, sample)
         # Where others are turned away, exits come first: they answer more in a worker's time. Best is a next tier.
@@ -135,7 +138,7 @@ class Tier:
         if way.kind == "relayed":
             return await self._pass_on(asked, work, upstream, way, plan, sample.payload, sample)
         if way.onward is not None:
-            sample = replace(sample, stop=way.onward.start, onward=way.onward)
+            sample = msgspec.structs.replace(sample, stop=way.onward.start, onward=way.onward)
         try:
             output = await self._compute(asked, sample, work)
         except Overloaded as full:
@@ -165,14 +168,14 @@ class Tier:
         """The answer of that exit which probably answers most for its time; None if it is not sure."""
         exit, use = max(allowed, key=lambda each: each[1].threshold.rate / each[1].ms)
         work = Work()
-        output = await self._compute(asked, replace(sample, exit=exit), work)
+        output = await self._compute(asked, msgspec.structs.replace(sample, exit=exit), work)
         *outputs, confidence = output.outputs
         sure = confidence.item() >= use.threshold.confidence
         self._metrics.exits.labels(exit.id, "answered" if sure else "unsure").inc()
         if not sure:
             return None
         place = 1 + allowed.index((exit, use))
-        return self._own(asked, work, replace(output, outputs=tuple(outputs), exit=place))
+        return self._own(asked, work, msgspec.structs.replace(output, outputs=tuple(outputs), exit=place))
 
     async def _elsewhere(
         self, asked: Asked, sample: Encoded, work: Work, upstream: Upstream, full: Overloaded

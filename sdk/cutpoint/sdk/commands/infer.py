@@ -145,7 +145,7 @@ def _as_json(image: Path, best: list[tuple[str, float]], result: InferenceResult
         "timing_ms": {name: round(getattr(timing, name), 3) for name in timing.__dataclass_fields__},
         "hops": [
             {"tier": hop.tier}
-            | {name: round(getattr(hop, name), 3) for name in hop.__dataclass_fields__ if name != "tier"}
+            | {name: round(getattr(hop, name), 3) for name in hop.__struct_fields__ if name != "tier"}
             for hop in result.hops
         ],
     }

@@ -121,8 +121,7 @@ class Welcome(msgspec.Struct, frozen=True):
     scale: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(msgspec.Struct, frozen=True):
     """Which span of which trace a request belongs to, as in a W3C ``traceparent``.
 
     Attributes:
@@ -190,8 +189,7 @@ class Part:
         return self.number == self.count - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """Client → server: the answer is no longer wanted.
 
     Answered by `Error` "cancelled", or by a result that crossed it.
@@ -200,8 +198,7 @@ class Cancel:
     request_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True):
     """Where a request's time on the server went, in milliseconds."""
 
     queue_ms: float = 0.0
@@ -209,8 +206,7 @@ class Timings:
     tail_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(msgspec.Struct, frozen=True):
     """What one tier did for a request. Times in milliseconds.
 
     Attributes:
@@ -236,8 +232,7 @@ class Hop:
         return max(0.0, self.total_ms - own)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """Server → client.
 
     Attributes:
@@ -261,8 +256,7 @@ class Result:
     exit: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
+class Error(msgspec.Struct, frozen=True):
     """Server → client.
 
     Attributes:
@@ -278,16 +272,14 @@ class Error:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(msgspec.Struct, frozen=True):
     """Either way. `sent` is the sender's clock in seconds; `padding` bytes make it a probe of the link's rate."""
 
     sent: float
     padding: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(msgspec.Struct, frozen=True):
     """The answer to a ping: its `sent`, the receiver's clock in seconds, and the server's state."""
 
     sent: float
@@ -295,15 +287,13 @@ class Pong:
     state: ServerState = IDLE
 
 
-@dataclass(frozen=True, slots=True)
-class Goaway:
+class Goaway(msgspec.Struct, frozen=True):
     """Server → client: no new requests, please. Those in flight are answered within `grace` seconds."""
 
     grace: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True):
     """Never on the wire: a request that arrived but breaks a rule. The server answers it with an `Error`."""
 
     request_id: int

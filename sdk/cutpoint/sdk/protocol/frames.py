@@ -6,11 +6,11 @@ A frame is a 16-byte header and a body. Long requests are split: the first frame
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -105,8 +105,7 @@ class Kind(IntEnum):
 _FLAGS = {Kind.REQUEST: _TRACED | _SLICED | _EXITS, Kind.RESULT: _EXITS}
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True):
     """First frame of a request: what is to come, and the first bytes of the payload, or of its first part."""
 
     request_id: int
@@ -121,8 +120,7 @@ class Opening:
     sliced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PartOpening:
+class PartOpening(msgspec.Struct, frozen=True):
     """First frame of a further part of a sliced request's payload."""
 
     request_id: int
@@ -132,8 +130,7 @@ class PartOpening:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """A further frame of a request: bytes of the payload, or of its latest part, from `offset` on."""
 
     request_id: int
@@ -151,7 +148,8 @@ class _ErrorBody(msgspec.Struct):
 
 
 def _micros(seconds: float) -> int:
-    return min(_U32, max(0, round(seconds * 1e6)))
+    micros = round(seconds * 1e6)
+    return micros if 0 <= micros <= _U32 else min(_U32, max(0, micros))
 
 
 def _pack(kind: Kind, request_id: int, *body: bytes, flags: int = 0) -> bytes:
@@ -165,9 +163,15 @@ def _pack_u32(numbers: Iterable[int]) -> bytes:
     return struct.pack(f"<{len(values)}I", *values)
 
 
-@cache
-def _element_type(dtype: np.dtype[Any]) -> int:
-    return DTYPES.index(dtype.name)
+@lru_cache
+def _pack_shape(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    return _TENSOR.pack(DTYPES.index(dtype.name), len(shape), 0) + _pack_u32(shape)
+
+
+def _pack_values(tensor: Array) -> bytes:
+    if not tensor.dtype.isnative or sys.byteorder != "little":
+        tensor = tensor.astype(tensor.dtype.newbyteorder("<"))
+    return tensor.tobytes()
 
 
 def _pack_state(state: ServerState) -> bytes:
@@ -209,10 +213,9 @@ def _pack_result(result: Result) -> bytes:
         _pack_u32(map(_micros, result.arrivals)),
         *(_pack_hop(hop) for hop in result.hops),
     ]
-    for tensor in result.outputs:
-        parts += _TENSOR.pack(_element_type(tensor.dtype), tensor.ndim, 0), _pack_u32(tensor.shape)
     # All values behind all shapes: a receiver checks every size before it takes memory.
-    parts += [tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes() for tensor in result.outputs]
+    parts += [_pack_shape(tensor.dtype, tensor.shape) for tensor in result.outputs]
+    parts += [_pack_values(tensor) for tensor in result.outputs]
     return _pack(Kind.RESULT, result.request_id, *parts, flags=_EXITS if result.exit else 0)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.tail import TailOutput
@@ -13,8 +14,7 @@ from cutpoint.server.tails import LoadedTails, Sample
 __all__ = ["Computed", "Engine", "Work"]
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
+class Computed(msgspec.Struct, frozen=True):
     """What came of a batch.
 
     Attributes:
@@ -26,8 +26,7 @@ class Computed:
     done: float
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """What a worker is to compute.
 
     Attributes:

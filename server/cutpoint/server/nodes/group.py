@@ -7,8 +7,9 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import replace
 from socket import gethostname
+
+import msgspec
 
 from cutpoint.codecs import Array, DeltaCodec
 from cutpoint.sdk.errors import BadPayload, DeadlineExceeded, LinkError, LocalProtocolError, Refused, TooLarge
@@ -147,10 +148,9 @@ class NodeGroup:
         sample = asked.sample
         if isinstance(sample, SliceRows):
             return await self._answer_slice(model, asked, sample)
-        codec = model.bundle.codec(sample.point.codec or "").codec
-        # Another node has planned this already; or earlier frames of a stream are here.
-        settled = asked.hops or sample.stop or codec == DeltaCodec.codec_id
-        if settled or len(self._roster.members) < 2:
+        # Nobody else is there; another node has planned this already; or earlier frames of a stream are here.
+        settled = len(self._roster.members) < 2 or asked.hops or sample.stop
+        if settled or model.bundle.codec(sample.point.codec or "").codec == DeltaCodec.codec_id:
             return await model.tier.answer(asked)
         handover = self._handovers.get(model.hash)
         if handover is None:
@@ -226,7 +226,7 @@ class NodeGroup:
         """The tensors that a stage ends with. Raises `LinkError` or `Refused` if its node fails."""
         stop = 0 if stage.end == model.bundle.manifest.last else stage.end
         if stage.node == _HERE:
-            return await self._here(model, asked, replace(at, stop=stop), work)
+            return await self._here(model, asked, msgspec.structs.replace(at, stop=stop), work)
         sample = at if isinstance(at, Encoded) else handover.onward(at.boundary, at.precision, at.tensors)
         number = model.bundle.point_number(sample.point.id)
         expected = self._roster.seconds(model.hash, at.tail[2], stage)[stage.node]
