@@ -1,8 +1,12 @@
 import numpy as np
+import onnx
 import pytest
+from tests.support.decoders import check_batches, free_batch
 
 from cutpoint.calibration.codecs.affine import LEVELS, build_affine, channel_rows, fit_ranges, symbol_spec
+from cutpoint.calibration.codecs.entries import fit_affine
 from cutpoint.codecs import TensorSpec
+from cutpoint.sdk.bundle import Boundary
 from cutpoint.sdk.runtimes import create_runtime
 
 SPECS = [
@@ -36,6 +40,18 @@ def test_the_graphs_quantise_and_come_back(spec: TensorSpec) -> None:
         assert np.abs(symbols.reshape(wanted.shape).astype(int) - wanted).max() <= 1
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.02
+
+
+@pytest.mark.parametrize(
+    "specs", [*([spec] for spec in SPECS), SPECS], ids=lambda specs: "+".join(spec.name for spec in specs)
+)
+def test_the_decoder_takes_batches(specs: list[TensorSpec]) -> None:
+    rng = np.random.default_rng(0)
+    samples = [[rng.normal(2, 3, spec.shape).astype(spec.dtype) for spec in specs] for _ in range(20)]
+    made = fit_affine(Boundary(1, tuple(specs), "cut"), samples)
+    encoder, decoder = (made.files[f.file][1] for f in (*made.entry.encoder, *made.entry.decoder))
+    assert not free_batch(onnx.load_from_string(encoder))
+    check_batches(decoder, made.entry.symbols, len(LEVELS))
 
 
 def test_values_outside_the_range_are_clipped() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from tests.support.decoders import check_batches
 from tests.support.networks import SIDE, picture_folder, residual_net, token_net
 
 import cutpoint.calibration.training.loop as training
@@ -135,6 +136,7 @@ def test_the_graphs_compute_what_the_module_does(cut: str, monkeypatch: pytest.M
         assert (given[0] != wanted.numpy()).mean() < 0.02
         (back,) = decoder.run([wanted.numpy().astype(given[0].dtype), np.array(level)])
         np.testing.assert_allclose(back, tensor.numpy(), atol=1e-4)
+    check_batches(fitted.files[fitted.entry.decoder[0].file][1], fitted.entry.symbols, len(LEVELS))
 
 
 def test_training_lowers_the_loss(maps: Case) -> None:

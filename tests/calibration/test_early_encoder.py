@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from tests.support.decoders import check_batches, free_batch
 from tests.support.networks import SIDE, picture_folder, residual_net
 
 from cutpoint.calibration.codecs.klt import design_klt
@@ -26,6 +27,7 @@ from cutpoint.calibration.training.loop import Budget
 from cutpoint.calibration.training.teacher import Teacher
 from cutpoint.codecs import Array, SymbolMemory, TensorSpec
 from cutpoint.sdk.bundle import Boundary, Bundle, Preprocessing
+from cutpoint.sdk.errors import GraphError
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
 from cutpoint.sdk.runtimes import create_runtime
@@ -46,17 +48,17 @@ def _pictures(count: int) -> Array:
 class Case:
     """A network for pictures, whose codecs land at `r4`."""
 
-    def __init__(self, family: Family, macs: float | None = None) -> None:
-        net = residual_net(side=BIG)
-        model, _ = prepend_normalisation(net, (1, 3, BIG, BIG), Preprocessing(BIG, BIG), True)
+    def __init__(self, family: Family, macs: float | None = None, batch: bool = True) -> None:
+        net = residual_net(side=BIG, batch=batch)
+        model, _ = prepend_normalisation(net, (1, 3, BIG, BIG), Preprocessing(BIG, BIG), batch)
         graph = ModelGraph.inspect(model, [PIXELS])
         self.start = Boundary(0, graph.inputs, "input")
         self.end = Boundary(1, (graph.specs["r4"],), "r4")
-        self.span = extract_span(graph.model, graph.inputs, self.end.tensors, True)
-        self.tail = extract_span(graph.model, self.end.tensors, graph.outputs, True)
+        self.span = extract_span(graph.model, graph.inputs, self.end.tensors, batch)
+        self.tail = extract_span(graph.model, self.end.tensors, graph.outputs, batch)
         self.pictures = _pictures(48)
         fit, _ = design_klt(self.start, [(picture[None],) for picture in self.pictures], None)
-        self.module = start_bottleneck(fit, [1.0, 0.05], family, Landing(self.span, True), macs)
+        self.module = start_bottleneck(fit, [1.0, 0.05], family, Landing(self.span, batch), macs)
 
     def graphs(self) -> tuple[onnx.ModelProto, onnx.ModelProto, TensorSpec]:
         code = self.module.codes[0]
@@ -95,7 +97,7 @@ def test_the_graphs_compute_what_the_module_does(family: Family) -> None:
     with torch.no_grad():  # As after a training: nothing is zero any more.
         for parameter in case.module.parameters():
             parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    encoder, decoder, _ = case.graphs()
+    encoder, decoder, symbols = case.graphs()
     encode, decode = (create_runtime("onnx").load(half.SerializeToString(), {}) for half in (encoder, decoder))
     picture = case.pictures[:1]
     for level in range(len(family.levels)):
@@ -110,6 +112,17 @@ def test_the_graphs_compute_what_the_module_does(family: Family) -> None:
         assert (given != wanted.numpy()).mean() < 0.02
         (back,) = decode.run([wanted.numpy().astype(np.int16), np.array(level)])
         np.testing.assert_allclose(back, tensor.numpy(), atol=2e-3 * float(tensor.abs().max()))
+    check_batches(decoder.SerializeToString(), [symbols], len(family.levels))
+
+
+def test_a_decoder_takes_no_batch_where_its_layers_take_none() -> None:
+    _, decoder, symbols = Case(BOTTLENECK, batch=False).graphs()
+    assert not free_batch(decoder)
+    graph = create_runtime("onnx").load(decoder.SerializeToString(), {})
+    (back,) = graph.run([np.ones(symbols.shape, np.int16), np.array(0)])
+    assert len(back) == 1
+    with pytest.raises(GraphError, match="invalid dimensions"):
+        graph.run([np.ones((2, *symbols.shape[1:]), np.int16), np.array(0)])
 
 
 def _convolutions(graph: onnx.GraphProto) -> list[list[onnx.NodeProto]]:

@@ -1,7 +1,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+import onnx
 import pytest
+from tests.support.decoders import check_batches, free_batch
 
 from cutpoint.calibration.codecs.entries import FittedCodec
 from cutpoint.calibration.codecs.klt import LEVELS, design_dead_zones, fit_klt
@@ -104,6 +106,16 @@ def test_the_graphs_are_the_reference(spec: TensorSpec) -> None:
         np.testing.assert_allclose(plane.extract(back), restored, atol=tolerance)
 
 
+@pytest.mark.parametrize(
+    "specs", [*([spec] for spec in EVERY), EVERY], ids=lambda specs: "+".join(spec.name for spec in specs)
+)
+def test_the_decoder_takes_batches(specs: list[TensorSpec]) -> None:
+    made = fit(*specs)
+    encoder, decoder = (made.files[f.file][1] for f in (*made.entry.encoder, *made.entry.decoder))
+    assert not free_batch(onnx.load_from_string(encoder))
+    check_batches(decoder, made.entry.symbols, len(LEVELS))
+
+
 def test_components_that_never_show_are_left_out() -> None:
     spec = TensorSpec("x", (1, 8, 6, 6), "float32")
     rng = np.random.default_rng(0)
@@ -128,6 +140,7 @@ def test_a_basis_of_single_channels_is_no_matrix() -> None:
     level = np.array(len(LEVELS) - 1, np.int64)
     (back,) = decoder.run([*encoder.run([*given[0], level]), level])
     assert np.square(back - given[0][0]).mean() < 0.2 * given[0][0].var()
+    check_batches(made.files[made.entry.decoder[0].file][1], made.entry.symbols, len(LEVELS))
 
 
 def test_a_tensor_that_never_changes_costs_nothing() -> None:

@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from tests.support.decoders import check_batches
 from tests.support.networks import Network, picture_folder
 
+from cutpoint.calibration.codecs.entries import fit_affine
 from cutpoint.calibration.errors import CalibrationError
+from cutpoint.calibration.graphs.graph import ModelGraph
 from cutpoint.calibration.pipeline import run_calibration
 from cutpoint.calibration.progress import SilentReporter
 from cutpoint.calibration.settings import Settings
-from cutpoint.calibration.slices.points import channel_states
+from cutpoint.calibration.slices.points import Draft, _free_rows, channel_states
+from cutpoint.codecs import TensorSpec
 from cutpoint.sdk.bundle import Bundle, decode_manifest, encode_manifest
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
@@ -92,6 +96,19 @@ def test_both_ends_run_what_was_found(bundle: Bundle) -> None:
         assert m.decode_ms == pytest.approx(sum(step.server_ms for step in steps))
         assert m.tail_ms > 0
         assert 0 <= m.metric <= 1
+
+
+def test_decoders_for_slices_take_batches_of_any_height(bundle: Bundle) -> None:
+    boundary = next(b for b in bundle.manifest.boundaries[1:] if b.row_axis is not None)
+    rng = np.random.default_rng(0)
+    fitted = fit_affine(boundary, [[rng.normal(0, 1, s.shape).astype(s.dtype) for s in boundary.tensors]] * 2)
+    graph = ModelGraph.inspect(deep_net(), [TensorSpec("x", (1, 3, SIDE, SIDE), "float32")])
+    draft = Draft(graph, bundle.manifest, dict(fitted.files))
+    _free_rows(draft, fitted.entry)
+    _, decoder = draft.files[fitted.entry.decoder[0].file]
+    for height in (1, 3):
+        symbols = [spec.with_side(boundary.row_axis or 0, height) for spec in fitted.entry.symbols]
+        check_batches(decoder, symbols, len(fitted.entry.levels))
 
 
 def test_slices_share_the_spans_weights(bundle: Bundle) -> None:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from tests.support.decoders import check_batches
 
 from cutpoint.demo.channels import make_channels
 from cutpoint.sdk import Bundle, Objective
@@ -80,6 +81,13 @@ def test_bundle_can_be_taken_out(tmp_path: Path, shipped: Bundle) -> None:
     assert done.returncode == 0, done.stderr
     assert Bundle.open(path).hash == shipped.hash
     assert path.stat().st_size <= 6e6
+
+
+def test_decoders_of_the_bundle_take_batches(shipped: Bundle) -> None:
+    entries = [codec for codec in shipped.manifest.codecs if codec.decoder]
+    assert {codec.config["of"] for codec in entries} == {"affine", "klt", "bottleneck", "slimmable"}
+    for codec in entries:
+        check_batches(shipped.read(codec.decoder[0].file), codec.symbols, len(codec.levels))
 
 
 def test_too_short_a_demo_is_refused() -> None:

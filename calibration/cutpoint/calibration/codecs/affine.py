@@ -115,7 +115,7 @@ def build_affine(specs: Sequence[TensorSpec], ranges: Sequence[Ranges]) -> Affin
     for number, (spec, symbol, fit) in enumerate(zip(specs, symbols, ranges, strict=True)):
         _encode(encoder, f"t{number}", spec, symbol, fit)
         _decode(decoder, f"t{number}", spec, symbol, fit)
-    return AffineGraphs(encoder.model(specs, symbols), decoder.model(symbols, specs), symbols)
+    return AffineGraphs(encoder.model(specs, symbols), decoder.model(symbols, specs, batch=True), symbols)
 
 
 def _side(spec: TensorSpec) -> list[int]:

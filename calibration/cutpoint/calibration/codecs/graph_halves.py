@@ -16,6 +16,8 @@ __all__ = ["GraphBuilder", "half_precision"]
 #: Version of the operators the codec graphs use: old enough for every onnxruntime, new enough for Clip with inputs.
 _OPSET = 13
 _IR_VERSION = 8
+#: Name of the first dimension where it is free.
+_BATCH = "batch"
 #: Smaller constants, in bytes, are not worth halving.
 _LEAST = 1024
 
@@ -97,12 +99,20 @@ class GraphBuilder:
             self.opsets[opset.domain] = max(opset.version, self.opsets.get(opset.domain, 0))
         self.ir_version = max(self.ir_version, copy.ir_version)
 
-    def model(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
-        """The finished, checked graph."""
+    def model(
+        self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], batch: bool = False
+    ) -> onnx.ModelProto:
+        """The finished, checked graph.
+
+        Args:
+            inputs, outputs: batch 1.
+            batch: whether it takes several samples of one level at once: their number is a dimension without a value.
+        """
 
         def value(spec: TensorSpec) -> onnx.ValueInfoProto:
             dtype = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
-            return helper.make_tensor_value_info(spec.name, dtype, list(spec.shape))
+            front = _BATCH if batch else spec.shape[0]
+            return helper.make_tensor_value_info(spec.name, dtype, [front, *spec.shape[1:]])
 
         level = helper.make_tensor_value_info("level", TensorProto.INT64, [])
         graph = helper.make_graph(

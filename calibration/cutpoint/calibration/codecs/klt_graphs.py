@@ -42,7 +42,7 @@ def build_klt(
             _Encoder(encoder, f"p{number}", code, steps, dead_zones[number]).build(spec, symbol)
             parts.append(_Decoder(decoder, f"p{number}", code, steps, dead_zones[number]).build(spec, symbol))
         cast_to(decoder, spec, join_parts(decoder, spec, parts))
-    return encoder.model(specs, symbols), decoder.model(symbols, specs)
+    return encoder.model(specs, symbols), decoder.model(symbols, specs, batch=True)
 
 
 def join_parts(graph: GraphBuilder, spec: TensorSpec, parts: Sequence[str]) -> str:
@@ -79,11 +79,6 @@ class PlaneHalf:
     def plane(self) -> Plane:
         return self.code.plane
 
-    @property
-    def shape(self) -> list[int]:
-        """Of the plane after the components were made."""
-        return [1, self.code.components, *self.plane.shape[1:]]
-
     def constant(self, name: str, values: Array) -> str:
         """A large constant of the transform."""
         return self.graph.constant(name, values)
@@ -115,24 +110,20 @@ class PlaneHalf:
         return self.graph.add("Gather", [row, contexts], f"{self.key}/dead-zone", axis=0)
 
     def transform(self, value: str, inverse: bool) -> str:
-        """The spatial transform of a plane."""
+        """The spatial transform of the planes of all samples that there are."""
+        components, (height, width) = self.code.components, self.plane.shape[1:]
         for axis, along in ((self.plane.columns, "columns"), (self.plane.rows, "rows")):
             if axis.period == 1:
                 continue
             name = f"{self.key}/{along}"
             matrix = axis.matrix.T if inverse else axis.matrix
-            components, height, width = self.shape[1:]
             if along == "columns":
-                value = self.graph.reshape(
-                    value, [components * height * width // axis.period, axis.period], f"{name}/in"
-                )
+                value = self.graph.reshape(value, [-1, axis.period], f"{name}/in")
                 value = self.graph.add("MatMul", [value, self.graph.constant(f"{name}/dct", matrix.T.copy())], name)
             else:
-                value = self.graph.reshape(
-                    value, [components * height // axis.period, axis.period, width], f"{name}/in"
-                )
+                value = self.graph.reshape(value, [-1, axis.period, width], f"{name}/in")
                 value = self.graph.add("MatMul", [self.graph.constant(f"{name}/dct", matrix.copy()), value], name)
-            value = self.graph.reshape(value, self.shape, f"{name}/out")
+            value = self.graph.reshape(value, [-1, components, height, width], f"{name}/out")
         return value
 
     def mix(self, value: str, matrix: Array, bias: Array, output: str) -> str:
@@ -153,7 +144,7 @@ class PlaneHalf:
         return self.graph.add("Conv", [value, weights, self.graph.constant(f"{output}/bias", bias)], output)
 
     def plane_of(self, spec: TensorSpec) -> str:
-        """The plane as (1, channels, height, width)."""
+        """The plane of one sample as (1, channels, height, width)."""
         graph, key = self.graph, self.key
         value = spec.name
         if patch := self.plane.patch:
@@ -180,17 +171,18 @@ class PlaneHalf:
         return value
 
     def tensor_of(self, value: str, spec: TensorSpec) -> str:
-        """The opposite of `plane_of`: float32, in the layout of the tensor."""
+        """The opposite of `plane_of`, for any number of samples: float32, in the layout of the tensor."""
         graph, key = self.graph, self.key
+        shape = [-1, *spec.shape[1:]]
         if patch := self.plane.patch:
             _, height, width = self.plane.shape
-            value = graph.reshape(value, [patch, patch, spec.shape[3], height, width], f"{key}/patches")
-            value = graph.add("Transpose", [value], f"{key}/grid", perm=[3, 0, 4, 1, 2])
-            return graph.reshape(value, spec.shape, f"{key}/tensor")
+            value = graph.reshape(value, [-1, patch, patch, spec.shape[3], height, width], f"{key}/patches")
+            value = graph.add("Transpose", [value], f"{key}/grid", perm=[0, 4, 1, 5, 2, 3])
+            return graph.reshape(value, shape, f"{key}/tensor")
         if self.plane.tokens is None:
-            return value if spec.shape == (1, *self.plane.shape) else graph.reshape(value, spec.shape, f"{key}/tensor")
+            return value if spec.shape == (1, *self.plane.shape) else graph.reshape(value, shape, f"{key}/tensor")
         first, last = self.plane.tokens
-        value = graph.reshape(value, [1, self.plane.channels, last - first], f"{key}/sequence")
+        value = graph.reshape(value, [-1, self.plane.channels, last - first], f"{key}/sequence")
         return graph.add("Transpose", [value], f"{key}/tokens", perm=[0, 2, 1])
 
     def rounded(self, value: str, symbol: TensorSpec) -> None:

@@ -49,7 +49,8 @@ def build_bottleneck(
                 for spec, value, picture in zip(module.specs, joined, module.landing.pictures, strict=True)
             ]
             decoder.embed(module.landing.graph(), values, [spec.name for spec in end], "landing/")
-    return encoder.model(module.specs, symbols), decoder.model(symbols, end)
+    batch = module.landing is None or module.landing.batch
+    return encoder.model(module.specs, symbols), decoder.model(symbols, end, batch)
 
 
 class _Half(PlaneHalf):

@@ -23,10 +23,14 @@ class Landing(nn.Module):
     Args:
         span: the layers. Where it takes a uint8 picture, the landing takes the same values as float32.
         batch: whether it takes several samples at once; otherwise they go one by one.
+
+    Attributes:
+        batch: as given; true of `graph` too.
     """
 
     def __init__(self, span: onnx.ModelProto, batch: bool) -> None:
         super().__init__()
+        self.batch = batch
         self._span = onnx.ModelProto()
         self._span.CopyFrom(span)
         self.pictures = [v.type.tensor_type.elem_type == TensorProto.UINT8 for v in self._span.graph.input]
