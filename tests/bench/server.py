@@ -1,11 +1,11 @@
 """The edge server under load: batched, unbatched, and a plain aiohttp handler that calls onnxruntime.
 
 The load generator and each server are processes of their own, all on this machine. Every connection asks again as soon
-as it has its answer. The servers have one worker, and take turns in short rounds, so that what else the machine does
-hits all of them; ratios are medians of those within a round. `processor` is what the server's process takes of one for
-a request once all are connected, `generator` what the load generator's takes. Then: what idle connections take of the
-server's memory, what the queue alone costs a request, by users, and what decoder and tail cost one, by the size of the
-batch.
+as it has its answer. The servers have one worker, but for one that has as many as it has by default, and take turns in
+short rounds, so that what else the machine does hits all of them; ratios are medians of those within a round.
+`processor` is what the server's process takes of one for a request once all are connected, `generator` what the load
+generator's takes. Then: what idle connections take of the server's memory, what the queue alone costs a request, by
+users, and what decoder and tail cost one, by the size of the batch.
 
 The demo's network has two tails: an early one of convolutions, and a late and small one. A third one is that of AlexNet
 (random weights): dense layers, whose weights have to be read for a batch as for one sample.
@@ -14,6 +14,7 @@ The demo's network has two tails: an early one of convolutions, and a late and s
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import sys
 import time
@@ -54,8 +55,6 @@ _IDLE = 1000
 _USERS = (10, 100, 1000)
 #: All of the load comes from one address, and nothing of it is to be refused.
 _OPTIONS = [
-    "--threads",
-    "1",
     "--max-connections",
     "2000",
     "--max-connections-per-address",
@@ -63,10 +62,12 @@ _OPTIONS = [
     "--max-queue",
     "2000",
 ]
+_ONE = ["--threads", "1", *_OPTIONS]
 _ROUNDS = 3
 _SIZES = (1, 2, 4, 8, 16)
 _STAGES = ("total", "queue", "decode", "tail")
 _PLAIN = "plain aiohttp"
+_BATCHED = "batched"
 
 
 @asynccontextmanager
@@ -165,7 +166,7 @@ async def _idle(bundle: Bundle, path: Path) -> dict[str, float]:
         return float(psutil.Process(process.pid).memory_info().rss) / 1e6
 
     async with (
-        ServerProcess(path, *_OPTIONS) as process,
+        ServerProcess(path, *_ONE) as process,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
         empty = resident()
@@ -236,13 +237,15 @@ def _payloads(bundle: Bundle, points: Sequence[str]) -> dict[str, bytes]:
 async def _servers(path: Path) -> AsyncIterator[tuple[dict[str, str], dict[str, int]]]:
     """Addresses and processes of the three that are compared."""
     async with (
-        ServerProcess(path, *_OPTIONS) as batched,
-        ServerProcess(path, *_OPTIONS, "--max-batch", "1") as unbatched,
+        ServerProcess(path, *_ONE) as batched,
+        ServerProcess(path, *_ONE, "--max-batch", "1") as unbatched,
+        ServerProcess(path, *_OPTIONS) as all_workers,
         _plain(path) as (plain, plain_pid),
     ):
+        servers = {_BATCHED: batched, "unbatched": unbatched, f"{os.cpu_count()} workers": all_workers}
         yield (
-            {"batched": batched.url, "unbatched": unbatched.url, _PLAIN: plain},
-            {"batched": batched.pid, "unbatched": unbatched.pid, _PLAIN: plain_pid},
+            {name: server.url for name, server in servers.items()} | {_PLAIN: plain},
+            {name: server.pid for name, server in servers.items()} | {_PLAIN: plain_pid},
         )
 
 
@@ -253,7 +256,7 @@ async def _run() -> dict[str, Any]:
             payloads = _payloads(bundle, _POINTS)
             async with _servers(path) as (urls, pids):
                 throughput = await _throughput(generator, bundle, payloads, urls, pids)
-                light_user = await _light_user(generator, other, bundle, payloads, urls["batched"])
+                light_user = await _light_user(generator, other, bundle, payloads, urls[_BATCHED])
             idle_mb = await _idle(bundle, path)
             tail_us = _tail_us(bundle, payloads)
         path = await asyncio.to_thread(alexnet_path)
@@ -261,7 +264,7 @@ async def _run() -> dict[str, Any]:
         payloads = _payloads(bundle, [_DENSE_POINT])
         async with _servers(path) as (urls, pids):
             throughput += await _throughput(generator, bundle, payloads, urls, pids)
-            light_user += await _light_user(generator, other, bundle, payloads, urls["batched"])
+            light_user += await _light_user(generator, other, bundle, payloads, urls[_BATCHED])
         tail_us |= _tail_us(bundle, payloads)
     return {
         "throughput": throughput,
