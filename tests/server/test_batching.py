@@ -79,6 +79,24 @@ def test_size_is_the_cheapest_per_sample() -> None:
         assert len(works(queue.next_batch(now))) == size
 
 
+def test_batches_are_longer_where_more_waits() -> None:
+    # One takes 10 ms, two 16, four 28, eight 52: cheaper and cheaper, but more than twice as long as one.
+    sizes = {}
+    for waiting in (4, 8, 16, 32):
+        queue = batch_queue()
+        now = teach(queue, fixed=0.004, each=0.006)
+        for _ in range(3):
+            for number in range(waiting):
+                queue.put(f"{number}", f"user {number}", EARLY, 0.0, now)
+            batch = queue.next_batch(now)
+            sizes[waiting] = len(works(batch))
+            while batch is not None:
+                now += 0.004 + 0.006 * len(batch.jobs)
+                queue.finish(batch, now)
+                batch = queue.next_batch(now)
+    assert sizes == {4: 2, 8: 4, 16: 8, 32: 8}
+
+
 def test_nobody_is_made_late_by_company() -> None:
     queue = batch_queue()
     now = teach(queue)  # one takes 10 ms, two 11, four 13, eight 17

@@ -138,19 +138,6 @@ class DeltaCodec(SymbolCodec):
         symbols = self.frame_symbols(data, level, memory)
         return self.reconstruct(symbols, level), symbols
 
-    def max_bytes(self) -> int:
-        return super().max_bytes() + 1 + _NAME.size
-
-    def _encode(self, tensors: Sequence[Array], level: int) -> bytes:
-        return self.encode_frame(tensors, level, None)[0]
-
-    def _decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
-        return self.decode_frame(data, level, SymbolMemory())[0]
-
-    def _fits(self, reference: Sequence[Array]) -> bool:
-        specs = self.parts.symbols
-        return len(reference) == len(specs) and all(s.accepts(r) for s, r in zip(specs, reference, strict=True))
-
     def frame_symbols(self, data: bytes | memoryview, level: int, memory: SymbolMemory) -> tuple[Array, ...]:
         """The symbols of `decode_frame` alone. Raises as it does."""
         view = memoryview(data)
@@ -167,6 +154,19 @@ class DeltaCodec(SymbolCodec):
             raise BitstreamError("codec 'delta': the frame that this one refers to is another codec's")
         differences = self.decode_symbols(view[1 + _NAME.size :], len(self.parts.levels) + level)
         return tuple(np.add(d.view(r.dtype), r) for d, r in zip(differences, reference, strict=True))
+
+    def max_bytes(self) -> int:
+        return super().max_bytes() + 1 + _NAME.size
+
+    def _encode(self, tensors: Sequence[Array], level: int) -> bytes:
+        return self.encode_frame(tensors, level, None)[0]
+
+    def _decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
+        return self.decode_frame(data, level, SymbolMemory())[0]
+
+    def _fits(self, reference: Sequence[Array]) -> bool:
+        specs = self.parts.symbols
+        return len(reference) == len(specs) and all(s.accepts(r) for s, r in zip(specs, reference, strict=True))
 
 
 register(DeltaCodec.codec_id, DeltaCodec)

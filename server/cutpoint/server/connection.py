@@ -287,6 +287,13 @@ class ClientConnection:
     # -- requests ------------------------------------------------------------------------------------------------
 
     async def _answer(self, request: Request, account: Account) -> None:
+        try:
+            await self._respond(request, account)
+        finally:
+            self._tasks.pop(request.request_id, None)
+            self._sliced.pop(request.request_id, None)
+
+    async def _respond(self, request: Request, account: Account) -> None:
         model, sliced = self._model, self._sliced.get(request.request_id)
         assert model is not None, "there are no requests before the welcome"
         point = model.name_of(request.point)
@@ -342,13 +349,8 @@ class ClientConnection:
                 span.end(result, outcome, hops)
         nbytes = len(request.payload) if sliced is None else sliced.nbytes
         self._metrics.answered(user, point, result, arrived, self._clock(), nbytes, outcome)
-        try:
+        with contextlib.suppress(ConnectionError, RuntimeError):
             await self._send(answer)
-        except (ConnectionError, RuntimeError):
-            pass  # who asked has gone
-        finally:
-            del self._tasks[request.request_id]
-            self._sliced.pop(request.request_id, None)
 
     def _asked(
         self, request: Request, model: Model, account: Account, arrived: float, trace: TraceContext | None
