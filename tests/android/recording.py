@@ -38,6 +38,7 @@ class _RecordingGraph:
         self._name = name
         self._folder = folder
         self.input_names = graph.input_names
+        self.batches = graph.batches
         self.output_names = graph.output_names
         (folder / f"{name}.names").write_text("\n".join(graph.input_names))
 

@@ -250,7 +250,7 @@ async def _servers(path: Path) -> AsyncIterator[tuple[dict[str, str], dict[str, 
 
 
 async def _run() -> dict[str, Any]:
-    async with Generator.started() as generator, Generator.started() as other:
+    async with Generator.started() as generator, Generator.started(nice=10) as other:
         with as_file(files("cutpoint.demo").joinpath("scenes.cutpoint")) as path:
             bundle = await asyncio.to_thread(Bundle.open, path)
             payloads = _payloads(bundle, _POINTS)
