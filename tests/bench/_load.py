@@ -194,6 +194,8 @@ class _Socket(asyncio.Protocol):
     def _after_pause(self) -> None:
         if time.perf_counter() < self.record.until:
             self.ask()
+        else:
+            self._end()
 
     def _wait(self) -> None:
         self.loop.call_later(max(0.0, self._due - time.perf_counter()), self._ask_in_time)
@@ -357,8 +359,10 @@ async def _watch(record: _Record) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
+    # Without a buffer (PYTHONUNBUFFERED), a write might end half-way.
+    out = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
     for line in sys.stdin.buffer:
         with asyncio.Runner(loop_factory=loop_factory("auto")) as runner:
             result = runner.run(generate(msgspec.json.decode(line, type=Load)))
-        sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
-        sys.stdout.buffer.flush()
+        out.write(msgspec.json.encode(result) + b"\n")
+        out.flush()
