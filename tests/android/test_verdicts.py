@@ -146,7 +146,7 @@ def graph_taken(data: bytes) -> str:
 
 
 def test_damaged_tflite_graphs(tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("ai_edge_litert", reason="needs cutpoint[tflite]")
     from tests.support.tflite import adding_net, packed, schema
 
     model = schema.ModelT.InitFromPackedBuf(adding_net([np.ones((1, 16), np.float32)] * 3), 0)

@@ -106,7 +106,7 @@ def _spoil(net: onnx.ModelProto) -> None:
     ],
 )
 def test_errors_are_one_clear_line_and_leave_nothing(folder: Path, case: str, message: str) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="needs cutpoint[calibrate]")
     model, data, options = str(folder / "net.onnx"), "data", []
     (folder / "empty").mkdir()
     (folder / "bad.toml").write_text("scale = = 3")

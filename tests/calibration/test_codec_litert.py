@@ -22,7 +22,7 @@ from cutpoint.sdk.head import Head
 from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.sdk.tail import Tail
 
-pytest.importorskip("litert_torch", reason="litert-torch is not installed: pip install 'cutpoint[tflite]'")
+pytest.importorskip("litert_torch", reason="litert-torch is not installed: pip install 'cutpoint[calibrate]'")
 
 MAPS = TensorSpec("maps", (1, 6, 28, 14), "float32")
 TOKENS = TensorSpec("tokens", (1, 17, 8), "float32")

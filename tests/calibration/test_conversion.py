@@ -20,7 +20,7 @@ from cutpoint.calibration.yardstick import measure_uncut
 from cutpoint.sdk.bundle import Boundary
 from cutpoint.sdk.runtimes import create_runtime
 
-pytest.importorskip("litert_torch", reason="litert-torch is not installed: pip install 'cutpoint[tflite]'")
+pytest.importorskip("litert_torch", reason="litert-torch is not installed: pip install 'cutpoint[calibrate]'")
 
 
 def _converter(

@@ -8,7 +8,7 @@ from cutpoint.calibration.errors import CalibrationError
 from cutpoint.calibration.graphs.graph import run_model
 from cutpoint.calibration.importers import import_model
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="needs cutpoint[calibrate]")
 
 MODELS = """
 import torch

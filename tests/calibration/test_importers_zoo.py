@@ -8,11 +8,11 @@ from cutpoint.calibration.graphs.graph import run_model
 from cutpoint.calibration.graphs.prepare import make_preprocessing
 from cutpoint.calibration.importers import import_model
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs cutpoint[calibrate]")
 
 
 def test_a_model_of_timm_with_weights_from_a_file(tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm", reason="needs cutpoint[calibrate]")
     module = timm.create_model("test_vit", pretrained=False).eval()
     torch.save({"model": {f"module.{k}": v.half() for k, v in module.state_dict().items()}}, tmp_path / "w.pth")
     imported = import_model("timm:test_vit", None, tmp_path / "w.pth")

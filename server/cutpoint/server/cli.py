@@ -75,10 +75,11 @@ def serve(
     if not bundles and settings.models is None:
         raise click.UsageError(f"give a BUNDLE to serve, or --models FOLDER (or {PREFIX}MODELS)")
     set_up_logs(settings.log_format, verbose)
+    make_loop = loop_factory(settings.loop)
     # A worker whose graph has run waits at most so long for a busy event loop to let it go on.
     sys.setswitchinterval(_SWITCH_INTERVAL)
     server = EdgeServer([Bundle.open(bundle) for bundle in bundles], settings)
-    with asyncio.Runner(loop_factory=loop_factory(settings.loop)) as runner:
+    with asyncio.Runner(loop_factory=make_loop) as runner:
         runner.run(_run(server, as_json))
 
 
