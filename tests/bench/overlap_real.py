@@ -24,7 +24,6 @@ import msgspec
 import numpy as np
 from PIL import Image
 from rich.table import Table
-from tests.bench._slow_server import slow_server
 from tests.bench.overlap import Network, best_ms
 
 from cutpoint.calibration.codecs.entries import fit_affine, picture_codec, raw_codec
@@ -42,7 +41,7 @@ from cutpoint.sdk.channel import Channel
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.overlap import ChannelState
 from cutpoint.sdk.predictor import Predictor
-from cutpoint.sdk.testing import LinkEmulator, Trace
+from cutpoint.sdk.testing import LinkEmulator, ServerProcess, Trace
 
 TITLE = "Slices through a real client and server"
 
@@ -180,7 +179,7 @@ async def drive(bundle: Bundle, uplink: float, rtt: float) -> dict[str, Any]:
     chosen: list[tuple[str, float, float]] = []
     link = Trace.constant(uplink)
     async with (
-        slow_server(Path(bundle.origin), _SERVER, "--threads", "1") as server,
+        ServerProcess(Path(bundle.origin), "--slowdown", str(_SERVER), "--threads", "1") as server,
         LinkEmulator(server.url, link, link, delay=rtt / 2) as emulator,
         Client(emulator.url, bundle, mode="edge", slowdown=device) as edge,
         Client(bundle=bundle, mode="device", slowdown=device) as alone,

@@ -23,13 +23,13 @@ from rich.table import Table
 from tests.bench._clients import Answer, Outing, Phone, go_out
 from tests.bench._generator import Generator
 from tests.bench._load import Latencies, Load
-from tests.bench._slow_server import slow_server
 
 from cutpoint.demo.scenes import render
 from cutpoint.sdk import Bundle
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
 from cutpoint.sdk.runtimes import create_runtime
+from cutpoint.sdk.testing import ServerProcess
 
 TITLE = "Overload: three times what the server can compute"
 
@@ -80,13 +80,17 @@ class _Watch:
         }
 
 
+def _server(path: Path, slowdown: float) -> ServerProcess:
+    return ServerProcess(path, "--slowdown", str(slowdown), *_OPTIONS)
+
+
 async def _flood(path: Path, seconds: float) -> dict[str, Any]:
     """What a load generator gets."""
     bundle = await asyncio.to_thread(Bundle.open, path)
     head = Head(BundleGraphs(bundle, [create_runtime("onnx")]))
     number = bundle.point_number(_POINT)
     payload = head.run(bundle.points[number], head.prepare(render(1).image)).payload or b""
-    async with slow_server(path, _SLOWDOWN, *_OPTIONS) as server, Generator.started() as generator:
+    async with _server(path, _SLOWDOWN) as server, Generator.started() as generator:
         steady = Load(server.url, bundle.hash, number, payload, _CONNECTIONS, in_flight=2, warm_up=1.0, seconds=5.0)
         peaks = [len((await generator.send(steady)).total) / steady.seconds]
         rate = _TIMES * peaks[0]
@@ -117,7 +121,7 @@ def _due(rate: float, seconds: float) -> list[list[float]]:
 
 async def _clients(path: Path, seconds: float) -> dict[str, Any]:
     """What real clients get."""
-    async with slow_server(path, _PHONES_SLOWDOWN, *_OPTIONS) as server, Generator.started() as generator:
+    async with _server(path, _PHONES_SLOWDOWN) as server, Generator.started() as generator:
         bundle = await asyncio.to_thread(Bundle.open, path)
         head = Head(BundleGraphs(bundle, [create_runtime("onnx")]))
         number = bundle.point_number(_POINT)

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
-from tests.bench._slow_server import slow_server
 from tests.bench.exits import network
 
 from cutpoint.sdk import Bundle, Overloaded
@@ -34,6 +33,7 @@ from cutpoint.sdk.link import Link
 from cutpoint.sdk.monitor import LinkMonitor
 from cutpoint.sdk.runtimes import create_runtime
 from cutpoint.sdk.tail import Tail
+from cutpoint.sdk.testing import ServerProcess
 
 TITLE = "Overload, with exits on the server"
 
@@ -43,8 +43,7 @@ _SECONDS, _PEAK_SECONDS = 30.0, 6.0
 _SCENES = 600
 _BUDGET = 0.3
 _CONNECTIONS, _IN_FLIGHT = 10, 2
-_SLOWDOWN = 60.0
-_OPTIONS = ("--threads", "1", "--max-connections-per-address", "1000")
+_OPTIONS = ("--slowdown", "60", "--threads", "1", "--max-connections-per-address", "1000")
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ async def _run() -> dict[str, Any]:
     point = bundle.points[number]
     ((exit, use),) = bundle.server_exits(point)
     rows = []
-    async with slow_server(path, _SLOWDOWN, *_OPTIONS) as server, AsyncExitStack() as stack:
+    async with ServerProcess(path, *_OPTIONS) as server, AsyncExitStack() as stack:
         links = []
         for _ in range(_CONNECTIONS):
             monitor = LinkMonitor(ChannelEstimator(), 1.0)

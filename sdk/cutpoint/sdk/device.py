@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,6 +15,7 @@ from cutpoint.sdk.bundle import Bundle, Point
 from cutpoint.sdk.device_output import DeviceOutput
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.head import Head
+from cutpoint.sdk.laps import TypicalTimes
 from cutpoint.sdk.pictures import Picture
 from cutpoint.sdk.runtimes import Runtime, Stop, create_runtime
 from cutpoint.sdk.state import DeviceState, read_device_state
@@ -65,6 +66,7 @@ class Device:
         self._runtime = runtime
         self._threads = threads
         self._slowdown = slowdown
+        self._times = TypicalTimes()
         self._executor = ThreadPoolExecutor(1, "cutpoint-device")
         self._clock = clock
         self._jobs: deque[_Job] = deque()
@@ -206,6 +208,6 @@ class Device:
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _stretch(self, processor_seconds: float, wall_seconds: float, stop: Stop) -> None:
+    def _stretch(self, what: Hashable, processor_seconds: float, wall_seconds: float, stop: Stop) -> None:
         # From processor time: what other processes take from this machine is not the emulated device's affair.
-        stop.wait(max(0.0, processor_seconds * self._slowdown - wall_seconds))
+        stop.wait(max(0.0, self._times.of(what, processor_seconds) * self._slowdown - wall_seconds))

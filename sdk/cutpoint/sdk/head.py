@@ -90,7 +90,7 @@ class Head:
             told: tuple[Array, ...] = ()
             if point.exit is not None and number == 0:
                 told = self._graphs.exit(point.exit).run(tensors, stop)
-            head_ms += laps.lap()
+            head_ms += laps.lap((start, end, point.precision, bool(told)))
             if told and told[-1].item() >= needed:
                 return DeviceOutput(None, told[:-1], head_ms, 0.0, exit=point.exit)
         if point.codec is None:
@@ -101,7 +101,7 @@ class Head:
             payload, symbols = codec.encode_frame(tensors, point.level, reference)
         else:
             payload = codec.encode(tensors, point.level)
-        return DeviceOutput(payload, None, head_ms, laps.lap(), symbols)
+        return DeviceOutput(payload, None, head_ms, laps.lap((point.codec, point.level)), symbols)
 
     def run_parts(self, point: Point, tensors: tuple[Array, ...], stop: Stop | None = None) -> Iterator[DeviceOutput]:
         """The device's share of a sliced point: the parts of its payload, each computed when it is asked for.

@@ -34,17 +34,19 @@ def run_slices(
     axis = graphs.bundle.manifest.boundaries[0].row_axis
     slices = graphs.bundle.slices_of(point)
     laps.begin()
-    for rows in fresh_rows(slices[: slicing.pictures]):
+    for number, rows in enumerate(fresh_rows(slices[: slicing.pictures])):
         payload = b""
         if rows[0] < rows[1]:
             assert slicing.picture_codec is not None, "the manifest was checked"
             codec = graphs.row_codec(slicing.picture_codec, rows[1] - rows[0])
             payload = codec.encode(cut_rows(tensors, axis, [rows] * len(tensors)), slicing.picture_level)
-        yield DeviceOutput(payload, None, 0.0, laps.lap())
+        yield DeviceOutput(payload, None, 0.0, laps.lap((point.id, number)))
         laps.begin()
     for piece in slices[slicing.pictures :]:
         outputs = graphs.slice(piece).run(cut_rows(tensors, axis, piece.needs), stop)
-        head_ms = laps.lap()
+        head_ms = laps.lap(piece.key)
         codec = graphs.row_codec(point.codec, piece.rows[1] - piece.rows[0])
-        yield DeviceOutput(codec.encode(outputs, point.level), None, head_ms, laps.lap())
+        yield DeviceOutput(
+            codec.encode(outputs, point.level), None, head_ms, laps.lap((point.codec, point.level, piece.key))
+        )
         laps.begin()

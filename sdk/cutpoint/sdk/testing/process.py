@@ -8,8 +8,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from io import BytesIO
+from tempfile import TemporaryFile
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from cutpoint.sdk.errors import CutpointError
 
@@ -47,6 +49,7 @@ class ServerProcess:
         self._prefix = prefix
         self._process: asyncio.subprocess.Process | None = None
         self._port = 0
+        self._log: IO[bytes] = BytesIO()
         self.log = ""
         self.url = ""
         self.bundle_hash = ""
@@ -63,8 +66,11 @@ class ServerProcess:
     async def start(self) -> None:
         """Starts it, on the port it had before if it ran before."""
         command = ["-m", "cutpoint.sdk", "serve", *self._bundles, "--port", str(self._port), "--json", *self._options]
+        # Not a pipe: a server that writes more than fits in one would wait until somebody reads.
+        self._log.close()
+        self._log = await asyncio.to_thread(TemporaryFile)
         self._process = process = await asyncio.create_subprocess_exec(
-            *self._prefix, sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *self._prefix, sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=self._log
         )
         assert process.stdout is not None
         try:
@@ -73,9 +79,8 @@ class ServerProcess:
             line = b""
         if not line:
             await self.kill()
-            assert process.stderr is not None
-            said = (await process.stderr.read()).decode(errors="replace").strip()
-            raise CutpointError(f"the server did not start: {said or 'it said nothing'}")
+            await asyncio.to_thread(self._read_log)
+            raise CutpointError(f"the server did not start: {self.log.strip() or 'it said nothing'}")
         ready = json.loads(line)
         self.url = ready["url"]
         self.bundle_hash = ready["models"][0]["bundle"] if ready["models"] else ""
@@ -110,11 +115,17 @@ class ServerProcess:
         assert process is not None
         if process.returncode is None:
             try:
-                _, said = await asyncio.wait_for(process.communicate(), self._timeout)
-                self.log = said.decode(errors="replace")
+                await asyncio.wait_for(process.communicate(), self._timeout)
             except TimeoutError:
                 await self.kill()
+        await asyncio.to_thread(self._read_log)
         # The transport would otherwise complain, when collected, that its loop is closed.
         process._transport.close()  # type: ignore[attr-defined]
         assert process.returncode is not None
         return process.returncode
+
+    def _read_log(self) -> None:
+        if not self._log.closed:
+            with self._log as log:
+                log.seek(0)
+                self.log = log.read().decode(errors="replace")

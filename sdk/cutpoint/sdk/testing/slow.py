@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cutpoint.codecs import Array
 from cutpoint.sdk.errors import InputError
+from cutpoint.sdk.laps import TypicalTimes
 from cutpoint.sdk.runtimes import Graph, Runtime, Stop
 
 __all__ = ["SlowRuntime"]
@@ -17,6 +18,7 @@ class _SlowGraph:
         self._graph = graph
         self._slowdown = slowdown
         self._wait = wait
+        self._times = TypicalTimes()
         self.input_names = graph.input_names
         self.output_names = graph.output_names
         self.batches = graph.batches
@@ -26,16 +28,20 @@ class _SlowGraph:
         outputs = self._graph.run(inputs, stop)
         spent = time.perf_counter() - wall
         # From processor time: what other processes take from this machine is not the emulated one's affair.
-        self._wait(max(0.0, (time.thread_time() - processor) * self._slowdown - spent))
+        typical = self._times.of(tuple(tensor.shape for tensor in inputs), time.thread_time() - processor)
+        self._wait(max(0.0, typical * self._slowdown - spent))
         return outputs
 
 
 class SlowRuntime:
     """Emulates a machine that is slower than this one, by waiting after each graph. The rest is not slowed.
 
+    A graph takes the processor time that its first few runs on inputs of these shapes took, as many times as the
+    machine is slower.
+
     Args:
         runtime: runs the graphs, each in the thread that asks for it.
-        slowdown: how many times slower.
+        slowdown: how many times slower, 1 or more.
         wait: lets that many seconds pass.
 
     Raises:
