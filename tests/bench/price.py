@@ -9,28 +9,36 @@ relative to what the worker can do.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 from rich.table import Column, Table
 from tests.bench._clients import Answer, Outing, Phone, go_out
-from tests.bench._slow_server import slow_server
 
 from cutpoint.calibration.allocation import Crowd
 from cutpoint.calibration.simulate import Outcome, Scenario, ServerScenario
-from cutpoint.sdk import Bundle, Objective
-from cutpoint.sdk.testing import Trace
+from cutpoint.sdk import Bundle, Objective, Point
+from cutpoint.sdk.graphs import BundleGraphs
+from cutpoint.sdk.head import Head
+from cutpoint.sdk.runtimes import create_runtime
+from cutpoint.sdk.tail import Tail
+from cutpoint.sdk.testing import ServerProcess, Trace
 
 TITLE = "Eight clients, one server: with its price and without"
 
 _RULES = ("price", "price-blind")
 _USERS = 8
 _SECONDS = 75.0
+#: Runs that tell how long a computation takes here, and seconds before each.
+_RUNS = 10
+_PAUSE = 0.3
 #: Until users and price have settled.
 _SETTLE = 15.0
 
@@ -57,15 +65,30 @@ class _Case:
 
 
 _CASES = (
+    # Twice what the server can do, from devices of which the slowest cannot do it alone either.
+    _Case((280, 3000), 1.8, 450),
+    _Case((280, 3000), 1.8, 450, random=True),
+    # Less, and from devices that differ less.
     _Case((280, 1500), 2.4, 450),
-    _Case((250, 660), 1.44, 310),
-    _Case((180, 870), 2.2, 360),
     _Case((280, 1500), 2.4, 450, random=True),
+    _Case((180, 870), 2.2, 360),
+    _Case((250, 660), 1.44, 310),
 )
 
 
+def _local(bundle: Bundle) -> Point:
+    """The fastest way without the server."""
+    return min((point for point in bundle.points if point.local), key=lambda point: point.measured.device_ms)
+
+
+def _whole(bundle: Bundle) -> Point:
+    """The cheapest way to have the server compute the whole network."""
+    ways = (point for point in bundle.points if not point.local and point.start == point.end == 0)
+    return min(ways, key=lambda point: point.measured.decode_ms + point.measured.tail_ms)
+
+
 def _scenarios(case: _Case, bundle: Bundle) -> list[Scenario]:
-    local = min(point.measured.device_ms for point in bundle.points if point.local)
+    local = _local(bundle).measured.device_ms
     return [
         Scenario(
             Trace.constant(case.uplink),
@@ -96,10 +119,33 @@ def _figures(each: Sequence[Sequence[tuple[float, float, str, bool]]]) -> dict[s
     }
 
 
-async def _really(case: _Case, rule: str, scenarios: Sequence[Scenario], path: Path, slowdown: float) -> dict[str, Any]:
-    phones = [Phone(s.due().tolist(), s.device_scale, s.uplink.mean, s.rtt, rule) for s in scenarios]
-    async with slow_server(path, slowdown, "--threads", "1", "--max-batch", "1") as server:
-        each: list[list[Answer]] = await go_out(Outing(server.url, str(path), phones))
+def _typical_ms(run: Callable[[], object]) -> float:
+    """Processor time, each time after a pause as between requests: caches are cold then."""
+    times = []
+    for _ in range(_RUNS):
+        time.sleep(_PAUSE)
+        began = time.thread_time()
+        run()
+        times.append(time.thread_time() - began)
+    return median(times) * 1e3
+
+
+def _here_ms(bundle: Bundle) -> tuple[float, float]:
+    """What this machine needs now for the whole network, as device and as server."""
+    graphs = BundleGraphs(bundle, [create_runtime("onnx")])
+    head, tail = Head(graphs), Tail(graphs).graph(_whole(bundle))
+    zeros = head.zeros()
+    return _typical_ms(lambda: head.run(_local(bundle), zeros)), _typical_ms(lambda: tail.run(zeros))
+
+
+async def _really(
+    rule: str, scenarios: Sequence[Scenario], path: Path, slowdowns: tuple[float, float]
+) -> dict[str, Any]:
+    """Args: slowdowns of a device whose scale is 1, and of the server."""
+    device, server = slowdowns
+    phones = [Phone(s.due().tolist(), s.device_scale * device, s.uplink.mean, s.rtt, rule) for s in scenarios]
+    async with ServerProcess(path, "--slowdown", str(server), "--threads", "1", "--max-batch", "1") as process:
+        each: list[list[Answer]] = await go_out(Outing(process.url, str(path), phones))
     lost = sum(len(phone.due) for phone in phones) - sum(map(len, each))
     return _figures([[(a.at, a.latency_ms, a.point, a.source == "edge") for a in its] for its in each]) | {"lost": lost}
 
@@ -111,13 +157,13 @@ def _simulated(crowd: Crowd, rule: str) -> dict[str, Any]:
 
 async def _case(case: _Case, path: Path) -> dict[str, Any]:
     bundle = await asyncio.to_thread(Bundle.open, path)
-    whole = min(
-        p.measured.decode_ms + p.measured.tail_ms for p in bundle.points if not p.local and p.start == p.end == 0
-    )
-    slowdown = case.tail_ms / whole
+    device_ms, server_ms = await asyncio.to_thread(_here_ms, bundle)
+    slowdowns = _local(bundle).measured.device_ms / device_ms, case.tail_ms / server_ms
     scenarios = _scenarios(case, bundle)
-    found = await asyncio.gather(*(_really(case, rule, scenarios, path, slowdown) for rule in _RULES))
-    crowd = Crowd(bundle, scenarios, [Objective()] * _USERS, ServerScenario(1, slowdown))
+    found = await asyncio.gather(*(_really(rule, scenarios, path, slowdowns) for rule in _RULES))
+    whole = _whole(bundle).measured
+    server = ServerScenario(1, case.tail_ms / (whole.decode_ms + whole.tail_ms))
+    crowd = Crowd(bundle, scenarios, [Objective()] * _USERS, server)
     return asdict(case) | {
         "offered": _USERS / case.period * case.tail_ms / 1e3,
         "real": dict(zip(_RULES, found, strict=True)),
