@@ -22,7 +22,7 @@ from cutpoint.sdk.tail import Tail, TailOutput
 from cutpoint.sdk.testing import ServerProcess
 from cutpoint.server import Engine, Scheduler, Settings
 from cutpoint.server.batching import Share
-from cutpoint.server.engines import Computed, Work, create_engine
+from cutpoint.server.engines import Computed, LocalEngine, Work, create_engine
 from cutpoint.server.engines.scaling import Scaling
 from cutpoint.server.tails import Encoded, Tensors
 
@@ -128,6 +128,18 @@ async def test_a_worker_goes_on_with_what_follows(engine: Engine) -> None:
     assert [[label(outcome) for outcome in one.outcomes] for one in computed] == [[0], [1, 2], [0, 1, 2]]
     assert [one.done for one in computed] == sorted(one.done for one in computed)
     engine.unload(bundle.hash)
+
+
+async def test_a_worker_that_cannot_tell_its_result_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    engine, bundle = LocalEngine(create_runtime("onnx"), 1, time.monotonic), toy_bundle()
+    await asyncio.to_thread(engine.load, bundle)
+
+    def done(_: Computed | Exception) -> None:
+        raise RuntimeError("nobody is there")
+
+    engine.compute(Work(bundle.hash, encoded(bundle, 1), done))
+    await engine.close()
+    assert "a worker failed: nobody is there" in caplog.text
 
 
 async def test_what_goes_wrong_with_a_whole_batch_is_told_and_the_worker_goes_on(engine: Engine) -> None:

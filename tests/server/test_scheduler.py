@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -101,6 +102,29 @@ async def test_half_of_all_are_cancelled_and_the_others_notice_nothing(free: Bun
     await until(lambda: bench.scheduler.pending == 0)
     assert bench.scheduler.queue_ms("anybody") == 0
     await bench.scheduler.close()
+
+
+class Elsewhere(LocalEngine):
+    """Says that its workers are in processes of their own."""
+
+    @property
+    def in_process(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "brief"), [(LocalEngine, 1e-3, True), (LocalEngine, 1e3, False), (Elsewhere, 1e-3, False)]
+)
+async def test_tails_that_are_shorter_than_handing_them_over_are_brief(
+    free: Bundle, kind: type[LocalEngine], scale: float, brief: bool
+) -> None:
+    engine = kind(create_runtime("onnx"), 2, time.monotonic)
+    scheduler = Scheduler(engine, 64, 16, 0.0, time.monotonic)
+    scheduler.add(free, replace(engine.load(free), scale=scale), Share())
+    assert bool(scheduler._queue._brief) is brief
+    scheduler.remove(free.hash)
+    assert not scheduler._queue._brief
+    await scheduler.close()
 
 
 async def test_a_member_that_is_cancelled_in_its_batch(free: Bundle) -> None:

@@ -25,7 +25,7 @@ _MARGIN = 1.25
 #: Where others are about, one user's samples make a batch no longer than this many seconds, …
 _OWN_SECONDS = 0.0005
 #: … or so many times as long as one sample: whoever comes in the meantime waits for its end.
-_OWN_TIMES = 1.25
+_OWN_TIMES = 1.1
 #: A batch may take this share of the time until all that waits is done: then nobody waits much longer for its size.
 _PATIENCE = 0.5
 
@@ -38,12 +38,14 @@ class Batch(msgspec.Struct, Generic[T], frozen=True, eq=False):
         jobs: at least one.
         started: clock time.
         expected: seconds that it will take.
+        brief: whether its tail is; see `BatchQueue.add_tail`.
     """
 
     tail: TailKey
     jobs: tuple[Job[T], ...]
     started: float
     expected: float
+    brief: bool
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -88,6 +90,7 @@ class BatchQueue(Generic[T]):
         self._queue: FairQueue[T] = FairQueue(timed=window > 0)
         self._curves: dict[TailKey, TailCurve] = {}
         self._extra: set[TailKey] = set()
+        self._brief: set[TailKey] = set()
         self._shares: dict[str, Share] = {}
         self._running: set[Batch[T]] = set()
         self._numbers = count()
@@ -103,7 +106,12 @@ class BatchQueue(Generic[T]):
         """Batches that are computed now."""
         return len(self._running)
 
-    def add_tail(self, tail: TailKey, seconds: float, batches: bool, extra: bool = False) -> None:
+    @property
+    def busy(self) -> int:
+        """Workers that compute, or are of no use to what waits: that is brief, and one of its batches is computed."""
+        return self.workers if self._all_brief and self._one_brief else self.running
+
+    def add_tail(self, tail: TailKey, seconds: float, batches: bool, extra: bool = False, brief: bool = False) -> None:
         """Makes a tail known.
 
         Args:
@@ -112,9 +120,13 @@ class BatchQueue(Generic[T]):
             batches: whether it takes several samples at once.
             extra: whether it is for what there is no room for otherwise: where `capacity` is used up, as many samples
                 again may wait for such tails.
+            brief: whether a second worker would be in the way of the first: of all such tails, one batch is computed at
+                a time.
         """
         if extra:
             self._extra.add(tail)
+        if brief:
+            self._brief.add(tail)
         self._curves[tail] = TailCurve(seconds, self._largest if batches else 1)
 
     def limit(self, model: str, share: Share) -> None:
@@ -125,6 +137,7 @@ class BatchQueue(Generic[T]):
         """Forgets the tails of `model`, of which nothing may wait or be computed any more."""
         self._curves = {tail: curve for tail, curve in self._curves.items() if tail[0] != model}
         self._extra = {tail for tail in self._extra if tail[0] != model}
+        self._brief = {tail for tail in self._brief if tail[0] != model}
         self._shares.pop(model, None)
 
     def wait(self, user: Hashable, now: float) -> float:
@@ -136,8 +149,10 @@ class BatchQueue(Generic[T]):
         queue = self._queue
         if len(self._running) < self.workers and not queue.count:
             return 0.0
-        workers = max(1, self.workers)
-        begun = sum(max(0.0, batch.started + batch.expected - now) for batch in self._running)
+        workers, running = max(1, self.workers), self._running
+        if self._all_brief and self._one_brief:
+            workers, running = 1, {batch for batch in running if batch.brief}
+        begun = sum(max(0.0, batch.started + batch.expected - now) for batch in running)
         if not queue.count:
             return begun / workers
         asking = queue.user(user)
@@ -197,10 +212,14 @@ class BatchQueue(Generic[T]):
         Samples whose budget has run out, or will have before they could be done, are refused on the way; see
         `take_refused`. One that nobody else waits behind is computed as long as there is any hope.
         """
+        closed = self._closed()
+        if closed.issuperset(self._queue.lines):
+            return None
+        collected: Container[TailKey]
         if self._window:
-            collected: Container[TailKey] = {tail for tail, at in self._due().items() if at <= now}
-        elif full := self._full():
-            collected = {tail for tail in self._curves if tail[0] not in full}
+            collected = {tail for tail, at in self._due(closed).items() if at <= now}
+        elif closed:
+            collected = self._curves.keys() - closed
         else:
             collected = self._curves.keys()
         first = next(self._in_time(collected, now), None)
@@ -208,14 +227,15 @@ class BatchQueue(Generic[T]):
             return None
         self._queue.serve(first.user)
         curve = self._curves[first.tail]
-        target = curve.target(_PATIENCE * self._queue.backlog / max(1, self.workers))
+        workers = 1 if self._all_brief else max(1, self.workers)
+        target = curve.target(_PATIENCE * self._queue.backlog / workers)
         jobs: list[Job[T]] = []
         users: set[User[T]] = set()
         latest = inf
-        brief = max(_OWN_SECONDS, _OWN_TIMES * curve.cost(1)) if self._queue.shared else inf
+        own = max(_OWN_SECONDS, _OWN_TIMES * curve.cost(1)) if self._queue.shared else inf
         for job in self._in_time({first.tail}, now):
             cost = curve.cost(len(jobs) + 1)
-            if jobs and (now + cost > min(latest, job.deadline) or (job.user in users and cost > brief)):
+            if jobs and (now + cost > min(latest, job.deadline) or (job.user in users and cost > own)):
                 break
             latest = min(latest, job.deadline)
             users.add(job.user)
@@ -224,7 +244,7 @@ class BatchQueue(Generic[T]):
             jobs.append(job)
             if len(jobs) >= target:
                 break
-        batch = Batch(first.tail, tuple(jobs), now, curve.cost(len(jobs)))
+        batch = Batch(first.tail, tuple(jobs), now, curve.cost(len(jobs)), first.tail in self._brief)
         self._running.add(batch)
         return batch
 
@@ -245,7 +265,7 @@ class BatchQueue(Generic[T]):
 
     def wake_at(self) -> float:
         """Clock time at which a batch that waits for company is due; infinite if there is none."""
-        return min(self._due().values(), default=inf) if self._window else inf
+        return min(self._due(self._closed()).values(), default=inf) if self._window else inf
 
     def take_refused(self) -> list[tuple[Job[T], Refused]]:
         """The waiting jobs that were given up since the last call, and why."""
@@ -258,12 +278,21 @@ class BatchQueue(Generic[T]):
             for job in tuple(user.jobs()):
                 self._refuse(job, error)
 
-    def _due(self) -> dict[TailKey, float]:
-        """When a batch of each tail is due, at the latest."""
-        full = self._full()
+    @property
+    def _all_brief(self) -> bool:
+        """Whether all that waits is brief."""
+        return bool(self._queue.lines) and self._brief.issuperset(self._queue.lines)
+
+    @property
+    def _one_brief(self) -> bool:
+        """Whether a batch of a brief tail is being computed."""
+        return any(batch.brief for batch in self._running)
+
+    def _due(self, closed: Container[TailKey]) -> dict[TailKey, float]:
+        """When a batch of each tail that is not `closed` is due, at the latest."""
         due = {}
         for tail, line in self._queue.lines.items():
-            if tail[0] in full:
+            if tail in closed:
                 continue
             curve = self._curves[tail]
             if line.count >= curve.target():
@@ -273,10 +302,12 @@ class BatchQueue(Generic[T]):
                 due[tail] = min(urgent, line.arrived() + self._window)
         return due
 
-    def _full(self) -> set[str]:
-        """The models that have as many workers as they may."""
+    def _closed(self) -> set[TailKey]:
+        """The tails of which no batch may begin now: their model has as many workers as it may, or they are brief."""
         limits = ((model, share.workers) for model, share in self._shares.items() if share.workers is not None)
-        return {model for model, most in limits if sum(b.tail[0] == model for b in self._running) >= most}
+        full = {model for model, most in limits if sum(b.tail[0] == model for b in self._running) >= most}
+        closed = {tail for tail in self._curves if tail[0] in full} if full else set[TailKey]()
+        return closed | self._brief if self._brief and self._one_brief else closed
 
     def _in_time(self, tails: Container[TailKey], now: float) -> Iterator[Job[T]]:
         """The jobs for `tails` in the order of their turn; those that cannot be done in time are refused on the way."""

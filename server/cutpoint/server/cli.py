@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -102,6 +103,9 @@ async def _run(server: object, as_json: bool) -> None:
         await server.start()
     except OSError as error:
         raise InputError(f"cannot listen on {server.settings.host}:{server.settings.port}: {error.strerror}") from error
+    # What is there now stays: to look for garbage in it now and then would hold up everybody for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
     served = [{"model": model.name, "bundle": model.hash} for model in server.models]
     if as_json:
         click.echo(json.dumps({"url": server.url, "pid": os.getpid(), "models": served}))

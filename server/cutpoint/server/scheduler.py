@@ -21,6 +21,8 @@ from cutpoint.server.tails import LoadedTails, Sample
 
 __all__ = ["Outcome", "Scheduler"]
 
+#: A sample that takes no more seconds takes no longer than to hand it to a thread and to get the interpreter lock back.
+_HAND_OVER = 0.0002
 #: Seconds that a decoder alone is taken to need before one was run.
 _DECODER = 0.001
 
@@ -88,11 +90,16 @@ class Scheduler:
 
     def add(self, bundle: Bundle, loaded: LoadedTails, share: Share) -> None:
         """From now on there may be requests for `bundle`, which the engine has loaded."""
+
+        def brief(seconds: float) -> bool:
+            return self._engine.in_process and seconds * loaded.scale <= _HAND_OVER
+
         with self._lock:
             for (boundary, precision), tail in loaded.tails.items():
-                self._queue.add_tail((bundle.hash, boundary, 0, precision), tail.seconds, tail.batches)
+                of = bundle.hash, boundary, 0, precision
+                self._queue.add_tail(of, tail.seconds, tail.batches, brief=brief(tail.seconds))
             for key, span in loaded.spans.items():
-                self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches)
+                self._queue.add_tail((bundle.hash, *key), span.seconds, span.batches, brief=brief(span.seconds))
             for slice_key, seconds in loaded.slices.items():
                 self._queue.add_tail((bundle.hash, *slice_key), seconds, batches=False)
             for number, seconds in loaded.shared.items():
@@ -100,7 +107,8 @@ class Scheduler:
             for start in {piece.start for piece in bundle.manifest.slices}:
                 self._queue.add_tail((bundle.hash, "decoder", start), _DECODER, batches=False)
             for key, exit in loaded.exits.items():
-                self._queue.add_tail((bundle.hash, *key), exit.seconds, exit.batches, extra=True)
+                of = bundle.hash, *key
+                self._queue.add_tail(of, exit.seconds, exit.batches, extra=True, brief=brief(exit.seconds))
             self._queue.limit(bundle.hash, share)
 
     def limit(self, bundle_hash: str, share: Share) -> None:
@@ -221,7 +229,7 @@ class Scheduler:
             self._computing -= len(batch.jobs)
             self._queue.finish(batch, now, learn=not failed)
             following = self._next(loop, now)
-            self._price.observe(self._queue.waiting, self._queue.running, now)
+            self._price.observe(self._queue.waiting, self._queue.busy, now)
         loop.call_soon_threadsafe(self._tell, batch, computed, failed)
         return following
 
@@ -245,5 +253,5 @@ class Scheduler:
     def _observe(self) -> None:
         with self._lock:
             waiting = self._queue.waiting
-            self._price.observe(waiting, self._queue.running, self._clock())
+            self._price.observe(waiting, self._queue.busy, self._clock())
         self._engine.observe(waiting, self._dispatch)

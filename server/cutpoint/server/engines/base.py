@@ -45,6 +45,11 @@ class Engine(Protocol):
     """Computes batches on its workers. Which samples, and when, is the scheduler's affair."""
 
     @property
+    def in_process(self) -> bool:
+        """Whether its workers share the interpreter, and its lock, with the event loop."""
+        ...
+
+    @property
     def workers(self) -> int:
         """Batches that can be computed at a time now."""
         ...

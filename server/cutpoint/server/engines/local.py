@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.runtimes import Runtime
@@ -13,6 +14,8 @@ from cutpoint.server.engines.base import Computed, Work
 from cutpoint.server.tails import LoadedTails, load_tails, run_together
 
 __all__ = ["LocalEngine"]
+
+log = logging.getLogger("cutpoint.server")
 
 
 class LocalEngine:
@@ -34,6 +37,10 @@ class LocalEngine:
         self._executor = ThreadPoolExecutor(threads, "cutpoint-tail")
 
     @property
+    def in_process(self) -> bool:
+        return True
+
+    @property
     def workers(self) -> int:
         return self._threads
 
@@ -45,7 +52,7 @@ class LocalEngine:
         del self._tails[bundle_hash]
 
     def compute(self, work: Work) -> None:
-        asyncio.get_running_loop().run_in_executor(self._executor, self._compute, work)
+        self._executor.submit(self._compute, work).add_done_callback(_report)
 
     def observe(self, waiting: int, changed: Callable[[], None]) -> None:
         pass  # The number of threads is fixed.
@@ -61,3 +68,9 @@ class LocalEngine:
             except Exception as error:
                 outcome = error
             work = work.done(outcome)
+
+
+def _report(worker: Future[None]) -> None:
+    """What goes wrong with the work is told to who gave it; that telling it goes wrong, nobody else would notice."""
+    if (error := worker.exception()) is not None:
+        log.error("a worker failed: %s", error, exc_info=error)

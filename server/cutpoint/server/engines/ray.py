@@ -132,6 +132,10 @@ class RayEngine:
     # -- the engine ----------------------------------------------------------------------------------------------
 
     @property
+    def in_process(self) -> bool:
+        return False
+
+    @property
     def workers(self) -> int:
         return self._threads * len(self._replicas)
 
