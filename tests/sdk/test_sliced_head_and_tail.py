@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import pytest
 from tests.support.slices import sliced_bundle
@@ -70,10 +72,10 @@ def test_times_are_of_each_part(bundle: Bundle, head: Head) -> None:
 
 
 def test_a_slow_device_waits_behind_every_slice(bundle: Bundle) -> None:
-    waits: list[float] = []
+    waits: list[Hashable] = []
 
-    def stretch(processor: float, wall: float, stop: Stop) -> None:
-        waits.append(processor)
+    def stretch(what: Hashable, processor: float, wall: float, stop: Stop) -> None:
+        waits.append(what)
 
     slow = Head(BundleGraphs(bundle.part("device"), [create_runtime()]), stretch)
     parts = slow.run_parts(point_of(bundle, "sliced-raw-1"), slow.zeros())
@@ -82,6 +84,7 @@ def test_a_slow_device_waits_behind_every_slice(bundle: Bundle) -> None:
         counts.append(len(waits))
     # The picture's codec, and head and codec of two slices.
     assert counts == [1, 3, 5]
+    assert len(set(waits)) == 5, "each is another computation"
 
 
 def test_stops_between_slices(bundle: Bundle, head: Head) -> None:
