@@ -50,7 +50,7 @@ def test_brief_tails_wait_for_one_worker_and_keep_all_busy() -> None:
     for work in "bcd":
         queue.put(work, work, LATE, 0.0, 0.0)
     assert queue.busy == 2
-    assert queue.wait("somebody", 0.0) == 4 * 0.0001
+    assert queue.wait("somebody", 0.0) == pytest.approx(4 * 0.0001)
     queue.put("long", "two", LONG, 0.0, 0.0)
     assert queue.busy == 1
     second = queue.next_batch(0.0)
