@@ -117,7 +117,7 @@ def _paths(model: EntropyModel, symbols: Symbols) -> dict[str, Pair]:
 
     def pair(path: str) -> Pair:
         stream = library.encode(flat, plan, path)
-        return lambda: library.encode(flat, plan, path), lambda: library.decode(stream, plan, path), len(stream)
+        return lambda: library.encode(flat, plan, path), lambda: library.decode([stream], plan, path), len(stream)
 
     return {f"C {path}": pair(path) for path in library.paths}
 

@@ -82,7 +82,7 @@ def implementation(name: str) -> Implementation:
     return Implementation(
         name,
         lambda model, symbols: coder.encode(np.ascontiguousarray(symbols).ravel(), model._plan(symbols.shape), path),
-        lambda model, data, shape: coder.decode(data, model._plan(shape), path).reshape(shape),
+        lambda model, data, shape: coder.decode([data], model._plan(shape), path).reshape(shape),
     )
 
 

@@ -57,7 +57,7 @@ def test_printed_settings_can_be_read_again(tmp_path: Path) -> None:
         ("upstream_drop = 2", {}, {}, "edge.toml: upstream_drop is a task metric"),
         ("", {}, {"max_hops": 255}, "--max-hops: max_hops is between 0 and 254, not 255"),
         ("", {}, {"slowdown": 0.5}, "--slowdown: slowdown is at least 1"),
-        ('slowdown = 2\nengine = "ray"', {}, {}, "edge.toml: slowdown is at least 1, and of use with engine local"),
+        ('slowdown = 2\nengine = "ray"', {}, {}, "edge.toml: slowdown is at least 1, and of no use with engine ray"),
         ("", {}, {"port": 70000}, "--port: port is between 0 and 65535, not 70000"),
         (
             "",

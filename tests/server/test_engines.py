@@ -45,7 +45,7 @@ def cluster() -> Iterator[str]:
     ray.shutdown()
 
 
-@pytest.fixture(scope="module", params=["local", "ray"])
+@pytest.fixture(scope="module", params=["local", "process", "ray"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     if request.param == "ray":
         request.getfixturevalue("cluster")

@@ -108,7 +108,7 @@ class Elsewhere(LocalEngine):
     """Says that its workers are in processes of their own."""
 
     @property
-    def in_process(self) -> bool:
+    def one_interpreter(self) -> bool:
         return False
 
 

@@ -7,6 +7,7 @@ the coder runs, and the library keeps no state between calls, so threads code in
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -129,14 +130,16 @@ class NativeCoder:
     def __init__(self, library: Path) -> None:
         try:
             handle = ctypes.CDLL(str(library))
-            self._encode, self._decode, self._bound = handle.cp_rans_encode, handle.cp_rans_decode, handle.cp_rans_bound
-            self._encode.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]
-            self._decode.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_int]
+            self._encode, self._bound = handle.cp_rans_encode, handle.cp_rans_bound
+            self._decode = handle.cp_rans_decode_all
+            pointer = ctypes.c_void_p
+            self._encode.argtypes = [pointer, pointer, pointer, ctypes.c_uint64, ctypes.c_int]
+            self._decode.argtypes = [pointer, ctypes.c_char_p, pointer, ctypes.c_uint64, pointer, ctypes.c_int]
             self._bound.argtypes = [ctypes.c_void_p]
             self._encode.restype = self._decode.restype = ctypes.c_int64
             self._bound.restype = ctypes.c_uint64
             #: The same function, called without releasing the GIL.
-            self._decode_brief = ctypes.PyDLL(str(library)).cp_rans_decode
+            self._decode_brief = ctypes.PyDLL(str(library)).cp_rans_decode_all
             self._decode_brief.argtypes, self._decode_brief.restype = self._decode.argtypes, self._decode.restype
             handle.cp_rans_paths.restype = ctypes.c_uint32
             supported = int(handle.cp_rans_paths())
@@ -163,17 +166,18 @@ class NativeCoder:
             raise _failure(size)
         return out[:size].tobytes()
 
-    def decode(self, data: bytes, plan: Plan, path: str = "auto") -> Symbols:
-        """The flat symbols in ``data``.
+    def decode(self, streams: Sequence[bytes | memoryview], plan: Plan, path: str = "auto") -> Symbols:
+        """The symbols in each of ``streams``: shape (streams, symbols).
 
         Raises:
             BitstreamError: for bytes that `encode` does not write for this plan.
         """
-        number = self._path(path)
-        symbols: Symbols = np.empty(plan.layout.count, plan.tables.dtype)
+        number, count = self._path(path), len(streams)
+        symbols: Symbols = np.empty((count, plan.layout.count), plan.tables.dtype)
         call = plan.decoding()
-        decode = self._decode_brief if plan.layout.count <= _BRIEF else self._decode
-        result = decode(call.address, data, len(data), symbols.ctypes.data, number)
+        decode = self._decode_brief if symbols.size <= _BRIEF else self._decode
+        sizes = (ctypes.c_uint64 * count)(*map(len, streams))
+        result = decode(call.address, b"".join(streams), sizes, count, symbols.ctypes.data, number)
         if result < 0:
             raise _failure(result)
         return symbols

@@ -777,3 +777,18 @@ EXPORT int64_t cp_rans_decode(const cp_layout *l, const uint8_t *data, uint64_t 
     free(memory);
     return fine ? OK : ERROR_STREAM;
 }
+
+/* Decodes `streams` of them that follow each other in `data`, of these sizes; their symbols follow each other, too. At the
+ * first that is wrong it ends with that error. */
+EXPORT int64_t cp_rans_decode_all(const cp_layout *l, const uint8_t *data, const uint64_t *sizes, uint64_t streams,
+                                  void *symbols, int path) {
+    if (l->kind >= KIND_COUNT) return ERROR_ARGUMENT;
+    const size_t step = (size_t)l->count * kind_size[l->kind];
+    uint8_t *out = symbols;
+    for (uint64_t i = 0; i < streams; i++, out += step) {
+        int64_t result = cp_rans_decode(l, data, sizes[i], out, path);
+        if (result != OK) return result;
+        data += sizes[i];
+    }
+    return OK;
+}

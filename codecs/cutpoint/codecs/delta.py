@@ -12,7 +12,7 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -75,6 +75,21 @@ class SymbolMemory:
             return self._kept.get(name)
 
 
+#: A payload, and the earlier frames of its stream.
+Frame: TypeAlias = "tuple[bytes | memoryview, SymbolMemory]"
+
+
+def _opened(data: bytes | memoryview) -> tuple[int | None, memoryview]:
+    """The name of the frame that a payload refers to, None if it is a key frame, and its streams."""
+    view = memoryview(data)
+    kind = bytes(view[:1])
+    if kind == _KEY:
+        return None, view[1:]
+    if kind != _DELTA or len(view) < 1 + _NAME.size:
+        raise BitstreamError("codec 'delta': neither a key frame nor a difference")
+    return _NAME.unpack_from(view, 1)[0], view[1 + _NAME.size :]
+
+
 def _signed(dtype: str) -> np.dtype[Any]:
     return np.dtype(f"int{8 * np.dtype(dtype).itemsize}")
 
@@ -125,35 +140,57 @@ class DeltaCodec(SymbolCodec):
                 payload = _DELTA + _NAME.pack(_name(reference)) + streams
         return payload, symbols
 
-    def decode_frame(
-        self, data: bytes | memoryview, level: int, memory: SymbolMemory
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """The tensors, as `parts.target` describes, and the symbols. The symbols are not yet in the memory.
+    def decode_frame(self, data: bytes | memoryview, level: int, memory: SymbolMemory) -> tuple[Array, ...]:
+        """The tensors, as `parts.target` describes. The frame is added to the memory.
 
         Raises:
             ReferenceLost: if the memory does not hold the reference. The encoder sends a key frame instead.
             BitstreamError: if no encoder wrote these bytes.
         """
         self._check_level(level)
-        symbols = self.frame_symbols(data, level, memory)
-        return self.reconstruct(symbols, level), symbols
+        return self.reconstruct(self.decode_frames([(data, memory)], level), level)
 
-    def frame_symbols(self, data: bytes | memoryview, level: int, memory: SymbolMemory) -> tuple[Array, ...]:
-        """The symbols of `decode_frame` alone. Raises as it does."""
-        view = memoryview(data)
-        kind = bytes(view[:1])
-        if kind == _KEY:
-            return self.decode_symbols(view[1:], level)
-        if kind != _DELTA or len(view) < 1 + _NAME.size:
-            raise BitstreamError("codec 'delta': neither a key frame nor a difference")
-        (name,) = _NAME.unpack_from(view, 1)
-        reference = memory.recall(name)
+    def decode_frames(self, frames: Sequence[Frame], level: int) -> tuple[Array, ...]:
+        """The symbols of frames, at least one, along the first dimension.
+
+        Each is added to its memory, in their order. Raises as `decode_frame`, for one of them that is wrong; others may
+        be in their memories by then.
+        """
+        opened = [_opened(data) for data, _ in frames]
+        symbols = self._coded(opened, level)
+        for place, ((_, memory), (name, _)) in enumerate(zip(frames, opened, strict=True)):
+            # What is remembered shall not keep all others.
+            own = symbols if len(frames) == 1 else tuple([tensor[place : place + 1].copy() for tensor in symbols])
+            if name is not None:
+                own = self._added(memory.recall(name), own)
+                for tensor, sum_ in zip(symbols, own, strict=True):
+                    tensor[place] = sum_[0]
+            memory.remember(own)
+        return symbols
+
+    def _coded(self, opened: Sequence[tuple[int | None, memoryview]], level: int) -> tuple[Array, ...]:
+        """What stands in the streams of frames: symbols, or differences in the type of symbols."""
+        rows = [level if name is None else len(self.parts.levels) + level for name, _ in opened]
+        if len(set(rows)) == 1:
+            return self._row([streams for _, streams in opened], rows[0])
+        coded = tuple(np.empty((len(opened), *spec.shape[1:]), spec.dtype) for spec in self.parts.symbols)
+        for row in set(rows):
+            places = [place for place, its in enumerate(rows) if its == row]
+            for tensor, some in zip(coded, self._row([opened[place][1] for place in places], row), strict=True):
+                tensor[places] = some
+        return coded
+
+    def _row(self, streams: Sequence[memoryview], row: int) -> tuple[Array, ...]:
+        decoded = self.decode_symbols(streams, row)
+        return tuple([tensor.view(spec.dtype) for tensor, spec in zip(decoded, self.parts.symbols, strict=True)])
+
+    def _added(self, reference: Sequence[Array] | None, differences: Sequence[Array]) -> tuple[Array, ...]:
+        """The symbols that differ so much from the reference."""
         if reference is None:
             raise ReferenceLost("codec 'delta': the frame that this one refers to is not here any more")
         if not self._fits(reference):
             raise BitstreamError("codec 'delta': the frame that this one refers to is another codec's")
-        differences = self.decode_symbols(view[1 + _NAME.size :], len(self.parts.levels) + level)
-        return tuple(np.add(d.view(r.dtype), r) for d, r in zip(differences, reference, strict=True))
+        return tuple(map(np.add, differences, reference))
 
     def max_bytes(self) -> int:
         return super().max_bytes() + 1 + _NAME.size
@@ -162,7 +199,7 @@ class DeltaCodec(SymbolCodec):
         return self.encode_frame(tensors, level, None)[0]
 
     def _decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
-        return self.decode_frame(data, level, SymbolMemory())[0]
+        return self.decode_frame(data, level, SymbolMemory())
 
     def _fits(self, reference: Sequence[Array]) -> bool:
         specs = self.parts.symbols

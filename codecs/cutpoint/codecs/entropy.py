@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -138,7 +139,7 @@ class EntropyModel:
             return _rans_numpy.encode(flat, plan.layout, plan.tables)
         return library.encode(flat, plan)
 
-    def decode(self, data: bytes, shape: tuple[int, ...], *, coder: Coder = "auto") -> Symbols:
+    def decode(self, data: bytes | memoryview, shape: tuple[int, ...], *, coder: Coder = "auto") -> Symbols:
         """The symbols in ``data``, which `encode` made from an array of this shape.
 
         Raises:
@@ -147,13 +148,22 @@ class EntropyModel:
             SymbolError: if the shape is not one of the model.
             CoderUnavailable: if ``coder`` is "native" and the compiled coder is not there.
         """
+        symbols: Symbols = self.decode_all([data], shape, coder=coder)[0]
+        return symbols
+
+    def decode_all(
+        self, streams: Sequence[bytes | memoryview], shape: tuple[int, ...], *, coder: Coder = "auto"
+    ) -> Symbols:
+        """The symbols in each of ``streams``, at least one, along a new first dimension; all are of this shape.
+
+        Raises as `decode`, for the first of them that is wrong.
+        """
         plan = self._plan(shape)
         library = _library(coder)
-        if not isinstance(data, bytes):
-            data = bytes(data)
         if library is None:
-            return _rans_numpy.decode(data, plan.layout, plan.tables).reshape(shape)
-        return library.decode(data, plan).reshape(shape)
+            decoded = [_rans_numpy.decode(bytes(data), plan.layout, plan.tables) for data in streams]
+            return np.stack(decoded).reshape(len(streams), *shape)
+        return library.decode(streams, plan).reshape(len(streams), *shape)
 
     def to_bytes(self) -> bytes:
         """The model as a file, about a hundred bytes per table; layout in docs/bitstream.md."""

@@ -107,26 +107,33 @@ class SymbolCodec(Codec):
         head = b"".join(_LENGTH.pack(len(stream)) + stream for stream in streams[:-1])
         return head + streams[-1]
 
-    def decode_symbols(self, data: bytes | memoryview, row: int) -> tuple[Array, ...]:
-        """The symbols in `data`, coded with row `row` of the tables, in the type of that row's models.
+    def decode_symbols(self, payloads: Sequence[bytes | memoryview], row: int) -> tuple[Array, ...]:
+        """The symbols in each of `payloads`, at least one, along the first dimension.
+
+        They were coded with row `row` of the tables, and come in the type of that row's models.
 
         Raises:
-            BitstreamError: if no encoder wrote these bytes.
+            BitstreamError: for the first payload that no encoder wrote.
         """
-        view = memoryview(data)
-        symbols = []
-        for i, (spec, model) in enumerate(zip(self.parts.symbols, self._models[row], strict=True)):
-            length = len(view)
-            if i < len(self.parts.symbols) - 1:
-                if len(view) < _LENGTH.size:
-                    raise BitstreamError(f"payload ends before symbol tensor {i}")
-                (length,) = _LENGTH.unpack_from(view)
-                view = view[_LENGTH.size :]
-                if length > len(view):
-                    raise BitstreamError(f"symbol tensor {i}: {length} bytes announced, {len(view)} there")
-            symbols.append(model.decode(bytes(view[:length]), _rows(spec)).reshape(spec.shape))
+        streams = zip(*map(self._streams, payloads), strict=True)
+        return tuple(
+            model.decode_all(its, _rows(spec)).reshape(len(payloads), *spec.shape[1:])
+            for spec, model, its in zip(self.parts.symbols, self._models[row], streams, strict=True)
+        )
+
+    def _streams(self, data: bytes | memoryview) -> list[memoryview]:
+        """The streams of a payload."""
+        view, streams = memoryview(data), []
+        for i in range(len(self.parts.symbols) - 1):
+            if len(view) < _LENGTH.size:
+                raise BitstreamError(f"payload ends before symbol tensor {i}")
+            (length,) = _LENGTH.unpack_from(view)
+            view = view[_LENGTH.size :]
+            if length > len(view):
+                raise BitstreamError(f"symbol tensor {i}: {length} bytes announced, {len(view)} there")
+            streams.append(view[:length])
             view = view[length:]
-        return tuple(symbols)
+        return [*streams, view]
 
     def reconstruct(self, symbols: Sequence[Array], level: int) -> tuple[Array, ...]:
         """The tensors that `symbols` stand for: the decoder graph. Several samples at once where `parts.batches`."""
@@ -138,7 +145,7 @@ class SymbolCodec(Codec):
         return self.encode_symbols(self.symbols(tensors, level), level)
 
     def _decode(self, data: bytes | memoryview, level: int) -> tuple[Array, ...]:
-        return self.reconstruct(self.decode_symbols(data, level), level)
+        return self.reconstruct(self.decode_symbols([data], level), level)
 
 
 def _variant(codec_id: str) -> type[SymbolCodec]:

@@ -9,7 +9,7 @@ from time import perf_counter
 import msgspec
 import numpy as np
 
-from cutpoint.codecs import Array, CodecError, DeltaCodec, SymbolCodec, SymbolMemory
+from cutpoint.codecs import Array, BitstreamError, CodecError, DeltaCodec, SymbolCodec, SymbolMemory
 from cutpoint.sdk.bundle import Exit, Point, Slice
 from cutpoint.sdk.graphs import BundleGraphs
 from cutpoint.sdk.runtimes import Graph, Stop
@@ -95,9 +95,7 @@ class Tail:
             raise CodecError(f"point {point.id!r} is computed on the device alone")
         codec = self._graphs.codec(point.codec)
         if memory is not None and isinstance(codec, DeltaCodec):
-            tensors, symbols = codec.decode_frame(payload, point.level, memory)
-            memory.remember(symbols)
-            return tensors
+            return codec.decode_frame(payload, point.level, memory)
         return codec.decode(payload, point.level)
 
     def decode_together(
@@ -117,8 +115,13 @@ class Tail:
         if len(frames) == 1 or not isinstance(codec, SymbolCodec) or not codec.parts.batches:
             decoded, failed = _each(partial(self.decode, point), frames)
             return _joined(decoded), failed
-        symbols, failed = _each(partial(_symbols, codec, point.level), frames)
-        return codec.reconstruct(_joined(symbols), point.level) if symbols else (), failed
+        failed = dict[int, Exception]()
+        try:
+            symbols = _symbols(codec, point.level, frames)
+        except BitstreamError:
+            alone, failed = _each(lambda *frame: _symbols(codec, point.level, [frame]), frames)
+            symbols = _joined(alone)
+        return codec.reconstruct(symbols, point.level) if symbols else (), failed
 
     def graph(self, point: Point) -> Graph:
         """The second half of `run`: the tail of `point`, loaded. Raises as `run`."""
@@ -201,10 +204,10 @@ def _joined(samples: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
     return samples[0] if len(samples) == 1 else tuple(map(np.concatenate, zip(*samples, strict=True)))
 
 
-def _symbols(codec: SymbolCodec, level: int, payload: bytes | memoryview, memory: SymbolMemory) -> tuple[Array, ...]:
-    """The symbols of a payload; those of a stream are remembered."""
-    if not isinstance(codec, DeltaCodec):
-        return codec.decode_symbols(payload, level)
-    symbols = codec.frame_symbols(payload, level, memory)
-    memory.remember(symbols)
-    return symbols
+def _symbols(
+    codec: SymbolCodec, level: int, frames: Sequence[tuple[bytes | memoryview, SymbolMemory]]
+) -> tuple[Array, ...]:
+    """The symbols of payloads, along the first dimension; those of streams are remembered."""
+    if isinstance(codec, DeltaCodec):
+        return codec.decode_frames(frames, level)
+    return codec.decode_symbols([payload for payload, _ in frames], level)

@@ -102,7 +102,7 @@ class EdgeServer:
             self.models.add(self.models.load(bundle))
         self._folder = ModelFolder(settings.models, self.models) if settings.models is not None else None
         self._following: list[asyncio.Task[None]] = []
-        self._reporter = Reporter(self.models, self._scheduler, lambda: engine.workers, lambda: self._draining, clock)
+        self._reporter = Reporter(self.models, self._scheduler, engine, lambda: self._draining, clock)
         self.group = NodeGroup(settings, self.models, self._reporter, self._metrics, clock)
         self._started_at = clock()
         self._status_routes = StatusRoutes(self._status, partial(self._authorise, scope="status"))

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -73,6 +73,9 @@ def serve(
         click.echo(configuration.as_toml(), nl=False)
         return
     settings = configuration.settings
+    if settings.engine == "auto":
+        # On Windows, processes inherit no sockets by their numbers.
+        settings = replace(settings, engine="local" if sys.platform == "win32" else "process")
     if not bundles and settings.models is None:
         raise click.UsageError(f"give a BUNDLE to serve, or --models FOLDER (or {PREFIX}MODELS)")
     set_up_logs(settings.log_format, verbose)

@@ -71,6 +71,8 @@ class Scheduler:
         #: Of all of the above and of what follows.
         self._lock = threading.Lock()
         self._computing = 0
+        #: The event loop's thread.
+        self._home = 0
         self._refused_at: dict[str, float] = {}
         self._finished: Callable[[TailKey, float, int], None] = lambda tail, seconds, size: None
         #: The next look at what can be computed: with all that arrives in this turn of the loop, …
@@ -92,7 +94,7 @@ class Scheduler:
         """From now on there may be requests for `bundle`, which the engine has loaded."""
 
         def brief(seconds: float) -> bool:
-            return self._engine.in_process and seconds * loaded.scale <= _HAND_OVER
+            return self._engine.one_interpreter and seconds * loaded.scale <= _HAND_OVER
 
         with self._lock:
             for (boundary, precision), tail in loaded.tails.items():
@@ -192,6 +194,7 @@ class Scheduler:
             if handle is not None:
                 handle.cancel()
         self._soon = self._timer = None
+        self._home = threading.get_ident()
         loop = asyncio.get_running_loop()
         queue = self._queue
         begun: list[Work] = []
@@ -230,7 +233,8 @@ class Scheduler:
             self._queue.finish(batch, now, learn=not failed)
             following = self._next(loop, now)
             self._price.observe(self._queue.waiting, self._queue.busy, now)
-        loop.call_soon_threadsafe(self._tell, batch, computed, failed)
+        tell = loop.call_soon if threading.get_ident() == self._home else loop.call_soon_threadsafe
+        tell(self._tell, batch, computed, failed)
         return following
 
     def _tell(self, batch: Batch[_Request], computed: Computed | Exception, failed: bool) -> None:

@@ -54,7 +54,11 @@ class Settings:
     port: Annotated[int, "0 for any free port."] = 8700
     loop: Annotated[LoopName, "Event loop; auto: uvloop, which is faster, where it is installed."] = "auto"
     threads: Annotated[int, "Worker threads for tails; each computes one batch at a time."] = os.cpu_count() or 1
-    engine: Annotated[Literal["local", "ray"], "What computes: threads here, or replicas on a Ray cluster."] = "local"
+    engine: Annotated[
+        Literal["auto", "local", "process", "ray"],
+        "What computes: threads of this process (local) or of one of its own (process), or replicas on a Ray cluster; "
+        "auto: process for this command, local for a program that embeds the server.",
+    ] = "auto"
     providers: Annotated[tuple[str, ...], "Of onnxruntime, best first: cpu, cuda, tensorrt."] = ("cpu",)
     op_threads: Annotated[int, "Threads within one batch."] = 1
     arena: Annotated[bool, "Whether onnxruntime keeps memory between batches."] = True
@@ -130,8 +134,8 @@ class Settings:
             )
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise SettingError("max_replicas", f"is {self.max_replicas}, less than replicas, {self.replicas}")
-        if not self.slowdown >= 1 or (self.slowdown > 1 and self.engine != "local"):
-            raise SettingError("slowdown", f"is at least 1, and of use with engine local only, not {self.slowdown}")
+        if not self.slowdown >= 1 or (self.slowdown > 1 and self.engine == "ray"):
+            raise SettingError("slowdown", f"is at least 1, and of no use with engine ray, not {self.slowdown}")
         if not 0 <= self.batch_window <= 1:
             raise SettingError("batch_window", f"is in seconds, between 0 and 1, not {self.batch_window}")
         if self.upstream is not None and not self.upstream.startswith(("ws://", "wss://")):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cutpoint.sdk.runtimes import Runtime
 from cutpoint.server.engines.base import Computed, Engine, Work
 from cutpoint.server.engines.local import LocalEngine
+from cutpoint.server.engines.replica import create_runtime
 from cutpoint.server.settings import Settings
 
 __all__ = ["Computed", "Engine", "LocalEngine", "Work", "create_engine"]
 
 
 def create_engine(settings: Settings, clock: Callable[[], float]) -> Engine:
-    """The engine that the settings ask for. Blocking.
+    """The engine that the settings ask for; with ``auto``, one in this process. Blocking.
 
     Raises:
         RuntimeUnavailable: if Ray or an onnxruntime provider is not installed here.
@@ -23,10 +23,8 @@ def create_engine(settings: Settings, clock: Callable[[], float]) -> Engine:
         from cutpoint.server.engines.ray import RayEngine
 
         return RayEngine(settings, clock)
-    from cutpoint.sdk.runtimes.onnx import OnnxRuntime
-    from cutpoint.sdk.testing import SlowRuntime
+    if settings.engine == "process":
+        from cutpoint.server.engines.process import ProcessEngine
 
-    runtime: Runtime = OnnxRuntime(settings.op_threads, settings.providers, settings.arena)
-    if settings.slowdown > 1:
-        runtime = SlowRuntime(runtime, settings.slowdown)
-    return LocalEngine(runtime, settings.threads, clock, settings.middle)
+        return ProcessEngine(settings, clock)
+    return LocalEngine(create_runtime(settings), settings.threads, clock, settings.middle)

@@ -45,13 +45,18 @@ class Engine(Protocol):
     """Computes batches on its workers. Which samples, and when, is the scheduler's affair."""
 
     @property
-    def in_process(self) -> bool:
-        """Whether its workers share the interpreter, and its lock, with the event loop."""
+    def one_interpreter(self) -> bool:
+        """Whether its workers are threads of one process, which wait for each other between their computations."""
         ...
 
     @property
     def workers(self) -> int:
         """Batches that can be computed at a time now."""
+        ...
+
+    @property
+    def processor(self) -> float:
+        """Seconds of processor time that other processes on this machine have taken for it so far."""
         ...
 
     def load(self, bundle: Bundle) -> LoadedTails:

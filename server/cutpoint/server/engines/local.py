@@ -37,8 +37,12 @@ class LocalEngine:
         self._executor = ThreadPoolExecutor(threads, "cutpoint-tail")
 
     @property
-    def in_process(self) -> bool:
+    def one_interpreter(self) -> bool:
         return True
+
+    @property
+    def processor(self) -> float:
+        return 0.0
 
     @property
     def workers(self) -> int:

@@ -10,12 +10,12 @@ from typing import Any
 
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import CutpointError, GraphError, InputError, RuntimeUnavailable
-from cutpoint.sdk.runtimes.onnx import OnnxRuntime
-from cutpoint.sdk.tail import Tail, TailOutput
+from cutpoint.sdk.tail import TailOutput
 from cutpoint.server.engines.base import Computed, Work
+from cutpoint.server.engines.replica import Replica
 from cutpoint.server.engines.scaling import Scaling
 from cutpoint.server.settings import Settings
-from cutpoint.server.tails import Encoded, LoadedTails, Sample, load_tails, run_together
+from cutpoint.server.tails import Encoded, LoadedTails, Sample
 
 try:
     import ray
@@ -40,21 +40,8 @@ _TEND = 0.5
 _Symbols = Any
 
 
-class _Replica:
+class _Replica(Replica):
     """What runs on the cluster."""
-
-    def __init__(self, op_threads: int, providers: Sequence[str], arena: bool, middle: bool) -> None:
-        self._runtime = OnnxRuntime(op_threads, providers, arena)
-        self._middle = middle
-        self._tails: dict[str, Tail] = {}
-
-    def load(self, data: bytes) -> LoadedTails:
-        bundle = Bundle.from_bytes(data)
-        self._tails[bundle.hash], loaded = load_tails(bundle, self._runtime, self._middle)
-        return loaded
-
-    def unload(self, bundle_hash: str) -> None:
-        self._tails.pop(bundle_hash, None)
 
     def pid(self) -> int:
         """Of its process, for the log and for tests."""
@@ -64,7 +51,7 @@ class _Replica:
         self, bundle_hash: str, samples: Sequence[Sample]
     ) -> tuple[list[TailOutput | Exception], list[_Symbols]]:
         """The outcomes, and what each sample's stream must remember."""
-        outcomes = run_together(self._tails[bundle_hash], samples)
+        outcomes = self.run(bundle_hash, samples)
         return outcomes, [sample.memory.last() if isinstance(sample, Encoded) else None for sample in samples]
 
 
@@ -102,7 +89,7 @@ class RayEngine:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._threads = settings.threads
         self._clock = clock
-        self._options = settings.op_threads, settings.providers, settings.arena, settings.middle
+        self._settings = settings
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -127,13 +114,17 @@ class RayEngine:
         self._batches: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         for _ in range(settings.replicas):
-            self._admit(_Handle(self._actor.remote(*self._options)))
+            self._admit(_Handle(self._actor.remote(settings)))
 
     # -- the engine ----------------------------------------------------------------------------------------------
 
     @property
-    def in_process(self) -> bool:
+    def one_interpreter(self) -> bool:
         return False
+
+    @property
+    def processor(self) -> float:
+        return 0.0
 
     @property
     def workers(self) -> int:
@@ -256,7 +247,7 @@ class RayEngine:
 
     def _start(self) -> None:
         async def start() -> None:
-            handle = _Handle(self._actor.remote(*self._options))
+            handle = _Handle(self._actor.remote(self._settings))
             try:
                 for bundle_hash in list(self._bundles):
                     await self._ensure(handle, bundle_hash)

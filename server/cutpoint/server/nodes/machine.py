@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from time import process_time
 
 __all__ = ["CpuLoad", "cpu_share", "free_memory"]
 
@@ -49,14 +48,14 @@ def free_memory(root: Path = Path("/")) -> int | None:
 
 
 class CpuLoad:
-    """Which share of its processors this process uses.
+    """Which share of its processors this server uses.
 
     Args:
         now: monotonic seconds.
         used: seconds of processor time so far.
     """
 
-    def __init__(self, now: float, used: Callable[[], float] = process_time) -> None:
+    def __init__(self, now: float, used: Callable[[], float]) -> None:
         self._used = used
         self._then = now, used()
         self._load = 0.0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable
+from time import process_time
 
 import numpy as np
 
 from cutpoint.sdk.errors import CutpointError
+from cutpoint.server.engines import Engine
 from cutpoint.server.fairness import TailKey
 from cutpoint.server.models import Model
 from cutpoint.server.nodes.machine import CpuLoad, cpu_share, free_memory
@@ -31,7 +33,7 @@ class Reporter:
     Args:
         models: what is served.
         scheduler: runs it.
-        workers: of the engine.
+        engine: computes for it.
         draining: whether the server is going away.
         clock: monotonic seconds.
     """
@@ -40,17 +42,17 @@ class Reporter:
         self,
         models: Iterable[Model],
         scheduler: Scheduler,
-        workers: Callable[[], int],
+        engine: Engine,
         draining: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self.id = secrets.token_hex(8)
         self._models = models
         self._scheduler = scheduler
-        self._workers = workers
+        self._engine = engine
         self._draining = draining
         self._clock = clock
-        self._load = CpuLoad(clock())
+        self._load = CpuLoad(clock(), lambda: process_time() + engine.processor)
         # A quota does not show in a single batch, but in many.
         self._times: SpanTimes[TailKey] = SpanTimes(max(1.0, 1.0 / cpu_share()))
         self._batch_at = -_STALE
@@ -70,7 +72,7 @@ class Reporter:
         now = self._clock()
         load = self._load.look(now, cpu)
         tasks = self._scheduler.pending
-        return NodeReport(self.id, cpu, memory, load, self._workers(), tasks, self._draining(), models, slices)
+        return NodeReport(self.id, cpu, memory, load, self._engine.workers, tasks, self._draining(), models, slices)
 
     async def close(self) -> None:
         """Ends what is still being tried."""
