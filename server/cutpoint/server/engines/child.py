@@ -1,98 +1,139 @@
-"""The process that computes a server's tails: ``python -m cutpoint.server.engines.child``.
-
-It inherits sockets. Through the first it is told its settings and which bundles to load; each other one belongs to one
-of its threads, which gets a batch and answers with the outcomes. It ends when the server does, however that ends.
-"""
+"""A process that computes tails, seen from the server: it is started, told what to load, and given batches."""
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
+import asyncio
+import subprocess
 import sys
 import threading
-import time
-from socket import socket
-from typing import Any
+import weakref
+from collections.abc import Callable, Sequence
+from socket import socket, socketpair
+from typing import Any, Generic, TypeVar, cast
 
-from cutpoint.codecs import SymbolMemory
-from cutpoint.server.engines.messages import pack, pack_outcomes, receive, sendable, unpack_sample
-from cutpoint.server.engines.replica import Replica
+from cutpoint.sdk.bundle import Bundle
+from cutpoint.sdk.errors import RuntimeUnavailable
+from cutpoint.server.engines.messages import HEAD, pack, receive, unpack
 from cutpoint.server.settings import Settings
+from cutpoint.server.tails import LoadedTails
+
+__all__ = ["Child", "Line"]
+
+T = TypeVar("T")
+
+#: Seconds for a process that is to end.
+_PATIENCE = 5.0
 
 
-class _Workers:
-    """Threads that compute, each what comes on its own socket."""
+class Child:
+    """A process. Raises `EOFError` or `OSError` wherever it is not there any more.
 
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
-        #: Of the streams that the server knows, by its numbers for them.
-        self._memories: dict[int, SymbolMemory] = {}
+    Attributes:
+        lines: sockets, one for each of its threads; who takes one out closes it.
+        pid: its number.
 
-    def run(self, line: socket) -> None:
-        """Goes on until the server closes."""
+    Raises:
+        RuntimeUnavailable: if it ends before it began, or an onnxruntime provider is not installed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        pairs = [socketpair() for _ in range(1 + settings.threads)]
+        self._orders, *self.lines = (here for here, _ in pairs)
+        numbers = [there.fileno() for _, there in pairs]
+        command = [sys.executable, "-m", "cutpoint.server.engines.worker", *map(str, numbers)]
+        null = subprocess.DEVNULL
         try:
-            while True:
-                line.sendall(pack(self._computed(*receive(line))))
+            process = subprocess.Popen(command, stdin=null, stdout=null, pass_fds=numbers)
+        except OSError:
+            for here, _ in pairs:
+                here.close()
+            raise
+        finally:
+            for _, there in pairs:
+                there.close()
+        self._end = weakref.finalize(self, _end, process, self._orders, self.lines)
+        self._asking = threading.Lock()
+        self.pid = process.pid
+        try:
+            self._orders.sendall(pack(settings))
+            error = receive(self._orders)
         except (EOFError, OSError):
-            return  # whoever waits for orders notices, too
+            error = RuntimeUnavailable("the process that is to compute tails ended before it began; see its messages")
+        if error is not None:
+            self.close()
+            raise error
 
-    def _computed(self, bundle_hash: str, packed: list[Any], ended: list[int]) -> tuple[object, float]:
-        for stream in ended:
-            self._memories.pop(stream, None)
-        outcome: object
-        try:
-            bundle = self._replica.bundles[bundle_hash]
-            samples = [unpack_sample(sample, bundle, self._memory) for sample in packed]
-            outcome = pack_outcomes(self._replica.run(bundle_hash, samples))
-        except Exception as error:
-            outcome = sendable(error)
-        return outcome, time.process_time()
+    def load(self, bundle: Bundle) -> LoadedTails:
+        """Has it load a bundle. Raises as `Engine.load`."""
+        loaded: LoadedTails = self._ask("load", bundle.part("server").to_bytes())
+        return loaded
 
-    def _memory(self, stream: int) -> SymbolMemory:
-        return self._memories.get(stream) or self._memories.setdefault(stream, SymbolMemory())
+    def unload(self, bundle_hash: str) -> None:
+        """Has it forget a bundle."""
+        self._ask("unload", bundle_hash)
 
+    def _ask(self, order: str, about: object) -> Any:
+        with self._asking:
+            self._orders.sendall(pack((order, about)))
+            answer = receive(self._orders)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-def _obey(replica: Replica, orders: socket) -> None:
-    """Loads and unloads bundles until the server closes."""
-    while True:
-        try:
-            order, about = receive(orders)
-        except (EOFError, OSError):
-            return
-        answer: object = None
-        try:
-            if order == "load":
-                answer = replica.load(about)
-            else:
-                replica.unload(about)
-        except Exception as error:
-            answer = sendable(error)
-        # What is loaded stays: to look for garbage in it now and then would hold up all batches.
-        gc.collect()
-        gc.freeze()
-        orders.sendall(pack(answer))
+    def close(self) -> int | None:
+        """Ends it; returns its exit status, the first time."""
+        return self._end()
 
 
-def main(orders: socket, *lines: socket) -> None:
-    """Computes until the server closes the sockets."""
-    # Signals are for the server: it ends this process when the last batch is done.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    settings: Settings = receive(orders)
+def _end(process: subprocess.Popen[bytes], orders: socket, lines: Sequence[socket]) -> int:
+    for each in (orders, *lines):
+        each.close()
     try:
-        replica = Replica(settings)
-    except Exception as error:
-        orders.sendall(pack(sendable(error)))
-        return
-    workers = _Workers(replica)
-    for line in lines:
-        threading.Thread(target=workers.run, args=[line], daemon=True, name="cutpoint-tail").start()
-    orders.sendall(pack(None))
-    _obey(replica, orders)
+        return process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
-if __name__ == "__main__":
-    main(*(socket(fileno=int(number)) for number in sys.argv[1:]))
-    # Batches that nobody waits for any more do not keep it.
-    os._exit(0)
+class Line(asyncio.Protocol, Generic[T]):
+    """A thread of the process: it gets one batch, and the next when that is done.
+
+    Args:
+        done: called with the line and the message when its batch is done.
+
+    Attributes:
+        begun: what it computes; None while it is free.
+        lost: done when the process is not there any more.
+    """
+
+    def __init__(self, done: Callable[[Line[T], Any], None]) -> None:
+        self.begun: T | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done = done
+        self._data = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        if len(self._data) < HEAD.size:
+            return
+        end = HEAD.size + HEAD.unpack_from(self._data)[0]
+        if len(self._data) >= end:
+            message = unpack(bytes(self._data[HEAD.size : end]))
+            del self._data[:end]
+            self._done(self, message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def begin(self, begun: T, message: bytes) -> None:
+        """It shall compute that."""
+        self.begun = begun
+        self._transport.write(message)
+
+    def close(self) -> None:
+        """Lets go of the process."""
+        self._transport.close()

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import subprocess
-import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from socket import socket, socketpair
-from typing import Any, cast
+from typing import Any, TypeAlias
 
 from cutpoint.codecs import SymbolMemory
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import CutpointError, GraphError
 from cutpoint.server.engines.base import Computed, Work
-from cutpoint.server.engines.messages import HEAD, pack, pack_sample, receive, unpack, unpack_outcomes
+from cutpoint.server.engines.child import Child, Line
+from cutpoint.server.engines.messages import pack, pack_sample, unpack_outcomes
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import LoadedTails
 
@@ -32,8 +30,6 @@ log = logging.getLogger("cutpoint.server")
 _ATTEMPTS = 3
 #: Seconds after a process could not be started before the next is.
 _AGAIN = 5.0
-#: Seconds for a process that is to end.
-_PATIENCE = 5.0
 
 
 @dataclass(slots=True)
@@ -44,107 +40,7 @@ class _UnderWay:
     died: int = 0
 
 
-class _Line(asyncio.Protocol):
-    """A thread of the process: it gets one batch, and the next when that is done.
-
-    Args:
-        done: called with the line and the message when its batch is done.
-
-    Attributes:
-        begun: what it computes; None while it is free.
-        lost: done when the process is not there any more.
-    """
-
-    def __init__(self, done: Callable[[_Line, Any], None]) -> None:
-        self.begun: _UnderWay | None = None
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._done = done
-        self._data = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        if len(self._data) < HEAD.size:
-            return
-        end = HEAD.size + HEAD.unpack_from(self._data)[0]
-        if len(self._data) >= end:
-            message = unpack(bytes(self._data[HEAD.size : end]))
-            del self._data[:end]
-            self._done(self, message)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.lost.done():
-            self.lost.set_result(None)
-
-    def begin(self, begun: _UnderWay, message: object) -> None:
-        """It shall compute that."""
-        self.begun = begun
-        self._transport.write(pack(message))
-
-    def close(self) -> None:
-        """Lets go of the process."""
-        self._transport.close()
-
-
-class _Child:
-    """A process. Raises `EOFError` or `OSError` wherever it is not there any more.
-
-    Attributes:
-        lines: sockets, one for each of its threads.
-        pid: its number.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        pairs = [socketpair() for _ in range(1 + settings.threads)]
-        self._orders, *self.lines = (here for here, _ in pairs)
-        numbers = [there.fileno() for _, there in pairs]
-        command = [sys.executable, "-m", "cutpoint.server.engines.child", *map(str, numbers)]
-        null = subprocess.DEVNULL
-        try:
-            process = subprocess.Popen(command, stdin=null, stdout=null, pass_fds=numbers)
-        finally:
-            for _, there in pairs:
-                there.close()
-        self._end = weakref.finalize(self, _end, process, self._orders, *self.lines)
-        self._asking = threading.Lock()
-        self.pid = process.pid
-        self._orders.sendall(pack(settings))
-        if (error := receive(self._orders)) is not None:
-            self.close()
-            raise error
-
-    def load(self, bundle: Bundle) -> LoadedTails:
-        """Has it load a bundle. Raises as `Engine.load`."""
-        loaded: LoadedTails = self._ask("load", bundle.part("server").to_bytes())
-        return loaded
-
-    def unload(self, bundle_hash: str) -> None:
-        """Has it forget a bundle."""
-        self._ask("unload", bundle_hash)
-
-    def _ask(self, order: str, about: object) -> Any:
-        with self._asking:
-            self._orders.sendall(pack((order, about)))
-            answer = receive(self._orders)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def close(self) -> int | None:
-        """Ends it; returns its exit status, the first time."""
-        return self._end()
-
-
-def _end(process: subprocess.Popen[bytes], *sockets: socket) -> int:
-    for each in sockets:
-        each.close()
-    try:
-        return process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+_Line: TypeAlias = Line[_UnderWay]
 
 
 class ProcessEngine:
@@ -166,7 +62,7 @@ class ProcessEngine:
         self._clock = clock
         self._bundles: dict[str, Bundle] = {}
         self._points: dict[str, dict[int, int]] = {}
-        self._child = _Child(settings)
+        self._child = Child(settings)
         #: Of the above: bundles are loaded in other threads than the event loop's.
         self._lock = threading.Lock()
         self._free: list[_Line] = []
@@ -202,9 +98,13 @@ class ProcessEngine:
 
     def load(self, bundle: Bundle) -> LoadedTails:
         with self._lock:
+            child = self._child
             try:
-                loaded = self._child.load(bundle)
-            except (EOFError, OSError) as error:  # what is under way, or the next, finds out and starts another
+                loaded = child.load(bundle)
+            except (EOFError, OSError) as error:
+                child.close()
+                with contextlib.suppress(CutpointError, EOFError, OSError):  # if not now, then when it is needed
+                    self._child = self._started()
                 raise GraphError(f"{bundle.origin}: the process that computes died while it loaded this") from error
             self._bundles[bundle.hash] = bundle
             self._points[bundle.hash] = {id(point): number for number, point in enumerate(bundle.points)}
@@ -240,12 +140,17 @@ class ProcessEngine:
         if not self._free:
             self._unassigned.append(begun)
             return
-        line, work = self._free.pop(), begun.work
-        self._busy.add(line)
-        points = self._points.get(work.bundle_hash, {})
+        work, points = begun.work, self._points.get(begun.work.bundle_hash, {})
         ended, self._ended = self._ended, []
-        samples = [pack_sample(sample, points, self._stream) for sample in work.samples]
-        line.begin(begun, (work.bundle_hash, samples, ended))
+        try:
+            samples = [pack_sample(sample, points, self._stream) for sample in work.samples]
+            message = pack((work.bundle_hash, samples, ended))
+        except Exception as error:
+            self._tell(work, error)
+            return
+        line = self._free.pop()
+        self._busy.add(line)
+        line.begin(begun, message)
 
     def _stream(self, memory: SymbolMemory) -> int:
         """The number of a memory, which is that of no other."""
@@ -285,23 +190,22 @@ class ProcessEngine:
         """Connects to the process, and to another if it dies."""
         loop = asyncio.get_running_loop()
         while True:
-            lines: list[_Line] = []
+            child, lines = self._child, list[_Line]()
             try:
-                for each in self._child.lines:
-                    lines.append((await loop.create_unix_connection(lambda: _Line(self._answered), sock=each))[1])
+                while child.lines:
+                    each = child.lines.pop()
+                    lines.append((await loop.create_unix_connection(lambda: Line(self._answered), sock=each))[1])
                 self._free = list(lines)
                 for _ in range(len(self._unassigned)):
                     self._assign(self._unassigned.popleft())
                 await asyncio.wait([line.lost for line in lines], return_when=asyncio.FIRST_COMPLETED)
-            except OSError as error:
-                log.warning("no connection to the process that computes tails: %s", error)
             finally:
                 for line in lines:
                     line.close()
-            await self._replace()
+            await self._replace(child)
 
-    async def _replace(self) -> None:
-        """Another process takes the place of the one that has died, and computes what that had begun."""
+    async def _replace(self, died: Child) -> None:
+        """Another process takes the place of one that has died, and computes what that had begun."""
         begun = [line.begun for line in self._busy if line.begun is not None]
         self._free, self._busy = [], set()
         for its in begun:
@@ -310,23 +214,31 @@ class ProcessEngine:
                 self._unassigned.append(its)
             else:
                 self._tell(its.work, GraphError(f"{_ATTEMPTS} processes died while they computed this batch"))
-        status = await asyncio.to_thread(self._child.close)
+        status = await asyncio.to_thread(died.close)
         log.warning("the process that computes tails has ended (%s); another one takes its place", status)
         while True:
             try:
-                await asyncio.to_thread(self._start)
+                await asyncio.to_thread(self._start_after, died)
                 return
             except (CutpointError, EOFError, OSError) as error:
-                log.error("no process could be started to compute tails: %s", error or type(error).__name__)
+                log.error("no process can be started to compute tails: %s", error or type(error).__name__)
+            failed, self._unassigned = self._unassigned, deque()
+            for its in failed:
+                self._tell(its.work, GraphError("no process can be started to compute tails, see the server's log"))
             await asyncio.sleep(_AGAIN)
 
-    def _start(self) -> None:
+    def _start_after(self, died: Child) -> None:
         with self._lock:
-            child = _Child(self._settings)
-            try:
-                for bundle in self._bundles.values():
-                    child.load(bundle)
-            except BaseException:
-                child.close()
-                raise
-            self._child, self._processor = child, 0.0
+            if self._child is died:
+                self._child = self._started()
+
+    def _started(self) -> Child:
+        """A process with all bundles; with the lock."""
+        child = Child(self._settings)
+        try:
+            for bundle in self._bundles.values():
+                child.load(bundle)
+        except BaseException:
+            child.close()
+            raise
+        return child
