@@ -344,17 +344,18 @@ async def generate(load: Load) -> Latencies:
 
 
 async def _watch(record: _Record) -> tuple[float, float]:
-    """Processor seconds of the server and of this process, in the time that counts."""
-    processes = [psutil.Process(record.load.pid)] if record.load.pid else []
-    processes.append(psutil.Process())
+    """Processor seconds of the server, all its processes, and of this one, in the time that counts."""
+    serving = [psutil.Process(record.load.pid)] if record.load.pid else []
+    serving += [child for process in serving for child in process.children(recursive=True)]
+    processes = [serving, [psutil.Process()]]
 
     def computed() -> list[float]:
-        return [float(sum(process.cpu_times()[:2])) for process in processes]
+        return [float(sum(sum(process.cpu_times()[:2]) for process in its)) for its in processes]
 
     await asyncio.sleep(record.from_ - time.perf_counter())
     before = computed()
     await asyncio.sleep(record.until - time.perf_counter())
-    server, own = ([0.0] + [now - then for now, then in zip(computed(), before, strict=True)])[-2:]
+    server, own = (now - then for now, then in zip(computed(), before, strict=True))
     return server, own
 
 

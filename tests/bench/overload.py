@@ -47,27 +47,31 @@ _OPTIONS = ("--threads", "1", "--max-connections-per-address", "1000")
 
 
 class _Watch:
-    """What a process takes while it is watched."""
+    """What a process, with those that it has started, takes while it is watched."""
 
     def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
+        process = psutil.Process(pid)
+        self._processes = [process, *process.children(recursive=True)]
         self._megabytes: list[float] = []
         self._processor = self._wall = 0.0
 
     async def __aenter__(self) -> Self:
-        self._processor, self._wall = sum(self._process.cpu_times()[:2]), time.perf_counter()
+        self._processor, self._wall = self._seconds(), time.perf_counter()
         self._looking = asyncio.create_task(self._look())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._looking.cancel()
-        self._processor = sum(self._process.cpu_times()[:2]) - self._processor
+        self._processor = self._seconds() - self._processor
         self._wall = time.perf_counter() - self._wall
 
     async def _look(self) -> None:
         while True:
-            self._megabytes.append(self._process.memory_info().rss / 1e6)
+            self._megabytes.append(sum(process.memory_info().rss for process in self._processes) / 1e6)
             await asyncio.sleep(1.0)
+
+    def _seconds(self) -> float:
+        return float(sum(sum(process.cpu_times()[:2]) for process in self._processes))
 
     def figures(self) -> dict[str, float]:
         """Share of a processor; resident megabytes in the first and the last sixth, at the median, and at most."""

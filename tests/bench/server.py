@@ -1,11 +1,12 @@
 """The edge server under load: batched, unbatched, and a plain aiohttp handler that calls onnxruntime.
 
 The load generator and each server are processes of their own, all on this machine. Every connection asks again as soon
-as it has its answer. The servers have one worker, but for one that has as many as it has by default, and take turns in
-short rounds, so that what else the machine does hits all of them; ratios are medians of those within a round.
-`processor` is what the server's process takes of one for a request once all are connected, `generator` what the load
-generator's takes. Then: what idle connections take of the server's memory, what the queue alone costs a request, by
-users, and what decoder and tail cost one, by the size of the batch.
+as it has its answer. The servers have one worker, but for two that have as many as by default, one of which computes in
+the event loop's process (`--engine local`). They take turns in short rounds, so that what else the machine does hits
+all of them; ratios are medians of those within a round. `processor` is what the server's processes take of one for a
+request once all are connected, `generator` what the load generator's takes. Then: what idle connections take of the
+server's memory, what the queue alone costs a request, by users, and what decoder and tail cost one, by the size of the
+batch.
 
 The demo's network has two tails: an early one of convolutions, and a late and small one. A third one is that of AlexNet
 (random weights): dense layers, whose weights have to be read for a batch as for one sample.
@@ -165,7 +166,8 @@ async def _idle(bundle: Bundle, path: Path) -> dict[str, float]:
     """Resident megabytes of an empty server, and how many more it has with idle connections, and after their pings."""
 
     def resident() -> float:
-        return float(psutil.Process(process.pid).memory_info().rss) / 1e6
+        server = psutil.Process(process.pid)
+        return float(sum(each.memory_info().rss for each in (server, *server.children(recursive=True)))) / 1e6
 
     async with (
         ServerProcess(path, *_ONE) as process,
@@ -237,14 +239,16 @@ def _payloads(bundle: Bundle, points: Sequence[str]) -> dict[str, bytes]:
 
 @asynccontextmanager
 async def _servers(path: Path) -> AsyncIterator[tuple[dict[str, str], dict[str, int]]]:
-    """Addresses and processes of the three that are compared."""
+    """Addresses and processes of those that are compared."""
     async with (
         ServerProcess(path, *_ONE) as batched,
         ServerProcess(path, *_ONE, "--max-batch", "1") as unbatched,
         ServerProcess(path, *_OPTIONS) as all_workers,
+        ServerProcess(path, *_OPTIONS, "--engine", "local") as local,
         _plain(path) as (plain, plain_pid),
     ):
-        servers = {_BATCHED: batched, "unbatched": unbatched, f"{os.cpu_count()} workers": all_workers}
+        workers = f"{os.cpu_count()} workers"
+        servers = {_BATCHED: batched, "unbatched": unbatched, workers: all_workers, f"{workers}, local": local}
         yield (
             {name: server.url for name, server in servers.items()} | {_PLAIN: plain},
             {name: server.pid for name, server in servers.items()} | {_PLAIN: plain_pid},
