@@ -109,6 +109,26 @@ async def test_computes_what_a_tail_computes(engine: Engine) -> None:
     engine.unload(bundle.hash)
 
 
+@pytest.mark.parametrize("kind", ["local", "process", "ray"])
+async def test_spans_of_the_middle_and_encoders_are_loaded_where_they_are_asked_for(
+    kind: Any, request: pytest.FixtureRequest
+) -> None:
+    if kind == "ray":
+        request.getfixturevalue("cluster")
+    bundle = toy_bundle()
+    engine = await asyncio.to_thread(create_engine, Settings(engine=kind, threads=1, spans=True), time.monotonic)
+    loaded = await asyncio.to_thread(engine.load, bundle)
+    assert (0, 1, "fp32") in loaded.spans
+    point = bundle.points[bundle.point_number(POINT)]
+    assert point.codec in loaded.encoders
+    whole = Tensors(0, "fp32", (picture(2, 2)[None],), stop=1)
+    (outcome,) = (await compute(engine, bundle, [whole]))[0].outcomes
+    assert isinstance(outcome, TailOutput)
+    features = Tensors(1, "fp32", outcome.outputs)
+    assert label((await compute(engine, bundle, [features]))[0].outcomes[0]) == 2
+    await engine.close()
+
+
 async def test_what_is_wrong_with_one_sample_is_its_alone(engine: Engine) -> None:
     bundle = toy_bundle("free", free_batch=True)
     await asyncio.to_thread(engine.load, bundle)

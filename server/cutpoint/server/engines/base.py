@@ -56,7 +56,7 @@ class Engine(Protocol):
 
     @property
     def processor(self) -> float:
-        """Seconds of processor time that other processes on this machine have taken for it so far."""
+        """Seconds of processor time that other processes on this machine have taken for batches so far."""
         ...
 
     def load(self, bundle: Bundle) -> LoadedTails:

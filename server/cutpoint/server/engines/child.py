@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import RuntimeUnavailable
 from cutpoint.server.engines.messages import HEAD, pack, receive, unpack
+from cutpoint.server.engines.replica import pack_bundle
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import LoadedTails
 
@@ -37,6 +38,7 @@ class Child:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         pairs = [socketpair() for _ in range(1 + settings.threads)]
         self._orders, *self.lines = (here for here, _ in pairs)
         numbers = [there.fileno() for _, there in pairs]
@@ -65,7 +67,7 @@ class Child:
 
     def load(self, bundle: Bundle) -> LoadedTails:
         """Has it load a bundle. Raises as `Engine.load`."""
-        loaded: LoadedTails = self._ask("load", bundle.part("server").to_bytes())
+        loaded: LoadedTails = self._ask("load", pack_bundle(bundle, self._settings))
         return loaded
 
     def unload(self, bundle_hash: str) -> None:

@@ -164,7 +164,8 @@ class ProcessEngine:
         """A thread is done with its batch."""
         begun, line.begun = line.begun, None
         assert begun is not None, "it answers once"
-        outcome, self._processor = message
+        outcome, spent = message
+        self._processor += spent
         self._busy.remove(line)
         self._free.append(line)
         if not isinstance(outcome, Exception):

@@ -12,7 +12,7 @@ from cutpoint.sdk.bundle import Bundle
 from cutpoint.sdk.errors import CutpointError, GraphError, InputError, RuntimeUnavailable
 from cutpoint.sdk.tail import TailOutput
 from cutpoint.server.engines.base import Computed, Work
-from cutpoint.server.engines.replica import Replica
+from cutpoint.server.engines.replica import Replica, pack_bundle
 from cutpoint.server.engines.scaling import Scaling
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import Encoded, LoadedTails, Sample
@@ -131,7 +131,7 @@ class RayEngine:
         return self._threads * len(self._replicas)
 
     def load(self, bundle: Bundle) -> LoadedTails:
-        data = ray.put(bundle.part("server").to_bytes())
+        data = ray.put(pack_bundle(bundle, self._settings))
         loaded: LoadedTails | None = None
         died = "there is none yet"
         for handle, reference in [(h, h.actor.load.remote(data)) for h in self._replicas]:

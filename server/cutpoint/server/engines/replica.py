@@ -10,7 +10,7 @@ from cutpoint.sdk.tail import Tail, TailOutput
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import LoadedTails, Sample, load_tails, run_together
 
-__all__ = ["Replica", "create_runtime"]
+__all__ = ["Replica", "create_runtime", "pack_bundle"]
 
 
 def create_runtime(settings: Settings) -> Runtime:
@@ -24,6 +24,11 @@ def create_runtime(settings: Settings) -> Runtime:
 
     runtime: Runtime = OnnxRuntime(settings.op_threads, settings.providers, settings.arena)
     return SlowRuntime(runtime, settings.slowdown) if settings.slowdown > 1 else runtime
+
+
+def pack_bundle(bundle: Bundle, settings: Settings) -> bytes:
+    """What a replica loads of `bundle`: all that is there if it is to run spans of the middle, or encode."""
+    return (bundle if settings.middle else bundle.part("server")).to_bytes()
 
 
 class Replica:
@@ -46,7 +51,7 @@ class Replica:
         self.bundles: dict[str, Bundle] = {}
 
     def load(self, data: bytes) -> LoadedTails:
-        """Loads the server part of a bundle. Raises as `Engine.load`."""
+        """Loads what `pack_bundle` made of a bundle. Raises as `Engine.load`."""
         bundle = Bundle.from_bytes(data)
         tail, loaded = load_tails(bundle, self._runtime, self._middle)
         self._tails[bundle.hash], self.bundles[bundle.hash] = tail, bundle

@@ -26,6 +26,8 @@ class _Workers:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+        self._counting = threading.Lock()
+        self._counted = time.process_time()
         #: Of the streams that the server knows, by its numbers for them.
         self._memories: dict[int, SymbolMemory] = {}
 
@@ -47,13 +49,19 @@ class _Workers:
             outcome = pack_outcomes(self._replica.run(bundle_hash, samples))
         except Exception as error:
             outcome = sendable(error)
-        return outcome, time.process_time()
+        return outcome, self.spent()
+
+    def spent(self) -> float:
+        """Seconds of processor time since this was asked last."""
+        with self._counting:
+            before, self._counted = self._counted, time.process_time()
+            return self._counted - before
 
     def _memory(self, stream: int) -> SymbolMemory:
         return self._memories.get(stream) or self._memories.setdefault(stream, SymbolMemory())
 
 
-def _obey(replica: Replica, orders: socket) -> None:
+def _obey(replica: Replica, workers: _Workers, orders: socket) -> None:
     """Loads and unloads bundles until the server closes."""
     while True:
         try:
@@ -71,6 +79,7 @@ def _obey(replica: Replica, orders: socket) -> None:
         # What is loaded stays: to look for garbage in it now and then would hold up all batches.
         gc.collect()
         gc.freeze()
+        workers.spent()  # on that, which is no work
         orders.sendall(pack(answer))
 
 
@@ -89,7 +98,7 @@ def main(orders: socket, *lines: socket) -> None:
     for line in lines:
         threading.Thread(target=workers.run, args=[line], daemon=True, name="cutpoint-tail").start()
     orders.sendall(pack(None))
-    _obey(replica, orders)
+    _obey(replica, workers, orders)
 
 
 if __name__ == "__main__":
