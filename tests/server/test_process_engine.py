@@ -140,6 +140,12 @@ def test_a_process_that_cannot_begin_says_why() -> None:
         create_engine(Settings(engine="process", providers=("cuda",)), time.monotonic)
 
 
+def test_systems_whose_processes_inherit_no_sockets_have_the_other_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutpoint.server.engines.sys.platform", "win32")
+    with pytest.raises(RuntimeUnavailable, match="use local"):
+        create_engine(Settings(engine="process"), time.monotonic)
+
+
 async def test_signals_are_for_the_server(engine: ProcessEngine, bundle: Bundle) -> None:
     pid = engine.pid
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from socket import socket, socketpair
@@ -27,7 +26,7 @@ _PATIENCE = 5.0
 
 
 class Child:
-    """A process. Raises `EOFError` or `OSError` wherever it is not there any more.
+    """A process; one thread at a time. Raises `EOFError` or `OSError` wherever it is not there any more.
 
     Attributes:
         lines: sockets, one for each of its threads; who takes one out closes it.
@@ -53,8 +52,8 @@ class Child:
         finally:
             for _, there in pairs:
                 there.close()
+        self._process = process
         self._end = weakref.finalize(self, _end, process, self._orders, self.lines)
-        self._asking = threading.Lock()
         self.pid = process.pid
         try:
             self._orders.sendall(pack(settings))
@@ -75,26 +74,26 @@ class Child:
         self._ask("unload", bundle_hash)
 
     def _ask(self, order: str, about: object) -> Any:
-        with self._asking:
-            self._orders.sendall(pack((order, about)))
-            answer = receive(self._orders)
+        self._orders.sendall(pack((order, about)))
+        answer = receive(self._orders)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def close(self) -> int | None:
-        """Ends it; returns its exit status, the first time."""
-        return self._end()
+    def close(self) -> int:
+        """Ends it, if it has not ended; returns its exit status."""
+        self._end()
+        return self._process.wait()
 
 
-def _end(process: subprocess.Popen[bytes], orders: socket, lines: Sequence[socket]) -> int:
+def _end(process: subprocess.Popen[bytes], orders: socket, lines: Sequence[socket]) -> None:
     for each in (orders, *lines):
         each.close()
     try:
-        return process.wait(_PATIENCE)
+        process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
-        return process.wait()
+        process.wait()
 
 
 class Line(asyncio.Protocol, Generic[T]):
@@ -123,7 +122,7 @@ class Line(asyncio.Protocol, Generic[T]):
             return
         end = HEAD.size + HEAD.unpack_from(self._data)[0]
         if len(self._data) >= end:
-            message = unpack(bytes(self._data[HEAD.size : end]))
+            message = unpack(self._data[HEAD.size : end])
             del self._data[:end]
             self._done(self, message)
 

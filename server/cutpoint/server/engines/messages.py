@@ -53,7 +53,7 @@ def pack(message: object) -> bytes:
     return HEAD.pack(len(data)) + data
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: bytes | bytearray) -> Any:
     """The message behind its length."""
     return pickle.loads(data)
 
