@@ -21,7 +21,7 @@ from cutpoint.server.tails import LoadedTails, Sample
 
 __all__ = ["Outcome", "Scheduler"]
 
-#: A sample that takes no more seconds takes no longer than to hand it to a thread and to get the interpreter lock back.
+#: A sample that takes no more seconds takes hardly longer than a thread waits for the interpreter's lock of another.
 _HAND_OVER = 0.0003
 #: Seconds that a decoder alone is taken to need before one was run.
 _DECODER = 0.001
