@@ -227,36 +227,47 @@ async def test_behind_a_scheduler_with_cancellations(engine: Engine) -> None:
     engine.unload(bundle.hash)
 
 
+class Asking:
+    """Six users who ask again as soon as they have their answers, each of which must be right."""
+
+    def __init__(self, queue: Scheduler, bundle: Bundle) -> None:
+        self.answered = 0
+        self._stopping = False
+        samples = encoded(bundle, 3)
+
+        async def ask(user: int) -> None:
+            while not self._stopping:
+                outcome = await queue.submit(bundle.hash, samples[user % 3], 0.0, user)
+                assert label(outcome.output) == user % 3
+                self.answered += 1
+
+        self._tasks = [asyncio.create_task(ask(user)) for user in range(6)]
+
+    async def more(self) -> None:
+        """Returns when there were some more answers."""
+        now = self.answered
+        await until(lambda: self.answered > now + 50, **PATIENT)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await asyncio.gather(*self._tasks)
+
+
 @pytest.mark.parametrize("engine", ["ray"], indirect=True)
 async def test_a_replica_is_killed_under_load(engine: Any) -> None:
     bundle = toy_bundle("free", free_batch=True)
-    queue = await scheduler(engine, bundle)
-    samples = encoded(bundle, 3)
-    answered = 0
-    stopping = False
-
-    async def ask(number: int) -> None:
-        nonlocal answered
-        while not stopping:
-            outcome = await queue.submit(bundle.hash, samples[number % 3], 0.0, number)
-            assert label(outcome.output) == number % 3
-            answered += 1
-
-    asking = [asyncio.create_task(ask(number)) for number in range(6)]
-    await until(lambda: answered > 50)
+    asking = Asking(await scheduler(engine, bundle), bundle)
+    await asking.more()
     victim = engine._replicas[0]
     pid = await victim.actor.pid.remote()
     os.kill(pid, signal.SIGKILL)
     await until(lambda: victim.gone, **PATIENT)
     assert engine.workers == 1
-    now = answered
-    await until(lambda: answered > now + 50)  # the other one goes on
+    await asking.more()  # the other one goes on
     await until(lambda: engine.workers == 2, **PATIENT)
     assert bundle.hash in engine._replicas[-1].loaded
-    now = answered
-    await until(lambda: answered > now + 50)
-    stopping = True
-    await asyncio.gather(*asking)
+    await asking.more()
+    await asking.stop()
     engine.unload(bundle.hash)
 
 

@@ -17,15 +17,14 @@ from tests.support.waiting import until
 from cutpoint.codecs import SymbolMemory
 from cutpoint.sdk import Bundle, Client, GraphError, RuntimeUnavailable
 from cutpoint.sdk.testing import ServerProcess
-from cutpoint.server import Scheduler, Settings
-from cutpoint.server.batching import Share
+from cutpoint.server import Settings
 from cutpoint.server.engines import Computed, Work, create_engine
 from cutpoint.server.engines import process as process_module
 from cutpoint.server.engines.process import ProcessEngine
 from cutpoint.server.tails import Encoded
 
 from .conftest import QUICK
-from .test_engines import POINT, compute, encoded, label
+from .test_engines import POINT, Asking, compute, encoded, label, scheduler
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -65,30 +64,14 @@ class Unsendable:
 
 
 async def test_a_process_is_killed_under_load(engine: ProcessEngine, bundle: Bundle) -> None:
-    loaded = await asyncio.to_thread(engine.load, bundle)
-    queue = Scheduler(engine, 256, 16, 0.0, time.monotonic)
-    queue.add(bundle, loaded, Share())
-    samples = encoded(bundle, 3)
-    answered = 0
-    stopping = False
-
-    async def ask(number: int) -> None:
-        nonlocal answered
-        while not stopping:
-            outcome = await queue.submit(bundle.hash, samples[number % 3], 0.0, number)
-            assert label(outcome.output) == number % 3
-            answered += 1
-
-    asking = [asyncio.create_task(ask(number)) for number in range(6)]
+    asking = Asking(await scheduler(engine, bundle), bundle)
     for _ in range(2):
-        now, pid = answered, engine.pid
-        await until(lambda now=now: answered > now + 50, **PATIENT)
+        await asking.more()
+        pid = engine.pid
         os.kill(pid, signal.SIGKILL)
         await until(lambda pid=pid: engine.pid != pid, **PATIENT)
-    now = answered
-    await until(lambda: answered > now + 50, **PATIENT)
-    stopping = True
-    await asyncio.gather(*asking)
+    await asking.more()
+    await asking.stop()
 
 
 async def test_a_batch_that_no_process_survives_is_an_error(
