@@ -121,6 +121,31 @@ def test_ends_stay_in_step_whatever_is_lost(data: st.DataObject) -> None:
                 acknowledged = symbols
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=12), st.sampled_from(["int8", "uint8"])
+)
+def test_frames_of_several_streams_decoded_together_are_as_one_by_one(
+    asked: list[tuple[int, bool]], dtype: str
+) -> None:
+    """Key frames and differences, also to a frame that comes in the same batch."""
+    codec = make(dtype)
+    left = [iter(frames(stream, len(asked), dtype)) for stream in range(3)]
+    last: list[tuple[Array, ...] | None] = [None, None, None]
+    together, alone = ([SymbolMemory() for _ in range(3)] for _ in range(2))
+    batch = []
+    for stream, differs in asked:
+        payload, last[stream] = codec.encode_frame(next(left[stream]), 0, last[stream] if differs else None)
+        batch.append((stream, payload))
+    symbols = codec.decode_frames([(payload, together[stream]) for stream, payload in batch], 0)
+    for row, (stream, payload) in enumerate(batch):
+        (expected,) = codec.decode_frames([(payload, alone[stream])], 0)
+        np.testing.assert_array_equal(symbols[0][row : row + 1], expected)
+        assert symbols[0].dtype == expected.dtype
+    for a, b in zip(together, alone, strict=True):
+        assert list(a._kept) == list(b._kept)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_tensors_or_a_typed_error(payload: bytes) -> None:

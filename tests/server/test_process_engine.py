@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -136,6 +137,17 @@ async def test_signals_are_for_the_server(engine: ProcessEngine, bundle: Bundle)
     assert label((await compute(engine, bundle, encoded(bundle, 1)))[0].outcomes[0]) == 0
     assert engine.pid == pid
     assert engine.processor > 0
+
+
+async def test_signals_are_for_the_server_also_while_the_process_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.send_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("cutpoint.server.engines.child.subprocess.Popen", Stopped)
+    engine = await asyncio.to_thread(create_engine, Settings(engine="process", threads=1), time.monotonic)
+    await engine.close()
 
 
 async def test_what_is_done_is_told_once_and_trouble_with_telling_is_logged(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from cutpoint.sdk.errors import RuntimeUnavailable
 from cutpoint.server.engines.base import Computed, Engine, Work
 from cutpoint.server.engines.local import LocalEngine
-from cutpoint.server.engines.replica import create_runtime
+from cutpoint.server.engines.replica import runtime_for
 from cutpoint.server.settings import Settings
 
 __all__ = ["Computed", "Engine", "LocalEngine", "Work", "create_engine"]
@@ -31,4 +31,4 @@ def create_engine(settings: Settings, clock: Callable[[], float]) -> Engine:
         from cutpoint.server.engines.process import ProcessEngine
 
         return ProcessEngine(settings, clock)
-    return LocalEngine(create_runtime(settings), settings.threads, clock, settings.middle)
+    return LocalEngine(runtime_for(settings), settings.threads, clock, settings.middle)

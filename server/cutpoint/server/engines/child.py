@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import weakref
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 #: Seconds for a process that is to end.
 _PATIENCE = 5.0
+#: Not for the process, which ends with the server.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Child:
@@ -43,6 +46,8 @@ class Child:
         numbers = [there.fileno() for _, there in pairs]
         command = [sys.executable, "-m", "cutpoint.server.engines.worker", *map(str, numbers)]
         null = subprocess.DEVNULL
+        # It inherits that these are blocked: they are for the server, also while the process still begins.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             process = subprocess.Popen(command, stdin=null, stdout=null, pass_fds=numbers)
         except OSError:
@@ -50,6 +55,7 @@ class Child:
                 here.close()
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for _, there in pairs:
                 there.close()
         self._process = process

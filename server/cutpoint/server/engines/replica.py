@@ -10,10 +10,10 @@ from cutpoint.sdk.tail import Tail, TailOutput
 from cutpoint.server.settings import Settings
 from cutpoint.server.tails import LoadedTails, Sample, load_tails, run_together
 
-__all__ = ["Replica", "create_runtime", "pack_bundle"]
+__all__ = ["Replica", "pack_bundle", "runtime_for"]
 
 
-def create_runtime(settings: Settings) -> Runtime:
+def runtime_for(settings: Settings) -> Runtime:
     """What loads the graphs of tails.
 
     Raises:
@@ -41,11 +41,11 @@ class Replica:
         bundles: by hash.
 
     Raises:
-        RuntimeUnavailable: as `create_runtime`.
+        RuntimeUnavailable: as `runtime_for`.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._runtime = create_runtime(settings)
+        self._runtime = runtime_for(settings)
         self._middle = settings.middle
         self._tails: dict[str, Tail] = {}
         self.bundles: dict[str, Bundle] = {}

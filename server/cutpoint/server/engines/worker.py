@@ -1,14 +1,14 @@
 """The process that computes a server's tails: ``python -m cutpoint.server.engines.worker``.
 
 It inherits sockets. Through the first it is told its settings and which bundles to load; each other one belongs to one
-of its threads, which gets a batch and answers with the outcomes. It ends when the server does, however that ends.
+of its threads, which gets a batch and answers with the outcomes. It ends when the server does, however that ends;
+`Child` starts it deaf to the signals that ask a server to stop.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 import threading
 import time
@@ -85,9 +85,6 @@ def _obey(replica: Replica, workers: _Workers, orders: socket) -> None:
 
 def main(orders: socket, *lines: socket) -> None:
     """Computes until the server closes the sockets."""
-    # Signals are for the server: it ends this process when the last batch is done.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     settings: Settings = receive(orders)
     try:
         replica = Replica(settings)
